@@ -1,15 +1,17 @@
-"""Rebuilds `generated/` from the proto files beside this script: `python protos/generate.py [OUT_DIR]`.
+"""Rebuilds `generated/` from the proto files beside this script: `make generate`.
 
 Everything that protoc needs comes out of installed wheels: the google/api and google/rpc files lie in
 googleapis-common-protos as text, and validate.proto travels inside protovalidate as a descriptor.
 """
 
+import argparse
 import shutil
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 
+import grpc_tools
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
 from grpc_tools import protoc
 
@@ -34,8 +36,9 @@ def validate_descriptor_set() -> bytes:
 
 def run_protoc(validate: Path, *arguments: str) -> None:
     """Runs protoc with every import in reach, and ends the program with its status if it fails."""
-    wheels = sysconfig.get_paths()["purelib"]
-    status = protoc.main(["protoc", f"-I{PROTOS}", f"-I{wheels}", f"--descriptor_set_in={validate}", *arguments])
+    well_known = Path(grpc_tools.__file__).parent / "_proto"
+    sources = [f"-I{path}" for path in (PROTOS, sysconfig.get_paths()["purelib"], well_known)]
+    status = protoc.main(["protoc", *sources, f"--descriptor_set_in={validate}", *arguments])
     if status:
         sys.exit(status)
 
@@ -48,21 +51,30 @@ def generate(out: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         validate = Path(scratch) / "validate.binpb"
         validate.write_bytes(validate_descriptor_set())
-        run_protoc(
-            validate, f"--python_out={out}", f"--pyi_out={out}", *MESSAGES, "buf/validate/validate.proto"
-        )
+        run_protoc(validate, f"--python_out={out}", f"--pyi_out={out}", *MESSAGES, "buf/validate/validate.proto")
         run_protoc(validate, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *SERVICES)
-        run_protoc(
-            validate, "--include_imports", f"--descriptor_set_out={out / 'analytics.binpb'}", *MESSAGES, *FOR_ENVOY
-        )
-        # With comments and positions: what `buf lint` reads. Not committed.
-        if len(sys.argv) > 2:
-            run_protoc(
-                validate, "--include_imports", "--include_source_info", f"--descriptor_set_out={sys.argv[2]}", *MESSAGES
-            )
+        image = f"--descriptor_set_out={out / 'analytics.binpb'}"
+        run_protoc(validate, "--include_imports", image, *MESSAGES, *FOR_ENVOY)
     for package in ("analytics", "buf"):
         (out / package / "py.typed").touch()
 
 
+def write_lint_image(out: Path) -> None:
+    """Writes a descriptor set with comments and positions to the file `out`: what `buf lint` reads."""
+    with tempfile.TemporaryDirectory() as scratch:
+        validate = Path(scratch) / "validate.binpb"
+        validate.write_bytes(validate_descriptor_set())
+        run_protoc(
+            validate, "--include_imports", "--include_source_info", f"--descriptor_set_out={out}", *MESSAGES, *FOR_ENVOY
+        )
+
+
 if __name__ == "__main__":
-    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else PROTOS.parent / "generated")
+    parser = argparse.ArgumentParser(description="Rebuild generated/ from the protos.")
+    parser.add_argument("--out", type=Path, default=PROTOS.parent / "generated", help="where to write the stubs")
+    parser.add_argument("--lint-image", type=Path, help="only write this descriptor set, for buf")
+    options = parser.parse_args()
+    if options.lint_image:
+        write_lint_image(options.lint_image)
+    else:
+        generate(options.out)
