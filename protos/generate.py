@@ -45,18 +45,20 @@ def run_protoc(validate: Path, *arguments: str) -> None:
 
 def generate(out: Path) -> None:
     """Writes the Python modules, their type stubs and `analytics.binpb` into `out`, replacing what was there."""
-    for package in ("analytics", "buf"):
-        shutil.rmtree(out / package, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
+    plugin = f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}"
     with tempfile.TemporaryDirectory() as scratch:
         validate = Path(scratch) / "validate.binpb"
         validate.write_bytes(validate_descriptor_set())
-        run_protoc(validate, f"--python_out={out}", f"--pyi_out={out}", *MESSAGES, "buf/validate/validate.proto")
-        run_protoc(validate, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *SERVICES)
-        image = f"--descriptor_set_out={out / 'analytics.binpb'}"
+        made = Path(scratch) / "made"
+        made.mkdir()
+        run_protoc(validate, f"--python_out={made}", f"--pyi_out={made}", *MESSAGES, "buf/validate/validate.proto")
+        run_protoc(validate, f"--grpc_python_out={made}", plugin, f"--mypy_grpc_out=quiet:{made}", *SERVICES)
+        image = f"--descriptor_set_out={made / 'analytics.binpb'}"
         run_protoc(validate, "--include_imports", image, *MESSAGES, *FOR_ENVOY)
-    for package in ("analytics", "buf"):
-        (out / package / "py.typed").touch()
+        for package in ("analytics", "buf"):
+            (made / package / "py.typed").touch()
+            shutil.rmtree(out / package, ignore_errors=True)
+        shutil.copytree(made, out, dirs_exist_ok=True)
 
 
 def write_lint_image(out: Path) -> None:

@@ -1,0 +1,1 @@
+"""The gRPC server: transport over `storage`, and the stack that runs it with PostgreSQL and Envoy (`server.stack`)."""

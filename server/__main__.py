@@ -1,0 +1,56 @@
+"""Runs one server process: `python -m server`. Stops on SIGTERM or Ctrl-C."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+
+from server import logs
+from server.app import create_server
+from server.settings import ConfigurationError, Settings, read_settings
+from storage import DatabaseUnavailable
+
+GRACE_SECONDS = 10.0
+"""How long calls in flight may go on after SIGTERM."""
+
+
+async def serve(settings: Settings) -> None:
+    """Runs a server until the process is told to stop.
+
+    Raises:
+        DatabaseUnavailable, ConfigurationError: as `create_server` does.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    application = await create_server(settings)
+    await application.start()
+    # What start-up made stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    await application.stop(GRACE_SECONDS)
+
+
+def main() -> int:
+    """Reads the settings, runs the server, and returns the exit status."""
+    try:
+        settings = read_settings()
+        logs.configure(settings.log_level)
+        asyncio.run(serve(settings))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except DatabaseUnavailable as error:
+        print(f"DATABASE_URL: the database cannot be reached: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stderr.flush()
+    # At once: a thread that waits for a database that hangs must not hold up the end of the process.
+    os._exit(status)

@@ -1,0 +1,121 @@
+"""The composition root: settings → writer and searches → servicers → a gRPC server."""
+
+import asyncio
+import logging
+
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import OVERALL_HEALTH, SERVICE_NAME, aio
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_reflection.v1alpha import reflection
+
+from analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
+from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
+from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
+from server.handlers import add_service
+from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
+from server.settings import ConfigurationError, Settings
+from storage import Availability, Searches, Writer
+from storage.schema import pending
+
+log = logging.getLogger(__name__)
+
+_OPTIONS = [
+    # A body of 1 MiB, as CONTRACT.md has it.
+    ("grpc.max_receive_message_length", 1 << 20),
+    # Otherwise a second server could bind the same port, and take half of the calls, without a word.
+    ("grpc.so_reuseport", 0),
+]
+
+
+class Application:
+    """A running server, made by `create_server`. Belongs to the event loop that made it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Puts the parts together and binds the port, but answers nobody yet.
+
+        Raises:
+            ConfigurationError: the port cannot be bound.
+        """
+        self._availability = Availability(settings.database_url)
+        self._availability.on_change(self._on_availability)
+        self._writer = Writer(settings.database_url, self._availability)
+        self._searches = Searches(settings.database_url, self._availability)
+        self._health = aio.HealthServicer()
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._watching: asyncio.Task[None] | None = None
+        self._stopping = False
+
+        services = {
+            ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]: AnalyticsEvents(self._writer),
+            LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]: LeadAnalytics(
+                self._writer, self._searches
+            ),
+            CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]: ContactAnalytics(
+                self._writer, self._searches
+            ),
+        }
+        for service, servicer in services.items():
+            add_service(self._server, service, servicer)
+        self._health_names = [OVERALL_HEALTH, *(service.full_name for service in services)]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            [*self._health_names[1:], SERVICE_NAME, reflection.SERVICE_NAME], self._server
+        )
+        host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
+        try:
+            self.port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        except RuntimeError:
+            raise ConfigurationError(
+                f"GRPC_PORT: cannot listen on {host}:{settings.grpc_port}: the port is in use or the address not ours"
+            ) from None
+
+    async def start(self) -> None:
+        """Begins to answer."""
+        self._watching = asyncio.create_task(self._availability.watch())
+        await self._set_health(HealthCheckResponse.SERVING)
+        await self._server.start()
+        log.info("started", extra={"port": self.port})
+
+    async def stop(self, grace: float) -> None:
+        """Stops in order: says so to health checks, takes no new calls, lets those in flight finish, and disconnects.
+
+        Args:
+            grace: seconds until calls in flight are cut off.
+        """
+        log.info("stopping", extra={"grace_seconds": grace})
+        self._stopping = True
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace)
+        if self._watching is not None:
+            self._watching.cancel()
+        try:
+            async with asyncio.timeout(grace):
+                await self._writer.close()
+                await self._searches.close()
+        except TimeoutError:
+            log.error("the database did not let go in time; nothing that was acknowledged is lost")
+        log.info("stopped")
+
+    def _on_availability(self, up: bool) -> None:
+        if not self._stopping:
+            status = HealthCheckResponse.SERVING if up else HealthCheckResponse.NOT_SERVING
+            self._health_change = asyncio.create_task(self._set_health(status))
+
+    async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
+        for name in self._health_names:
+            await self._health.set(name, status)
+
+
+async def create_server(settings: Settings) -> Application:
+    """A server on `settings`, bound to `Application.port` but not started.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+        ConfigurationError: its schema is not up to date, or the port cannot be bound.
+    """
+    if missing := await asyncio.to_thread(pending, settings.database_url):
+        raise ConfigurationError(
+            f"DATABASE_URL: the schema lacks {', '.join(missing)}: run `python -m storage.migrate` first"
+        )
+    return Application(settings)

@@ -1,0 +1,144 @@
+"""Messages to what storage takes, and back."""
+
+from datetime import datetime
+
+from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from analytics.v1.contact_analytics_service_pb2 import (
+    CreateContactAnalyticsEventRequest,
+    SearchContactAnalyticsEventsRequest,
+)
+from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent, PageMeta, RecordedEvent
+from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest, SearchLeadAnalyticsEventsRequest
+from server.validation import FieldViolation, InvalidRequest, violations_of
+from server.version_info import InvalidVersionInfo, to_json
+from storage import Event, Page, Query, new_id_and_time
+
+CreateRequest = CreateAnalyticsEventRequest | CreateLeadAnalyticsEventRequest | CreateContactAnalyticsEventRequest
+SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
+
+DEFAULT_PAGE = 1
+DEFAULT_PAGE_SIZE = 10
+
+
+def new_event(request: CreateRequest, entity_type: str, entity_id: str) -> Event:
+    """The event that `request` asks to store, under a new id.
+
+    Raises:
+        InvalidRequest: the request breaks a rule, in its annotations or in `server.version_info`.
+    """
+    violations = violations_of(request)
+    version_info = None
+    if request.HasField("version_info"):
+        try:
+            version_info = to_json(request.version_info)
+        except InvalidVersionInfo as error:
+            violations.append(FieldViolation("version_info", str(error)))
+    if violations:
+        raise InvalidRequest(violations)
+    event_id, now = new_id_and_time()
+    return Event(
+        request.customer_id,
+        event_id,
+        now,
+        now,
+        entity_type,
+        entity_id,
+        request.user_id,
+        request.recording_id,
+        request.event_type,
+        request.tool_signature,
+        request.event_id,
+        request.message,
+        request.javascript_local_time,
+        request.apex_local_time,
+        request.event_environment_path,
+        request.name_parser_event_id,
+        request.recommendation_model_event_id,
+        version_info,
+    )
+
+
+def analytics_event(event: Event) -> AnalyticsEvent:
+    """What `/api/v1/analytics_events` answers."""
+    return AnalyticsEvent(
+        entity_id=event.entity_id,
+        entity_type=event.entity_type,
+        **_answer(event, "analytics_event", "Analytics event"),
+    )
+
+
+def lead_analytics_event(event: Event) -> LeadAnalyticsEvent:
+    """What `/api/v1/lead_analytics` answers."""
+    return LeadAnalyticsEvent(lead_id=event.entity_id, **_answer(event, "lead_analytics_event", "Lead analytics event"))
+
+
+def contact_analytics_event(event: Event) -> ContactAnalyticsEvent:
+    """What `/api/v1/contact_analytics` answers."""
+    return ContactAnalyticsEvent(
+        contact_id=event.entity_id, **_answer(event, "contact_analytics_event", "Contact analytics event")
+    )
+
+
+def _answer(event: Event, record_type: str, partition: str) -> dict[str, str]:
+    """The fields that all answers to a create share."""
+    return {
+        "customer_id": event.customer_id,
+        "user_id": event.user_id,
+        "tool_signature": event.tool_signature,
+        "recording_id": event.recording_id,
+        "event_type": event.event_type,
+        "event_id": event.event_id,
+        "message": event.message,
+        "record_type": record_type,
+        "partition_key": f"{partition}|{event.id}",
+        "sort_key": event.customer_id,
+        "created_at": (created_at := timestamp(event.created_at)),
+        "updated_at": created_at,
+    }
+
+
+def query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
+    """The search that `request` asks for.
+
+    Raises:
+        InvalidRequest: the request breaks a rule.
+    """
+    if violations := violations_of(request):
+        raise InvalidRequest(violations)
+    return Query(
+        request.customer_id,
+        entity_type,
+        entity_id,
+        request.user_id,
+        list(request.recording_id),
+        request.latest,
+        request.page if request.HasField("page") else DEFAULT_PAGE,
+        request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
+    )
+
+
+def recorded_event(event: Event) -> RecordedEvent:
+    """What a search answers for one event."""
+    return RecordedEvent(
+        customer_id=event.customer_id,
+        entity_type=event.entity_type,
+        entity_id=event.entity_id,
+        user_id=event.user_id,
+        tool_signature=event.tool_signature,
+        recording_id=event.recording_id,
+        event_type=event.event_type,
+        event_id=event.event_id,
+        message=event.message,
+        created_at=timestamp(event.created_at),
+        updated_at=timestamp(event.updated_at),
+    )
+
+
+def page_meta(query: Query, page: Page) -> PageMeta:
+    """Where `page` stands in the whole result."""
+    return PageMeta(page=query.page, page_size=query.page_size, row_count=page.total)
+
+
+def timestamp(instant: datetime) -> str:
+    """`instant`, which is in UTC, in the documented form: 2018-09-03T17:06:05.719Z."""
+    return instant.isoformat(timespec="milliseconds")[:23] + "Z"

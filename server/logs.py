@@ -1,0 +1,47 @@
+"""Structured logs: one JSON object a line on standard error, without any customer's data."""
+
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+
+import orjson
+
+# What every LogRecord has; the rest came in by `extra=` and is what the line is about.
+_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON: time, level, logger, event, the extras, and the exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "event": record.getMessage(),
+            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
+        }
+        if record.exc_info:
+            line["exception"] = _describe(record.exc_info[1])
+        return orjson.dumps(line, default=repr).decode()
+
+
+def _describe(error: BaseException | None) -> str:
+    """The traceback of the error and of its causes: types and lines of code, and no messages.
+
+    A message may quote what it was about: a row of the database, a field of a request.
+    """
+    parts = []
+    while error is not None:
+        parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\ncaused by\n".join(parts)
+
+
+def configure(level: int) -> None:
+    """Sends all logs of the process to standard error in this form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,0 +1,91 @@
+"""The three services: a few lines for each RPC. What they raise becomes a status in `server.errors`."""
+
+from typing import Any
+
+from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceServicer
+from analytics.v1.contact_analytics_service_pb2 import (
+    CreateContactAnalyticsEventRequest,
+    SearchContactAnalyticsEventsRequest,
+    SearchContactAnalyticsEventsResponse,
+)
+from analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceServicer
+from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
+from analytics.v1.lead_analytics_service_pb2 import (
+    CreateLeadAnalyticsEventRequest,
+    SearchLeadAnalyticsEventsRequest,
+    SearchLeadAnalyticsEventsResponse,
+)
+from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceServicer
+from server import convert
+from server.page_json import check_size
+from storage import Searches, Writer
+
+
+class AnalyticsEvents(AnalyticsEventServiceServicer):
+    """Takes in events about either kind of entity."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def CreateAnalyticsEvent(self, request: CreateAnalyticsEventRequest, context: Any) -> AnalyticsEvent:
+        """Stores one event."""
+        event = convert.new_event(request, request.entity_type, request.entity_id)
+        await self._writer.store(event)
+        return convert.analytics_event(event)
+
+
+class LeadAnalytics(LeadAnalyticsServiceServicer):
+    """Takes in and finds events about leads."""
+
+    def __init__(self, writer: Writer, searches: Searches) -> None:
+        self._writer = writer
+        self._searches = searches
+
+    async def CreateLeadAnalyticsEvent(
+        self, request: CreateLeadAnalyticsEventRequest, context: Any
+    ) -> LeadAnalyticsEvent:
+        """Stores one event."""
+        if request.entity_id == request.lead_id:
+            request.ClearField("entity_id")
+        event = convert.new_event(request, "lead", request.lead_id or request.entity_id)
+        await self._writer.store(event)
+        return convert.lead_analytics_event(event)
+
+    async def SearchLeadAnalyticsEvents(
+        self, request: SearchLeadAnalyticsEventsRequest, context: Any
+    ) -> SearchLeadAnalyticsEventsResponse:
+        """Answers one page."""
+        query = convert.query(request, "lead", request.lead_id)
+        page = await self._searches.find(query)
+        recordings = [convert.recorded_event(event) for event in page.events]
+        check_size(recordings)
+        return SearchLeadAnalyticsEventsResponse(recordings=recordings, meta=convert.page_meta(query, page))
+
+
+class ContactAnalytics(ContactAnalyticsServiceServicer):
+    """Takes in and finds events about contacts."""
+
+    def __init__(self, writer: Writer, searches: Searches) -> None:
+        self._writer = writer
+        self._searches = searches
+
+    async def CreateContactAnalyticsEvent(
+        self, request: CreateContactAnalyticsEventRequest, context: Any
+    ) -> ContactAnalyticsEvent:
+        """Stores one event."""
+        if request.entity_id == request.contact_id:
+            request.ClearField("entity_id")
+        event = convert.new_event(request, "contact", request.contact_id or request.entity_id)
+        await self._writer.store(event)
+        return convert.contact_analytics_event(event)
+
+    async def SearchContactAnalyticsEvents(
+        self, request: SearchContactAnalyticsEventsRequest, context: Any
+    ) -> SearchContactAnalyticsEventsResponse:
+        """Answers one page."""
+        query = convert.query(request, "contact", request.contact_id)
+        page = await self._searches.find(query)
+        recordings = [convert.recorded_event(event) for event in page.events]
+        check_size(recordings)
+        return SearchContactAnalyticsEventsResponse(recordings=recordings, meta=convert.page_meta(query, page))

@@ -1,0 +1,80 @@
+"""Whether the database is there: asked twice a second on a connection of its own."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+
+import psycopg2
+import psycopg2.extensions
+
+from storage.connection import connect
+from storage.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class Availability:
+    """Knows whether the database answers, so that callers hear of an outage at once and not after a time-out.
+
+    To be used from one event loop.
+    """
+
+    def __init__(self, url: str, *, interval: float = 0.5, patience: float = 3.0) -> None:
+        """Believes the database to be up until `watch` finds otherwise.
+
+        Args:
+            url: the database, as libpq takes it.
+            interval: seconds between two questions.
+            patience: seconds until a database that accepts connections but does not answer counts as away. It is
+                long, because a machine under full load may take a second to answer and is not away.
+        """
+        self.up = True
+        self._url = url
+        self._interval = interval
+        self._patience = patience
+        self._listeners: list[Callable[[bool], None]] = []
+        self._connection: psycopg2.extensions.connection | None = None
+
+    def on_change(self, listener: Callable[[bool], None]) -> None:
+        """Has `listener` called with the new state, in the event loop, whenever it changes."""
+        self._listeners.append(listener)
+
+    async def watch(self) -> None:
+        """Asks until it is cancelled."""
+        while True:
+            answer = asyncio.wrap_future(self._ask())
+            await asyncio.wait({answer}, timeout=self._patience)
+            if not answer.done():
+                self._set(False)
+            self._set(await answer)
+            await asyncio.sleep(self._interval)
+
+    def _set(self, up: bool) -> None:
+        if up == self.up:
+            return
+        self.up = up
+        log.log(logging.INFO if up else logging.ERROR, "the database is %s", "back" if up else "away")
+        for listener in self._listeners:
+            listener(up)
+
+    def _ask(self) -> "Future[bool]":
+        """Asks in a thread: a daemon, so that a database that hangs cannot keep the process from ending."""
+        answer: Future[bool] = Future()
+        Thread(target=lambda: answer.set_result(self._answers()), name="availability", daemon=True).start()
+        return answer
+
+    def _answers(self) -> bool:
+        try:
+            if self._connection is None:
+                self._connection = connect(self._url, "analytics availability", {})
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT pg_is_in_recovery()")
+                row = cursor.fetchone()
+                return row is not None and not row[0]
+        except (DatabaseUnavailable, psycopg2.Error):
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            return False

@@ -1,0 +1,57 @@
+"""Connections to PostgreSQL, and what their errors mean."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+from storage.errors import DatabaseUnavailable
+
+# Noticing a peer that vanished without a word: at most about 5 s over TCP; on a Unix socket they do nothing.
+_KEEPALIVE = {
+    "connect_timeout": 2,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
+
+# SQLSTATE classes and codes that speak of the server and not of what it was sent: connection exception, insufficient
+# resources, operator intervention (shutdown, start-up), system error, and a server that has become a standby.
+_UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
+_READ_ONLY = "25006"
+
+
+def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extensions.connection:
+    """Opens a connection in autocommit mode.
+
+    Args:
+        url: a libpq connection URI or string.
+        name: what pg_stat_activity shows as application_name.
+        settings: run-time parameters of the session, such as {"statement_timeout": "5000"}.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached or does not let us in.
+    """
+    parameters: dict[str, Any] = {**_KEEPALIVE, **psycopg2.extensions.parse_dsn(url), "application_name": name}
+    settings = {"timezone": "UTC", "client_encoding": "UTF8", **settings}
+    parameters["options"] = " ".join(
+        [parameters.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())]
+    ).strip()
+    try:
+        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
+    except psycopg2.OperationalError as error:
+        raise DatabaseUnavailable(str(error).strip().splitlines()[0]) from None
+    connection.autocommit = True
+    return connection
+
+
+def is_lost(connection: psycopg2.extensions.connection, error: psycopg2.Error) -> bool:
+    """Whether `error` means that the database is not there (now), rather than that it disliked what it was sent."""
+    if connection.closed or isinstance(error, psycopg2.InterfaceError):
+        return True
+    state = error.pgcode
+    if state is None:
+        return isinstance(error, psycopg2.OperationalError)
+    return state.startswith(_UNAVAILABLE_CLASSES) or state == _READ_ONLY

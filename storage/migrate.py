@@ -1,0 +1,31 @@
+"""Brings the schema of DATABASE_URL up to date: `python -m storage.migrate`."""
+
+import os
+import sys
+
+import psycopg2
+
+from storage.errors import DatabaseUnavailable
+from storage.schema import migrate
+
+
+def main() -> int:
+    """Applies the pending migrations, says what it did in a line, and returns the exit status."""
+    url = os.environ.get("DATABASE_URL", "")
+    if not url:
+        print("DATABASE_URL is not set: it names the database to migrate", file=sys.stderr)
+        return 2
+    try:
+        applied = migrate(url)
+    except DatabaseUnavailable as error:
+        print(f"DATABASE_URL: the database cannot be reached: {error}", file=sys.stderr)
+        return 1
+    except psycopg2.ProgrammingError as error:
+        print(f"DATABASE_URL: {str(error).strip()}", file=sys.stderr)
+        return 2
+    print(f"applied {', '.join(applied)}" if applied else "nothing to migrate", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Searches: a few threads, each with a connection of its own, off the event loop."""
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+
+from storage.availability import Availability
+from storage.connection import connect, is_lost
+from storage.errors import DatabaseUnavailable, PageTooLarge, QueueFull, SearchTimedOut
+from storage.event import Event, Page
+from storage.model import search_key
+from storage.search_sql import ALL, LATEST
+
+log = logging.getLogger(__name__)
+
+_MESSAGE = Event._fields.index("message")
+
+
+class Query(NamedTuple):
+    """What to look for. All of it must match."""
+
+    customer_id: str
+    entity_type: str
+    """ "lead" or "contact"."""
+    entity_id: str
+    user_id: str
+    recording_ids: list[str]
+    """One that is named twice counts once."""
+    latest: bool
+    """Keep only the newest event of each recording."""
+    page: int
+    """From 1."""
+    page_size: int
+    """In events, from 1."""
+
+
+class Searches:
+    """Finds events. To be used from one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        availability: Availability,
+        *,
+        connections: int = 4,
+        max_waiting: int = 256,
+        timeout: float = 5.0,
+        max_page_bytes: int = 16 << 20,
+    ) -> None:
+        """Makes searches that connect when they are first needed.
+
+        Args:
+            url: the database, as libpq takes it.
+            availability: whether to try at all.
+            connections: how many searches run at once.
+            max_waiting: how many more may wait for their turn.
+            timeout: seconds after which the database gives a search up.
+            max_page_bytes: how many bytes of `message` one page may carry.
+        """
+        self._url = url
+        self._availability = availability
+        self._max_pending = connections + max_waiting
+        self._max_page_bytes = max_page_bytes
+        self._session = {"statement_timeout": str(int(timeout * 1000)), "default_transaction_read_only": "on"}
+        self._pending = 0
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="search")
+        self._mine = threading.local()
+
+    async def find(self, query: Query) -> Page:
+        """The page of events that `query` asks for, without their `version_info`.
+
+        Raises:
+            QueueFull: too many searches are waiting.
+            DatabaseUnavailable: the database cannot be reached.
+            SearchTimedOut: the database gave up.
+            PageTooLarge: the messages of the page are larger than a page may be.
+        """
+        if not self._availability.up:
+            raise DatabaseUnavailable
+        if self._pending >= self._max_pending:
+            raise QueueFull
+        self._pending += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, query)
+        finally:
+            self._pending -= 1
+
+    async def close(self) -> None:
+        """Lets the searches that run finish, or give up at their time-out."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    # What follows runs in the threads.
+
+    def _find(self, query: Query) -> Page:
+        keys = {
+            search_key(query.entity_type, query.entity_id, query.user_id, recording)
+            for recording in query.recording_ids
+        }
+        offset = (query.page - 1) * query.page_size
+        values = {
+            "customer_id": query.customer_id,
+            "keys": list(keys),
+            "limit": query.page_size,
+            "offset": offset,
+            "page_end": offset + query.page_size,
+            "max_bytes": self._max_page_bytes,
+        }
+        statement = LATEST if query.latest else ALL
+        try:
+            rows = self._fetch(statement.sql, statement.bind(values))
+        except psycopg2.errors.QueryCanceled:
+            log.warning("a search took too long", extra={"recordings": len(keys)})
+            raise SearchTimedOut from None
+        total = rows[0][0]
+        # A page past the end is one row that has the total alone.
+        events = [Event._make(row[1:]) for row in rows if row[1] is not None]
+        if events and events[0].message is None:
+            raise PageTooLarge
+        return Page(events, total)
+
+    def _fetch(self, sql: str, values: list[Any]) -> list[Any]:
+        """Runs the statement; once more on a new connection if the old one turns out to be lost."""
+        connection: psycopg2.extensions.connection | None = getattr(self._mine, "connection", None)
+        if connection is not None:
+            try:
+                return _execute(connection, sql, values)
+            except DatabaseUnavailable:
+                self._mine.connection = None
+        self._mine.connection = connect(self._url, "analytics search", self._session)
+        return _execute(self._mine.connection, sql, values)
+
+
+def _execute(connection: psycopg2.extensions.connection, sql: str, values: list[Any]) -> list[Any]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall()
+    except psycopg2.Error as error:
+        if not is_lost(connection, error):
+            raise
+        log.warning("a search lost the database", extra={"sqlstate": error.pgcode})
+        connection.close()
+        raise DatabaseUnavailable from None
