@@ -1,0 +1,270 @@
+"""The stack as `make run` starts it: how it comes up, what it survives, and that it leaves nothing behind."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psycopg2
+import pytest
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+PORTS = ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT")
+SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
+EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","event_type":"view"}'
+
+
+def free_ports() -> dict[str, str]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return {name: str(one.getsockname()[1]) for name, one in zip(PORTS, sockets, strict=True)}
+
+
+def until(ask: Callable[[], T], seconds: float = 30.0) -> T:
+    """The first answer that is not falsy."""
+    end = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.02)
+    return answer
+
+
+class Stack:
+    """A `python -m server.stack` of its own ports, with its data and its output in `directory`."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.data = directory / "data"
+        self._output, self._log = directory / "out", directory / "log"
+        self.environment = free_ports() | {"DATA_DIR": str(self.data)} | environment
+        inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "BIND_ADDRESS")}
+        with self._output.open("w") as output, self._log.open("w") as log:
+            command = [sys.executable, "-m", "server.stack"]
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=output, stderr=log, env=inherited | self.environment
+            )
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def database_url(self) -> str:
+        return str(re.findall(r"DATABASE_URL +(\S+)", self.output)[0])
+
+    def wait_until_up(self) -> "Stack":
+        until(lambda: "Ctrl-C" in self.output or self.process.poll() is not None)
+        assert self.process.poll() is None, self.log
+        return self
+
+    def wait_for_end(self, seconds: float = 30.0) -> int:
+        return self.process.wait(seconds)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait_for_end()
+
+    def request(self, path: str, body: bytes | None = None) -> int:
+        """The status that Envoy answers; 0 if it does not."""
+        url = f"http://127.0.0.1:{self.environment['HTTP_PORT']}{path}"
+        request = urllib.request.Request(url, body, {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            return 0
+
+    def serves(self) -> bool:
+        return self.request(SEARCH) == 200
+
+    def processes(self) -> dict[int, str]:
+        """What runs on behalf of this stack, by its number: whatever has the data directory in its surroundings."""
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                surroundings = (process / "environ").read_bytes() + os.fsencode((process / "cwd").readlink())
+                if os.fsencode(self.data) in surroundings:
+                    found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def number_of(self, part: str) -> int:
+        """The process number of a part, 0 if it does not run."""
+        sign = {"postgres": "bin/postgres -D", "server": "-m server ", "envoy": "_bin/envoy "}[part]
+        return next((number for number, command in self.processes().items() if sign in command), 0)
+
+
+@contextlib.contextmanager
+def running(directory: Path, **environment: str) -> Iterator[Stack]:
+    directory.mkdir(exist_ok=True)
+    stack = Stack(directory, **environment)
+    try:
+        yield stack
+        assert "Traceback" not in stack.log
+    finally:
+        stack.process.kill()
+        stack.process.wait()
+        until(lambda: not stack.processes())
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack for the tests that leave it as they found it."""
+    with running(tmp_path_factory.mktemp("shared")) as stack:
+        yield stack.wait_until_up()
+
+
+def refusal(directory: Path, **environment: str) -> tuple[int, str]:
+    """How a stack that cannot start ends, and the one line it says."""
+    with running(directory, **environment) as stack:
+        status = stack.wait_for_end()
+        assert stack.output == ""
+        assert stack.log.count("\n") == 1, stack.log
+        return status, stack.log
+
+
+def test_the_command_that_is_shown_stores_an_event(shared: Stack) -> None:
+    command = next(line for line in shared.output.splitlines() if line.startswith("curl "))
+    answer = subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
+    assert answer.startswith("HTTP/1.1 201 ")
+    with contextlib.closing(psycopg2.connect(shared.database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM analytics_event WHERE customer_id = 'acme'")
+        assert cursor.fetchone() == (1,)
+
+
+@pytest.mark.parametrize("part", ["postgres", "server", "envoy"])
+def test_a_part_that_is_killed_is_started_again(shared: Stack, part: str) -> None:
+    killed = until(lambda: shared.number_of(part))
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: shared.number_of(part) not in (0, killed))
+    until(shared.serves)
+    until(lambda: shared.request("/api/v1/lead_analytics", EVENT) == 201)
+    assert f"{part} died (killed by SIGKILL)" in shared.log
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_busy_port_is_named(shared: Stack, tmp_path: Path, name: str) -> None:
+    port = shared.environment[name]
+    status, line = refusal(tmp_path, **{name: port})
+    assert status == 1
+    assert f"{name}={port}" in line
+
+
+def test_a_data_directory_in_use_is_named(shared: Stack, tmp_path: Path) -> None:
+    status, line = refusal(tmp_path, DATA_DIR=str(shared.data))
+    assert status == 1
+    assert f"DATA_DIR={shared.data}" in line
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    status, line = refusal(tmp_path, DATA_DIR=str(tmp_path / "file" / "data"))
+    assert status == 1
+    assert f"DATA_DIR={tmp_path}/file/data" in line
+
+
+def test_a_data_directory_of_another_postgresql_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data" / "postgres").mkdir(parents=True)
+    (tmp_path / "data" / "postgres" / "PG_VERSION").write_text("15\n")
+    status, line = refusal(tmp_path)
+    assert status == 1
+    assert f"{tmp_path}/data/postgres is of PostgreSQL 15" in line
+
+
+def test_a_malformed_variable_is_named(tmp_path: Path) -> None:
+    status, line = refusal(tmp_path, GRPC_PORT="5005l")
+    assert status == 2
+    assert "GRPC_PORT is '5005l'" in line
+
+
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
+    port = free_ports()["HTTP_PORT"]
+    status, line = refusal(tmp_path, DATABASE_URL=f"postgresql://me:secret@127.0.0.1:{port}/analytics")
+    assert status == 1
+    assert f"DATABASE_URL=postgresql://me:***@127.0.0.1:{port}/analytics cannot be reached" in line
+    assert "secret" not in line
+
+
+def test_a_part_that_keeps_dying_brings_the_rest_down(shared: Stack, tmp_path: Path) -> None:
+    with running(tmp_path, DATABASE_URL=shared.database_url) as stack:
+        stack.wait_until_up()
+        while stack.process.poll() is None:
+            if envoy := stack.number_of("envoy"):
+                os.kill(envoy, signal.SIGKILL)
+            time.sleep(0.02)
+        assert stack.wait_for_end() == 1
+        assert not stack.processes()
+        assert "envoy died (killed by SIGKILL), 5 times" in stack.log.splitlines()[-1]
+    assert shared.serves()
+
+
+def test_two_copies_run_side_by_side_and_a_request_in_flight_is_finished_before_one_stops(
+    shared: Stack, tmp_path: Path
+) -> None:
+    with running(tmp_path) as stack:
+        stack.wait_until_up()
+        assert stack.serves()
+        assert shared.serves()
+        statuses: list[int] = []
+        request = threading.Thread(target=lambda: statuses.append(stack.request("/api/v1/lead_analytics", EVENT)))
+        with contextlib.closing(psycopg2.connect(stack.database_url)) as connection, connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE analytics_event")  # Whoever writes now waits for us.
+            request.start()
+            until(lambda: "1" in active_requests(stack))
+            stack.process.send_signal(signal.SIGTERM)
+            until(lambda: stack.request("/") == 0)  # It takes no more requests,
+            assert not statuses  # and the one is still in flight.
+        request.join()
+        assert statuses == [201]
+        assert stack.wait_for_end() == 0
+        assert not stack.processes()
+        stopped = re.findall("stopping (envoy|server|postgres)$", stack.log, re.MULTILINE)
+        assert stopped == ["envoy", "server", "postgres"]
+    assert shared.serves()
+
+
+def active_requests(stack: Stack) -> list[str]:
+    url = f"http://127.0.0.1:{stack.environment['ENVOY_ADMIN_PORT']}/stats?filter=downstream_rq_active"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return re.findall(r"^http\.(?!admin).*: (\d+)$", response.read().decode(), re.MULTILINE)
+
+
+def test_a_supervisor_that_is_killed_leaves_no_process_and_the_next_one_can_start_at_once(
+    shared: Stack, tmp_path: Path
+) -> None:
+    with running(tmp_path) as stack:
+        stack.wait_until_up()
+        stack.process.kill()
+        stack.wait_for_end()
+        with running(tmp_path) as second:
+            second.wait_until_up()
+            assert not set(stack.processes()) - set(second.processes())
+            os.kill(second.number_of("server"), signal.SIGSTOP)  # Stopped or not, it has to go.
+            assert second.stop() == 0
+            assert not second.processes()
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.6])
+def test_it_can_be_stopped_while_it_starts(tmp_path: Path, seconds: float) -> None:
+    with running(tmp_path) as stack:
+        time.sleep(seconds)
+        assert stack.stop() == 0
+        assert not stack.processes()

@@ -1,0 +1,173 @@
+"""The database going away and coming back under a server that takes requests."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import psycopg2
+import pytest
+
+from server.stack.postgres import running_postgres
+from storage import Availability, Query, Searches, SearchTimedOut
+from storage.schema import migrate
+from tests.support import requests
+from tests.support.in_process import Client, RunningServer, running_server
+from tests.support.refusals import refused
+
+
+class Database:
+    """A PostgreSQL of the test's own that can be stopped and started."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._running = contextlib.ExitStack()
+        self.url = ""
+
+    def start(self) -> None:
+        self.url = self._running.enter_context(running_postgres(self._directory))
+
+    def stop(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(tmp_path)
+    database.start()
+    migrate(database.url)
+    yield database
+    database.stop()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> float:
+    """Waits for the condition, at most so long, and returns how long it took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "took too long"
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def create(client: Client, message: str = "") -> str:
+    answer = client.leads.CreateLeadAnalyticsEvent(requests.lead_event("faults", message=message), timeout=5)
+    return answer.partition_key.partition("|")[2]
+
+
+def test_an_outage_is_answered_within_a_second_and_ends_by_itself(database: Database) -> None:
+    with running_server(database.url) as server:
+        client = server.client
+        create(client)
+        assert client.is_serving()
+        database.stop()
+
+        for call in (
+            lambda: create(client),
+            lambda: client.leads.SearchLeadAnalyticsEvents(requests.lead_search("faults"), timeout=5),
+        ):
+            start = time.monotonic()
+            with refused(grpc.StatusCode.UNAVAILABLE) as refusal:
+                call()
+            assert time.monotonic() - start < 1
+            assert refusal.retry_seconds == 1
+            assert refusal.trailers["retry-after"] == "1"
+        wait_until(lambda: not client.is_serving(), 2)
+
+        database.start()
+        wait_until(client.is_serving, 5)
+        create(client)
+        found = client.leads.SearchLeadAnalyticsEvents(requests.lead_search("faults"), timeout=5)
+        assert found.meta.row_count == 2
+
+
+def test_a_restart_in_mid_load_loses_no_acknowledged_event_and_stores_none_twice(database: Database) -> None:
+    acknowledged: list[str] = []
+    refusals: list[grpc.StatusCode] = []
+    stop = threading.Event()
+
+    def load(client: Client) -> None:
+        while not stop.is_set():
+            try:
+                acknowledged.append(create(client))
+            except grpc.RpcError as error:
+                refusals.append(error.code())
+                time.sleep(0.02)
+
+    with running_server(database.url) as server:
+        threads = [threading.Thread(target=load, args=(server.client,)) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.7)
+        database.stop()
+        before = len(acknowledged)
+        time.sleep(0.3)
+        database.start()
+        wait_until(lambda: len(acknowledged) > before + 200, 10)
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    with contextlib.closing(psycopg2.connect(database.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id::text FROM analytics_event")
+        stored = [event_id for (event_id,) in cursor.fetchall()]
+    assert before > 50
+    assert set(refusals) == {grpc.StatusCode.UNAVAILABLE}
+    assert len(stored) == len(set(stored))
+    assert set(acknowledged) <= set(stored)
+
+
+@pytest.fixture
+def locked_table(database_url: str) -> Iterator[None]:
+    """Nobody can write as long as this holds."""
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.usefixtures("locked_table")
+def test_a_caller_hears_at_its_deadline(client: Client, customer: str) -> None:
+    for call in (
+        lambda: client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=0.3),
+        lambda: client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=0.3),
+    ):
+        start = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - start < 1
+
+
+@pytest.mark.usefixtures("locked_table")
+def test_a_search_that_takes_too_long_is_given_up(database_url: str, customer: str) -> None:
+    async def find() -> None:
+        searches = Searches(database_url, Availability(database_url), timeout=0.2)
+        try:
+            await searches.find(Query(customer, "lead", "entity", "user", ["recording"], False, 1, 10))
+        finally:
+            await searches.close()
+
+    with pytest.raises(SearchTimedOut):
+        asyncio.run(find())
+
+
+def test_callers_that_have_gone_leave_nothing_behind(server: RunningServer, customer: str, database_url: str) -> None:
+    client = server.client
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
+        calls = [
+            client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer, message=str(number)))
+            for number in range(50)
+        ]
+        time.sleep(0.3)
+        for call in calls:
+            call.cancel()
+        time.sleep(0.3)
+    # The lock is gone with its transaction. What had been taken into the batch may be stored; the rest is not.
+    create_answer = client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5)
+    assert create_answer.customer_id == customer
+    assert server.application._writer._waiting == []
+    found = client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer, page_size=100), timeout=5)
+    assert 1 <= found.meta.row_count < 51

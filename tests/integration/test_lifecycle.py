@@ -1,0 +1,144 @@
+"""The server as a process: what stops it from starting, and how it ends."""
+
+import contextlib
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import grpc
+import psycopg2
+import pytest
+
+from tests.support import requests
+from tests.support.in_process import Client
+from tests.support.processes import free_port, run_module, started_module
+
+
+def assert_one_line(stderr: str, *parts: str) -> None:
+    (line,) = stderr.strip().splitlines()
+    for part in parts:
+        assert part in line
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "parts"),
+    [
+        ({}, ["DATABASE_URL", "not set"]),
+        ({"DATABASE_URL": "postgresql://u:secret@[::1/db"}, ["DATABASE_URL", "malformed"]),
+        ({"DATABASE_URL": "postgresql:///x", "GRPC_PORT": "65536"}, ["GRPC_PORT", "'65536'"]),
+        ({"DATABASE_URL": "postgresql:///x", "GRPC_PORT": "http"}, ["GRPC_PORT", "'http'"]),
+        ({"DATABASE_URL": "postgresql:///x", "LOG_LEVEL": "loud"}, ["LOG_LEVEL", "'loud'"]),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named_in_one_line(variables: dict[str, str], parts: list[str]) -> None:
+    ended = run_module("server", **variables)
+    assert ended.returncode == 2
+    assert_one_line(ended.stderr, *parts)
+    assert "secret" not in ended.stderr
+
+
+def test_a_url_that_libpq_can_only_try_is_named_in_one_line() -> None:
+    ended = run_module("server", DATABASE_URL="postgresql://user@host:no-port/db")
+    assert ended.returncode == 1
+    assert_one_line(ended.stderr, "DATABASE_URL", "no-port")
+
+
+@pytest.mark.parametrize("module", ["server", "storage.migrate"])
+def test_an_unreachable_database_is_named_in_one_line(module: str) -> None:
+    ended = run_module(module, DATABASE_URL=f"postgresql://user@127.0.0.1:{free_port()}/db")
+    assert ended.returncode == 1
+    assert_one_line(ended.stderr, "DATABASE_URL", "cannot be reached")
+
+
+def test_a_schema_that_is_not_migrated_is_refused_with_the_command_to_run(database_url: str) -> None:
+    with contextlib.closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE DATABASE bare")
+    url = database_url.replace("/analytics?", "/bare?")
+    ended = run_module("server", DATABASE_URL=url, GRPC_PORT=str(free_port()))
+    assert ended.returncode == 2
+    assert_one_line(ended.stderr, "0001_analytics_event", "python -m storage.migrate")
+
+    assert "0001_analytics_event" in run_module("storage.migrate", DATABASE_URL=url).stderr
+    again = run_module("storage.migrate", DATABASE_URL=url)
+    assert (again.returncode, again.stderr.strip()) == (0, "nothing to migrate")
+
+
+def test_a_busy_port_is_named_in_one_line(database_url: str) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        ended = run_module("server", DATABASE_URL=database_url, GRPC_PORT=str(port))
+    assert ended.returncode == 2
+    assert f"GRPC_PORT: cannot listen on 127.0.0.1:{port}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_second_server_on_the_same_port_is_refused(database_url: str) -> None:
+    port = str(free_port())
+    with started_module("server", DATABASE_URL=database_url, GRPC_PORT=port) as first:
+        wait_for_start(first)
+        second = run_module("server", DATABASE_URL=database_url, GRPC_PORT=port)
+    assert second.returncode == 2
+    assert "GRPC_PORT" in second.stderr
+
+
+def wait_for_start(process: object) -> None:
+    line = json.loads(process.stderr.readline())  # type: ignore[attr-defined]  # a Popen with pipes
+    assert line["event"] == "started"
+
+
+@contextlib.contextmanager
+def locked_table(database_url: str) -> Iterator[None]:
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_calls_in_flight_finish_and_takes_no_new_ones(
+    database_url: str, customer: str, number: signal.Signals
+) -> None:
+    port = free_port()
+    with (
+        started_module("server", DATABASE_URL=database_url, GRPC_PORT=str(port)) as process,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        wait_for_start(process)
+        client = Client(channel)
+        with locked_table(database_url):
+            in_flight = client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer), timeout=10)
+            time.sleep(0.3)
+            process.send_signal(number)
+            time.sleep(0.3)
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as another, pytest.raises(grpc.RpcError) as caught:
+                Client(another).leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=1)
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+            assert process.poll() is None
+        assert in_flight.result().customer_id == customer
+        assert process.wait(10) == 0
+        assert process.stderr is not None
+        events = [json.loads(line)["event"] for line in process.stderr]
+        assert events == ["stopping", "stopped"]
+
+
+def test_no_line_is_logged_for_a_request_that_goes_well(database_url: str, customer: str) -> None:
+    port = free_port()
+    with (
+        started_module("server", DATABASE_URL=database_url, GRPC_PORT=str(port)) as process,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        wait_for_start(process)
+        client = Client(channel)
+        client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5)
+        client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
+        with pytest.raises(grpc.RpcError):
+            client.leads.SearchLeadAnalyticsEvents(requests.lead_search(""), timeout=5)
+        process.terminate()
+        _, stderr = process.communicate(timeout=10)
+    assert [json.loads(line)["event"] for line in stderr.splitlines()] == ["stopping", "stopped"]

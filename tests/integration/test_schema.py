@@ -1,0 +1,66 @@
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+
+from storage.model import AnalyticsEvent
+from storage.schema import _Database, migrate, pending
+
+
+@pytest.fixture
+def fresh_url(database_url: str) -> Iterator[str]:
+    """A database without a schema."""
+    connection = psycopg2.connect(database_url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE fresh")
+        yield database_url.replace("/analytics?", "/fresh?")
+        cursor.execute("DROP DATABASE fresh")
+    connection.close()
+
+
+def described(database: Any) -> list[tuple[str, ...]]:
+    """The columns and indexes of the events table."""
+    columns = database.execute_sql(
+        "SELECT column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_name = 'analytics_event' ORDER BY ordinal_position"
+    ).fetchall()
+    indexes = database.execute_sql(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'analytics_event' ORDER BY indexname"
+    ).fetchall()
+    return [*columns, *indexes]
+
+
+def test_the_migrations_make_what_the_model_describes(fresh_url: str) -> None:
+    migrate(fresh_url)
+    database: Any = _Database(fresh_url)
+    with database:
+        migrated = described(database)
+        database.execute_sql("DROP TABLE analytics_event")
+        with AnalyticsEvent.bind_ctx(database):
+            AnalyticsEvent.create_table()
+        assert migrated == described(database)
+    assert len(migrated) == len(AnalyticsEvent._meta.sorted_fields) + 2
+
+
+def test_every_key_begins_with_the_customer(fresh_url: str) -> None:
+    migrate(fresh_url)
+    database: Any = _Database(fresh_url)
+    with database:
+        definitions = [row[1] for row in described(database) if len(row) == 2]
+    assert definitions
+    assert all("(customer_id, " in definition for definition in definitions)
+
+
+def test_migrating_many_times_at_once_applies_each_migration_once(fresh_url: str) -> None:
+    assert pending(fresh_url) == ["0001_analytics_event"]
+    applied: list[list[str]] = []
+    threads = [threading.Thread(target=lambda: applied.append(migrate(fresh_url))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(applied) == [[], [], [], [], ["0001_analytics_event"]]
+    assert pending(fresh_url) == []

@@ -1,0 +1,1 @@
+"""What several tests need: a server in this process, requests to send, an HTTP client."""

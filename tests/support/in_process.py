@@ -1,0 +1,74 @@
+"""A server inside the test's own process, on an event loop in a thread."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
+from analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceStub
+from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
+from server.app import Application, create_server
+from server.settings import Settings
+
+T = TypeVar("T")
+
+
+class Client:
+    """The stubs of all services on one channel. Every call has a deadline, so that a test cannot hang."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        self.events = AnalyticsEventServiceStub(channel)
+        self.leads = LeadAnalyticsServiceStub(channel)
+        self.contacts = ContactAnalyticsServiceStub(channel)
+        self.health = HealthStub(channel)
+
+    def is_serving(self) -> bool:
+        """Whether the server says that it can take requests."""
+        answer = self.health.Check(HealthCheckRequest(), timeout=5)
+        return bool(answer.status == HealthCheckResponse.SERVING)
+
+
+class RunningServer:
+    """A started server, its event loop, and a client for it."""
+
+    def __init__(self, application: Application, loop: asyncio.AbstractEventLoop, client: Client) -> None:
+        self.application = application
+        self.client = client
+        self._loop = loop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the server's event loop and returns its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+@contextlib.contextmanager
+def running_server(database_url: str) -> Iterator[RunningServer]:
+    """Starts a server on a free port and stops it in the end."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="server")
+    thread.start()
+
+    async def start() -> Application:
+        application = await create_server(Settings(database_url, "127.0.0.1", 0, logging.INFO))
+        await application.start()
+        return application
+
+    try:
+        application = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{application.port}") as channel:
+                yield RunningServer(application, loop, Client(channel))
+        finally:
+            asyncio.run_coroutine_threadsafe(application.stop(2), loop).result(30)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

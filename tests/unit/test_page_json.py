@@ -1,0 +1,36 @@
+import pytest
+
+from analytics.v1.event_pb2 import RecordedEvent
+from server.page_json import MAX_BYTES, check_size
+from storage import PageTooLarge
+
+
+def page(message: str, count: int) -> list[RecordedEvent]:
+    return [RecordedEvent(customer_id="c", message=message)] * count
+
+
+@pytest.mark.parametrize(
+    ("character", "json_bytes"),
+    [
+        ("a", 1),
+        ("é", 2),
+        ("\U0001f600", 4),
+        ('"', 2),
+        ("\\", 2),
+        ("\n", 2),
+        ("\1", 6),
+        ("<", 6),
+        ("\x7f", 6),
+        ("\u2028", 6),
+    ],
+)
+def test_a_page_is_measured_as_json_and_not_as_protobuf(character: str, json_bytes: int) -> None:
+    message = character * 65_000
+    fits = MAX_BYTES // (65_000 * json_bytes + 400)
+    check_size(page(message, fits))
+    with pytest.raises(PageTooLarge):
+        check_size(page(message, fits + 2))
+
+
+def test_a_full_page_of_ordinary_events_is_not_too_large() -> None:
+    check_size(page("an ordinary message", 1_000))
