@@ -4,125 +4,17 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import psycopg2
 import pytest
 
-T = TypeVar("T")
-ROOT = Path(__file__).parents[2]
-PORTS = ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT")
-SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
-EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","event_type":"view"}'
-
-
-def free_ports() -> dict[str, str]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return {name: str(one.getsockname()[1]) for name, one in zip(PORTS, sockets, strict=True)}
-
-
-def until(ask: Callable[[], T], seconds: float = 30.0) -> T:
-    """The first answer that is not falsy."""
-    end = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
-    return answer
-
-
-class Stack:
-    """A `python -m server.stack` of its own ports, with its data and its output in `directory`."""
-
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self.data = directory / "data"
-        self._output, self._log = directory / "out", directory / "log"
-        self.environment = free_ports() | {"DATA_DIR": str(self.data)} | environment
-        inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "BIND_ADDRESS")}
-        with self._output.open("w") as output, self._log.open("w") as log:
-            command = [sys.executable, "-m", "server.stack"]
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=output, stderr=log, env=inherited | self.environment
-            )
-
-    @property
-    def output(self) -> str:
-        return self._output.read_text()
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    @property
-    def database_url(self) -> str:
-        return str(re.findall(r"DATABASE_URL +(\S+)", self.output)[0])
-
-    def wait_until_up(self) -> "Stack":
-        until(lambda: "Ctrl-C" in self.output or self.process.poll() is not None)
-        assert self.process.poll() is None, self.log
-        return self
-
-    def wait_for_end(self, seconds: float = 30.0) -> int:
-        return self.process.wait(seconds)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.wait_for_end()
-
-    def request(self, path: str, body: bytes | None = None) -> int:
-        """The status that Envoy answers; 0 if it does not."""
-        url = f"http://127.0.0.1:{self.environment['HTTP_PORT']}{path}"
-        request = urllib.request.Request(url, body, {"content-type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=10) as response:
-                return int(response.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
-        except OSError:
-            return 0
-
-    def serves(self) -> bool:
-        return self.request(SEARCH) == 200
-
-    def processes(self) -> dict[int, str]:
-        """What runs on behalf of this stack, by its number: whatever has the data directory in its surroundings."""
-        found = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                surroundings = (process / "environ").read_bytes() + os.fsencode((process / "cwd").readlink())
-                if os.fsencode(self.data) in surroundings:
-                    found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        return found
-
-    def number_of(self, part: str) -> int:
-        """The process number of a part, 0 if it does not run."""
-        sign = {"postgres": "bin/postgres -D", "server": "-m server ", "envoy": "_bin/envoy "}[part]
-        return next((number for number, command in self.processes().items() if sign in command), 0)
-
-
-@contextlib.contextmanager
-def running(directory: Path, **environment: str) -> Iterator[Stack]:
-    directory.mkdir(exist_ok=True)
-    stack = Stack(directory, **environment)
-    try:
-        yield stack
-        assert "Traceback" not in stack.log
-    finally:
-        stack.process.kill()
-        stack.process.wait()
-        until(lambda: not stack.processes())
+from tests.support.stack import EVENT, PORTS, Stack, free_ports, running, until
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +154,7 @@ def test_a_supervisor_that_is_killed_leaves_no_process_and_the_next_one_can_star
             assert not second.processes()
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.6])
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 1.6])
 def test_it_can_be_stopped_while_it_starts(tmp_path: Path, seconds: float) -> None:
     with running(tmp_path) as stack:
         time.sleep(seconds)

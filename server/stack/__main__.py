@@ -1,0 +1,40 @@
+"""`python -m server.stack`: runs the whole service until Ctrl-C.
+
+Exits with 0 after Ctrl-C or SIGTERM, with 2 if a variable of the environment is malformed, else with 1.
+"""
+
+import os
+import signal
+import sys
+
+
+def main() -> int:
+    """Run the stack and return the exit status."""
+    # Until there is something to stop, a Ctrl-C need only be quiet. The imports below take a while: hence in here.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
+    import asyncio
+
+    from server.settings import ConfigurationError
+    from server.stack import console
+    from server.stack.settings import StackError, read_settings
+    from server.stack.supervisor import Supervisor
+
+    try:
+        settings = read_settings(os.environ)
+    except ConfigurationError as error:
+        console.log("stack", str(error))
+        return 2
+    try:
+        asyncio.run(Supervisor(settings).run())
+    except StackError as error:
+        console.log("stack", str(error))
+        return 1
+    except OSError as error:
+        console.log("stack", f"DATA_DIR={settings.data_dir}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

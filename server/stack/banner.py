@@ -1,0 +1,33 @@
+"""What is shown once the stack is up."""
+
+import json
+
+from server.stack.settings import Settings, in_url, without_password
+
+_EVENT = {
+    "customer_id": "acme",
+    "user_id": "user-1",
+    "lead_id": "lead-1",
+    "recording_id": "recording-1",
+    "event_type": "view",
+}
+
+
+def banner(settings: Settings, database_url: str) -> str:
+    """Return where everything is, and a command to try, on a line of its own."""
+    host = in_url(settings.connect_address)
+    http = f"http://{host}:{settings.http_port}"
+    return f"""
+The service is up.
+
+  HTTP          {http}
+  gRPC          {host}:{settings.grpc_port}
+  Envoy admin   http://127.0.0.1:{settings.envoy_admin_port}
+  DATABASE_URL  {without_password(database_url)}
+
+To store a first event:
+
+curl -i {http}/api/v1/lead_analytics -H 'content-type: application/json' -d '{json.dumps(_EVENT)}'
+
+Ctrl-C stops everything.
+"""

@@ -1,0 +1,95 @@
+"""The settings of the stack, read from the environment."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.settings import ConfigurationError, check_database_url, read_log_level, read_port
+
+PROJECT_ROOT = Path(__file__).parents[2]
+
+
+class StackError(Exception):
+    """The stack cannot start, or cannot go on; the text is one line for its user."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the parts listen and keep their data.
+
+    `data_dir` is absolute. `database_url` is None when the stack is to run a PostgreSQL of its own.
+    """
+
+    http_port: int
+    grpc_port: int
+    envoy_admin_port: int
+    bind_address: str
+    data_dir: Path
+    database_url: str | None
+
+    @property
+    def connect_address(self) -> str:
+        """The address at which this machine reaches what listens on `bind_address`, itself unless it means "any"."""
+        address = ipaddress.ip_address(self.bind_address)
+        if address.is_unspecified:
+            return "127.0.0.1" if address.version == 4 else "::1"
+        return self.bind_address
+
+
+def in_url(address: str) -> str:
+    """Return an IP address as a URL has it: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
+def without_password(database_url: str) -> str:
+    """Return a URL or DSN, or a message that quotes one, fit to be shown: with `***` for the password."""
+    hidden = re.sub(r"(://[^:/@\s]*:)[^@/]*@", r"\1***@", database_url)
+    return re.sub(r"(password=)('(?:[^'\\]|\\.)*'|[^\s&]*)", r"\1***", hidden)
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings from `environment`; a variable that is absent has its documented default.
+
+    Raises ConfigurationError, naming the first variable at fault.
+    """
+    ports = {
+        name: _port(environment, name, default)
+        for name, default in (("HTTP_PORT", 8080), ("GRPC_PORT", 50051), ("ENVOY_ADMIN_PORT", 9901))
+    }
+    taken: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in taken:
+            raise ConfigurationError(f"{name} is {port}, and so is {taken[port]}: each needs a port of its own")
+        taken[port] = name
+    data_dir = environment.get("DATA_DIR", ".data")
+    if not data_dir.strip():
+        raise ConfigurationError(f"DATA_DIR is {data_dir!r}: it must name a directory")
+    read_log_level(environment)  # The server's to use; but here it can be refused before anything is started.
+    database_url = environment.get("DATABASE_URL") or None
+    if database_url:
+        check_database_url(database_url)
+    return Settings(
+        http_port=ports["HTTP_PORT"],
+        grpc_port=ports["GRPC_PORT"],
+        envoy_admin_port=ports["ENVOY_ADMIN_PORT"],
+        bind_address=_address(environment, "BIND_ADDRESS", "127.0.0.1"),
+        data_dir=Path(data_dir).absolute(),
+        database_url=database_url,
+    )
+
+
+def _port(environment: Mapping[str, str], name: str, default: int) -> int:
+    port = read_port(environment, name, default)
+    if port == 0:  # "Any free one" is of no use to those who have to find it.
+        raise ConfigurationError(f"{name} is '0': it must be a port number from 1 to 65535")
+    return port
+
+
+def _address(environment: Mapping[str, str], name: str, default: str) -> str:
+    text = environment.get(name) or default
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ConfigurationError(f"{name} is {text!r}: it must be an IP address, such as 127.0.0.1 or ::") from None

@@ -1,0 +1,60 @@
+"""A JSON caller: what comes back, as it came back."""
+
+import http.client
+import json
+import urllib.parse
+from typing import Any, NamedTuple
+
+
+class Answer(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, which must say that it is JSON and be it."""
+        assert self.headers["content-type"] == "application/json", self
+        return json.loads(self.body)
+
+
+class Http:
+    """Calls one port, each time on a new connection."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __call__(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
+        """Sends a request. A `body` that is not bytes is sent as JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        try:
+            connection.request(method, path, data, {"content-type": "application/json", **(headers or {})})
+            answer = connection.getresponse()
+            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def post(self, path: str, body: object) -> Answer:
+        """Sends `body` to `path`."""
+        return self("POST", path, body)
+
+    def search(self, path: str, **parameters: object) -> Answer:
+        """Asks `path` with the parameters, a list repeated."""
+        return self("GET", f"{path}?{urllib.parse.urlencode(parameters, doseq=True)}")
+
+
+def violations(answer: Answer, status: int = 422) -> dict[str, str]:
+    """The fields that a refusal names, after checking that it has the one shape of refusals."""
+    assert answer.status == status, answer
+    refusal = answer.json
+    assert set(refusal) == {"code", "message", "details"}
+    assert refusal["code"] == 3
+    assert refusal["message"]
+    (details,) = refusal["details"]
+    assert set(details) == {"@type", "fieldViolations"}
+    assert details["@type"] == "type.googleapis.com/google.rpc.BadRequest"
+    assert all(set(violation) == {"field", "description"} for violation in details["fieldViolations"])
+    return {violation["field"]: violation["description"] for violation in details["fieldViolations"]}

@@ -1,0 +1,83 @@
+"""How the environment configures the stack, and Envoy with it."""
+
+from pathlib import Path
+
+import pytest
+
+from server.settings import ConfigurationError
+from server.stack.banner import banner
+from server.stack.envoy import at_addresses
+from server.stack.settings import StackError, read_settings, without_password
+
+ENVOY = """
+- socket_address: { address: 127.0.0.1, port_value: 8080 }
+- socket_address: { address: 127.0.0.1, port_value: 50051 }
+- socket_address: { address: 127.0.0.1, port_value: 9901 }
+"""
+
+
+def test_an_empty_environment_has_good_defaults() -> None:
+    settings = read_settings({})
+    assert (settings.http_port, settings.grpc_port, settings.envoy_admin_port) == (8080, 50051, 9901)
+    assert settings.bind_address == "127.0.0.1"
+    assert settings.data_dir == Path.cwd() / ".data"
+    assert settings.database_url is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PORT", "http"),
+        ("HTTP_PORT", "0"),
+        ("GRPC_PORT", "65536"),
+        ("GRPC_PORT", "8080"),
+        ("ENVOY_ADMIN_PORT", "-1"),
+        ("BIND_ADDRESS", "localhost"),
+        ("DATA_DIR", ""),
+        ("LOG_LEVEL", "LOUD"),
+        ("DATABASE_URL", "analytics"),
+    ],
+)
+def test_a_malformed_variable_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        read_settings({name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://u:se cret@h/x", "postgresql://u:***@h/x"),
+        ("postgresql://u:s%40e@[::1]:5/x", "postgresql://u:***@[::1]:5/x"),
+        ("postgresql://h:5432/x?user=u&password=secret&sslmode=require", None),
+        (r"host=h password='it\'s secret' user=u", "host=h password=*** user=u"),
+        ("postgresql://u@h:5432/x", "postgresql://u@h:5432/x"),
+    ],
+)
+def test_a_password_is_never_shown(text: str, shown: str | None) -> None:
+    assert without_password(text) == (shown or text.replace("secret", "***"))
+
+
+def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None:
+    settings = read_settings({"HTTP_PORT": "50051", "GRPC_PORT": "9901", "ENVOY_ADMIN_PORT": "8080"})
+    assert at_addresses(ENVOY, settings).split("\n") == [
+        "",
+        '- socket_address: { address: "127.0.0.1", port_value: 50051 }',
+        '- socket_address: { address: "127.0.0.1", port_value: 9901 }',
+        '- socket_address: { address: "127.0.0.1", port_value: 8080 }',
+        "",
+    ]
+
+
+def test_what_listens_on_any_address_is_reached_at_the_loopback() -> None:
+    settings = read_settings({"BIND_ADDRESS": "::"})
+    text = at_addresses(ENVOY, settings)
+    assert 'address: "::", port_value: 8080, ipv4_compat: true' in text
+    assert 'address: "::1", port_value: 50051 }' in text
+    assert 'address: "127.0.0.1", port_value: 9901 }' in text
+    assert "http://[::1]:8080/" in banner(settings, "")
+
+
+@pytest.mark.parametrize("text", [ENVOY.replace("50051", "50052"), ENVOY + ENVOY])
+def test_an_envoy_yaml_without_each_address_once_is_refused(text: str) -> None:
+    with pytest.raises(StackError, match=r"envoy\.yaml holds"):
+        at_addresses(text, read_settings({}))
