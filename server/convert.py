@@ -1,6 +1,6 @@
 """Messages to what storage takes, and back."""
 
-from datetime import datetime
+from typing import Any
 
 from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
 from analytics.v1.contact_analytics_service_pb2 import (
@@ -9,9 +9,10 @@ from analytics.v1.contact_analytics_service_pb2 import (
 )
 from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent, PageMeta, RecordedEvent
 from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest, SearchLeadAnalyticsEventsRequest
+from server.rules import Texts
 from server.validation import FieldViolation, InvalidRequest, violations_of
 from server.version_info import InvalidVersionInfo, to_json
-from storage import Event, Page, Query, new_id_and_time
+from storage import TEXTS, Event, Page, Query, new_id_and_time
 
 CreateRequest = CreateAnalyticsEventRequest | CreateLeadAnalyticsEventRequest | CreateContactAnalyticsEventRequest
 SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
@@ -20,13 +21,45 @@ DEFAULT_PAGE = 1
 DEFAULT_PAGE_SIZE = 10
 
 
-def new_event(request: CreateRequest, entity_type: str, entity_id: str) -> Event:
+_SENT = Event._fields[:TEXTS]
+_ENTITY = _SENT.index("entity_type")
+
+
+def _texts(message: Any, *entity: str) -> Texts:
+    """The string fields of a create request in the order of `Event`; `entity` stands in place of type and id."""
+    return Texts(message, [*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :]])
+
+
+_ANALYTICS = _texts(CreateAnalyticsEventRequest.DESCRIPTOR, "entity_type", "entity_id")
+_LEAD = _texts(CreateLeadAnalyticsEventRequest.DESCRIPTOR, "lead_id", "entity_id")
+_CONTACT = _texts(CreateContactAnalyticsEventRequest.DESCRIPTOR, "contact_id", "entity_id")
+
+
+def event_of_analytics(request: CreateAnalyticsEventRequest) -> Event:
     """The event that `request` asks to store, under a new id.
 
     Raises:
         InvalidRequest: the request breaks a rule, in its annotations or in `server.version_info`.
     """
-    violations = violations_of(request)
+    return _event(request, _ANALYTICS, _ANALYTICS.read(request))
+
+
+def event_of_lead(request: CreateLeadAnalyticsEventRequest) -> Event:
+    """As `event_of_analytics`, for a lead under either name."""
+    if request.entity_id == request.lead_id:
+        request.ClearField("entity_id")
+    return _event(request, _LEAD, _LEAD.read(request), "lead")
+
+
+def event_of_contact(request: CreateContactAnalyticsEventRequest) -> Event:
+    """As `event_of_analytics`, for a contact under either name."""
+    if request.entity_id == request.contact_id:
+        request.ClearField("entity_id")
+    return _event(request, _CONTACT, _CONTACT.read(request), "contact")
+
+
+def _event(request: CreateRequest, texts: Texts, values: tuple[str, ...], entity_type: str | None = None) -> Event:
+    violations = [] if texts.keep_rules(values) else violations_of(request)
     version_info = None
     if request.HasField("version_info"):
         try:
@@ -35,27 +68,12 @@ def new_event(request: CreateRequest, entity_type: str, entity_id: str) -> Event
             violations.append(FieldViolation("version_info", str(error)))
     if violations:
         raise InvalidRequest(violations)
+    if entity_type is not None:
+        # The two names of the entity, of which one is empty, become its type and id.
+        name, other = values[_ENTITY : _ENTITY + 2]
+        values = (*values[:_ENTITY], entity_type, name or other, *values[_ENTITY + 2 :])
     event_id, now = new_id_and_time()
-    return Event(
-        request.customer_id,
-        event_id,
-        now,
-        now,
-        entity_type,
-        entity_id,
-        request.user_id,
-        request.recording_id,
-        request.event_type,
-        request.tool_signature,
-        request.event_id,
-        request.message,
-        request.javascript_local_time,
-        request.apex_local_time,
-        request.event_environment_path,
-        request.name_parser_event_id,
-        request.recommendation_model_event_id,
-        version_info,
-    )
+    return Event._make((*values, version_info, event_id, now, now))
 
 
 def analytics_event(event: Event) -> AnalyticsEvent:
@@ -92,8 +110,8 @@ def _answer(event: Event, record_type: str, partition: str) -> dict[str, str]:
         "record_type": record_type,
         "partition_key": f"{partition}|{event.id}",
         "sort_key": event.customer_id,
-        "created_at": (created_at := timestamp(event.created_at)),
-        "updated_at": created_at,
+        "created_at": event.created_at,
+        "updated_at": event.updated_at,
     }
 
 
@@ -129,16 +147,11 @@ def recorded_event(event: Event) -> RecordedEvent:
         event_type=event.event_type,
         event_id=event.event_id,
         message=event.message,
-        created_at=timestamp(event.created_at),
-        updated_at=timestamp(event.updated_at),
+        created_at=event.created_at,
+        updated_at=event.updated_at,
     )
 
 
 def page_meta(query: Query, page: Page) -> PageMeta:
     """Where `page` stands in the whole result."""
     return PageMeta(page=query.page, page_size=query.page_size, row_count=page.total)
-
-
-def timestamp(instant: datetime) -> str:
-    """`instant`, which is in UTC, in the documented form: 2018-09-03T17:06:05.719Z."""
-    return instant.isoformat(timespec="milliseconds")[:23] + "Z"

@@ -30,7 +30,7 @@ class AnalyticsEvents(AnalyticsEventServiceServicer):
 
     async def CreateAnalyticsEvent(self, request: CreateAnalyticsEventRequest, context: Any) -> AnalyticsEvent:
         """Stores one event."""
-        event = convert.new_event(request, request.entity_type, request.entity_id)
+        event = convert.event_of_analytics(request)
         await self._writer.store(event)
         return convert.analytics_event(event)
 
@@ -46,9 +46,7 @@ class LeadAnalytics(LeadAnalyticsServiceServicer):
         self, request: CreateLeadAnalyticsEventRequest, context: Any
     ) -> LeadAnalyticsEvent:
         """Stores one event."""
-        if request.entity_id == request.lead_id:
-            request.ClearField("entity_id")
-        event = convert.new_event(request, "lead", request.lead_id or request.entity_id)
+        event = convert.event_of_lead(request)
         await self._writer.store(event)
         return convert.lead_analytics_event(event)
 
@@ -74,9 +72,7 @@ class ContactAnalytics(ContactAnalyticsServiceServicer):
         self, request: CreateContactAnalyticsEventRequest, context: Any
     ) -> ContactAnalyticsEvent:
         """Stores one event."""
-        if request.entity_id == request.contact_id:
-            request.ClearField("entity_id")
-        event = convert.new_event(request, "contact", request.contact_id or request.entity_id)
+        event = convert.event_of_contact(request)
         await self._writer.store(event)
         return convert.contact_analytics_event(event)
 

@@ -10,11 +10,12 @@ from storage.errors import (
     StorageError,
     WriteFailed,
 )
-from storage.event import Event, Page, new_id_and_time
+from storage.event import TEXTS, Event, Page, new_id_and_time
 from storage.search import Query, Searches
 from storage.writer import Writer
 
 __all__ = [
+    "TEXTS",
     "Availability",
     "DatabaseUnavailable",
     "Event",

@@ -1,6 +1,6 @@
 """What crosses the border of storage: an event and a page of events, both frozen."""
 
-from datetime import UTC, datetime
+import time
 from typing import NamedTuple
 
 import uuid_utils
@@ -9,31 +9,37 @@ import uuid_utils
 class Event(NamedTuple):
     """One event as it is stored. A NamedTuple, since it is made on every create and costs a third of a dataclass.
 
-    Absent texts are empty. The field names are the column names of `storage.model.AnalyticsEvent`.
+    Absent texts are empty. The field names are the column names of `storage.model.AnalyticsEvent`; all that callers
+    send as text comes first, so that it can be sliced off.
     """
 
     customer_id: str
-    id: str
-    """A UUIDv7 in its usual text form."""
-    created_at: datetime
-    """In UTC, to the millisecond."""
-    updated_at: datetime
-    entity_type: str
-    """ "lead" or "contact"."""
-    entity_id: str
     user_id: str
     recording_id: str
     event_type: str
-    tool_signature: str = ""
-    event_id: str = ""
-    message: str = ""
-    javascript_local_time: str = ""
-    apex_local_time: str = ""
-    event_environment_path: str = ""
-    name_parser_event_id: str = ""
-    recommendation_model_event_id: str = ""
-    version_info: str | None = None
+    entity_type: str
+    """ "lead" or "contact"."""
+    entity_id: str
+    tool_signature: str
+    event_id: str
+    message: str
+    javascript_local_time: str
+    apex_local_time: str
+    event_environment_path: str
+    name_parser_event_id: str
+    recommendation_model_event_id: str
+    version_info: str | None
     """A JSON object as text; None when the caller sent none."""
+    id: str
+    """A UUIDv7 in its usual text form."""
+    created_at: str
+    """In UTC, to the millisecond, as RFC 3339 text: 2018-09-03T17:06:05.719Z. What is stored and what is answered are
+    both text, so nothing else is made of it in between."""
+    updated_at: str
+
+
+TEXTS = Event._fields.index("version_info")
+"""How many fields, from the first, are texts that a caller sent."""
 
 
 class Page(NamedTuple):
@@ -45,10 +51,24 @@ class Page(NamedTuple):
     """How many events match in all, whatever the page."""
 
 
-def new_id_and_time() -> tuple[str, datetime]:
-    """A new event's id and the time that is inside it, so that the order of ids and of times is one.
+def new_id_and_time() -> tuple[str, str]:
+    """A new event's id and the time that is inside it (as `Event.created_at` has it): the order of both is one.
 
     Ids made by one process ascend even within a millisecond.
     """
     made = uuid_utils.uuid7()
-    return str(made), datetime.fromtimestamp(made.timestamp / 1000, UTC)
+    return str(made), time_text(made.timestamp)
+
+
+_last_second = (0, "1970-01-01T00:00:00")
+
+
+def time_text(milliseconds: int) -> str:
+    """The instant so many milliseconds after the epoch, as `Event.created_at` has it."""
+    global _last_second
+    seconds, rest = divmod(milliseconds, 1000)
+    known, text = _last_second
+    if seconds != known:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        _last_second = (seconds, text)
+    return f"{text}.{rest:03d}Z"

@@ -79,11 +79,21 @@ def _page(found: Any, total: Any) -> Any:
         .where(event.customer_id == _value("customer_id"))
         .alias("rows")
     )
-    answer = [rows.c.id.cast("text") if name == "id" else rows.c[name] for name in Event._fields]
+    as_text = {
+        "id": rows.c.id.cast("text"),
+        "created_at": _time_text(rows.c.created_at),
+        "updated_at": _time_text(rows.c.updated_at),
+    }
+    answer = [as_text.get(name, rows.c[name]) for name in Event._fields]
     return Select(
         [Join(total, rows, JOIN.LEFT_OUTER, on=SQL("true"))],
         [total.c.total, *answer],
     ).order_by(rows.c.created_at.desc(), rows.c.id.desc())
+
+
+def _time_text(instant: Any) -> Any:
+    """A time as `Event.created_at` has it; sessions are in UTC."""
+    return fn.to_char(instant, SQL('\'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\''))
 
 
 def _all() -> Statement:

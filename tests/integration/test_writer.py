@@ -12,8 +12,9 @@ from storage import Availability, DatabaseUnavailable, Event, EventRefused, Queu
 
 
 def event(customer: str, message: str = "") -> Event:
+    texts = (customer, "user", "recording", "view", "lead", "entity", "", "", message, "", "", "", "", "")
     event_id, now = new_id_and_time()
-    return Event(customer, event_id, now, now, "lead", "entity", "user", "recording", "view", message=message)
+    return Event(*texts, None, event_id, now, now)
 
 
 def with_writer(url: str, work: Callable[[Writer, Availability], Awaitable[Any]], **limits: int) -> Any:

@@ -1,42 +1,53 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
 from server import convert
 from server.validation import InvalidRequest
+from storage import TEXTS, Event
+from storage.event import time_text
 from tests.support import requests
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC)))
 def test_a_time_is_printed_with_three_digits_and_a_z(instant: datetime) -> None:
-    printed = convert.timestamp(instant)
+    whole = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    printed = time_text((whole - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
     assert len(printed) == len("2018-09-03T17:06:05.719Z")
-    assert datetime.fromisoformat(printed) == instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    assert datetime.fromisoformat(printed) == whole
 
 
 def test_a_whole_second_keeps_its_zeros() -> None:
-    assert convert.timestamp(datetime(2018, 11, 2, 13, 12, 4, tzinfo=UTC)) == "2018-11-02T13:12:04.000Z"
+    assert time_text(1_541_164_324_000) == "2018-11-02T13:12:04.000Z"
 
 
 def test_the_time_of_an_event_is_the_one_inside_its_id() -> None:
-    event = convert.new_event(requests.lead_event("c"), "lead", "l")
-    milliseconds = int(event.id.replace("-", "")[:12], 16)
-    assert event.created_at == datetime.fromtimestamp(milliseconds / 1000, UTC) == event.updated_at
+    event = convert.event_of_lead(requests.lead_event("c"))
+    assert event.created_at == time_text(int(event.id.replace("-", "")[:12], 16)) == event.updated_at
 
 
 def test_every_field_of_a_request_reaches_the_event() -> None:
-    request = requests.analytics_event("customer", **requests.EVERY_OPTIONAL_FIELD)
-    event = convert.new_event(request, request.entity_type, request.entity_id)
-    for field in request.DESCRIPTOR.fields:
-        if field.name != "version_info":
-            assert getattr(event, field.name) == getattr(request, field.name) != ""
-    assert event.version_info is not None
-    assert '"package":"1.2"' in event.version_info
+    fields: dict[str, Any] = {name: name for name in Event._fields[:TEXTS]}
+    request = CreateAnalyticsEventRequest(**fields)
+    request.entity_type = "contact"
+    event = convert.event_of_analytics(request)
+    for name in Event._fields[:TEXTS]:
+        assert getattr(event, name) == getattr(request, name) == ("contact" if name == "entity_type" else name)
+    assert {field.name for field in request.DESCRIPTOR.fields} == {*Event._fields[:TEXTS], "version_info"}
+
+
+def test_a_lead_and_a_contact_reach_the_event_under_either_name() -> None:
+    lead = requests.lead_event("c", lead_id="l", message="m")
+    contact = requests.contact_event("c", contact_id="", entity_id="e", user_id="u")
+    assert convert.event_of_lead(lead)[:9] == ("c", "user", "recording", "view", "lead", "l", "", "", "m")
+    assert convert.event_of_contact(contact)[:6] == ("c", "u", "recording", "view", "contact", "e")
 
 
 def test_violations_of_annotations_and_of_version_info_come_together() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        convert.new_event(requests.lead_event("", version_info={"\0": 1}), "lead", "l")
+        convert.event_of_lead(requests.lead_event("", version_info={"\0": 1}))
     assert [violation.field for violation in caught.value.violations] == ["customer_id", "version_info"]
