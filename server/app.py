@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
 from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
-from server.handlers import add_service
+from server.handlers import MAX_BATCH_BYTES, add_service
 from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings
 from storage import Availability, Searches, Writer
@@ -21,8 +21,7 @@ from storage.schema import pending
 log = logging.getLogger(__name__)
 
 _OPTIONS = [
-    # A body of 1 MiB, as CONTRACT.md has it.
-    ("grpc.max_receive_message_length", 1 << 20),
+    ("grpc.max_receive_message_length", MAX_BATCH_BYTES),
     # Otherwise a second server could bind the same port, and take half of the calls, without a word.
     ("grpc.so_reuseport", 0),
 ]

@@ -1,13 +1,23 @@
 """Messages to what storage takes, and back."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse, CreateAnalyticsEventRequest
 from analytics.v1.contact_analytics_service_pb2 import (
     CreateContactAnalyticsEventRequest,
     SearchContactAnalyticsEventsRequest,
 )
-from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent, PageMeta, RecordedEvent
+from analytics.v1.event_pb2 import (
+    AnalyticsEvent,
+    ContactAnalyticsEvent,
+    EventViolation,
+    LeadAnalyticsEvent,
+    PageMeta,
+    RecordedEvent,
+    RefusedEvent,
+    StoredEvent,
+)
 from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest, SearchLeadAnalyticsEventsRequest
 from server.rules import Texts
 from server.validation import FieldViolation, InvalidRequest, violations_of
@@ -20,6 +30,9 @@ SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsR
 DEFAULT_PAGE = 1
 DEFAULT_PAGE_SIZE = 10
 
+
+NOT_STORABLE = "the database cannot store this event"
+"""What is said of an event that kept every rule and that the database refused."""
 
 _SENT = Event._fields[:TEXTS]
 _ENTITY = _SENT.index("entity_type")
@@ -74,6 +87,42 @@ def _event(request: CreateRequest, texts: Texts, values: tuple[str, ...], entity
         values = (*values[:_ENTITY], entity_type, name or other, *values[_ENTITY + 2 :])
     event_id, now = new_id_and_time()
     return Event._make((*values, version_info, event_id, now, now))
+
+
+def events_of_batch(
+    requests: Iterable[CreateAnalyticsEventRequest],
+) -> tuple[list[Event], dict[int, list[FieldViolation]]]:
+    """The events that `requests` ask to store, and by their index the violations of those that break a rule."""
+    events = []
+    refused = {}
+    for index, request in enumerate(requests):
+        try:
+            events.append(_event(request, _ANALYTICS, _ANALYTICS.read(request)))
+        except InvalidRequest as error:
+            refused[index] = error.violations
+    return events, refused
+
+
+def batch_outcomes(
+    count: int, events: list[Event], stored: list[bool], refused: dict[int, list[FieldViolation]]
+) -> BatchCreateAnalyticsEventsResponse:
+    """What became of each of `count` events: those of `events` by `stored`, the others refused."""
+    answer = BatchCreateAnalyticsEventsResponse(stored_count=sum(stored), refused_count=count - sum(stored))
+    add = answer.outcomes.add
+    attempts = zip(events, stored, strict=True)
+    for index in range(count):
+        if index in refused:
+            violations = [
+                EventViolation(field=violation.field, description=violation.description) for violation in refused[index]
+            ]
+            add(index=index, refused=RefusedEvent(violations=violations))
+            continue
+        event, is_stored = next(attempts)
+        if is_stored:
+            add(index=index, stored=StoredEvent(id=event.id, created_at=event.created_at))
+        else:
+            add(index=index, refused=RefusedEvent(violations=[EventViolation(description=NOT_STORABLE)]))
+    return answer
 
 
 def analytics_event(event: Event) -> AnalyticsEvent:

@@ -1,16 +1,16 @@
 """Exceptions to statuses, in one table. Whatever is not in it is a bug: INTERNAL, and a traceback in the log."""
 
 import logging
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 import grpc.aio
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from server.convert import NOT_STORABLE
 from server.validation import FieldViolation, InvalidRequest
 from storage import DatabaseUnavailable, EventRefused, PageTooLarge, QueueFull, SearchTimedOut
 
@@ -30,6 +30,10 @@ class MalformedMessage(Exception):
     """The bytes of a request are not the message that the RPC takes."""
 
 
+class MessageTooLarge(Exception):
+    """A request is larger than its RPC takes."""
+
+
 class _Refusal(NamedTuple):
     code: grpc.StatusCode
     message: str
@@ -37,16 +41,18 @@ class _Refusal(NamedTuple):
 
 
 _TABLE: dict[type[Exception], _Refusal] = {
+    MessageTooLarge: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request is over 1 MiB"),
     MalformedMessage: _Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the request is not a message of the expected type"),
-    EventRefused: _Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the database cannot store this event"),
+    EventRefused: _Refusal(grpc.StatusCode.INVALID_ARGUMENT, NOT_STORABLE),
     SearchTimedOut: _Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the search took too long"),
     QueueFull: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting", retry=True),
     DatabaseUnavailable: _Refusal(grpc.StatusCode.UNAVAILABLE, "the database cannot be reached", retry=True),
 }
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 _BUG = _Refusal(grpc.StatusCode.INTERNAL, "internal error")
 
 
-async def abort(context: "grpc.aio.ServicerContext[object, object]", error: Exception, request: Descriptor) -> NoReturn:
+async def abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception, request: Descriptor) -> NoReturn:
     """Ends the RPC with the status that stands for `error`.
 
     Args:
@@ -54,17 +60,36 @@ async def abort(context: "grpc.aio.ServicerContext[object, object]", error: Exce
         error: what its servicer raised.
         request: the type of its request, which knows the names of the fields.
     """
-    violations = _violations(error)
-    if violations:
-        if any(key == FROM_JSON for key, _ in context.invocation_metadata() or ()):
+    from_json = any(key == FROM_JSON for key, _ in context.invocation_metadata() or ())
+    status = status_of(error, request, from_json=from_json)
+    metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
+    if any(detail.Is(RetryInfo.DESCRIPTOR) for detail in status.details):
+        metadata.append(("retry-after", str(_RETRY_AFTER_SECONDS)))
+    await context.abort(_CODES[status.code], status.message, tuple(metadata))
+    raise AssertionError("abort() returned")
+
+
+def status_of(error: Exception, request: Descriptor, *, from_json: bool = False) -> Status:
+    """The status that stands for `error`; one that is a bug is logged. `request` is as in `abort`.
+
+    Args:
+        error: what a servicer raised.
+        request: the type of the request, which knows the names of the fields.
+        from_json: whether the caller knows fields by their JSON names.
+    """
+    if violations := _violations(error)[:_MAX_VIOLATIONS]:
+        if from_json:
             violations = [FieldViolation(_json_path(request, path), text) for path, text in violations]
-        await _abort(context, _invalid(violations), _bad_request(violations))
+        names = ", ".join(dict.fromkeys(violation.field for violation in violations))
+        return _status(
+            _Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"invalid request: {names}"), _bad_request(violations)
+        )
     refusal = _TABLE.get(type(error), _BUG)
     if refusal is _BUG:
         log.error("unexpected error", exc_info=error, extra={"request": request.full_name})
     if refusal.retry:
-        await _abort(context, refusal, RetryInfo(retry_delay=Duration(seconds=_RETRY_AFTER_SECONDS)))
-    await _abort(context, refusal)
+        return _status(refusal, RetryInfo(retry_delay=Duration(seconds=_RETRY_AFTER_SECONDS)))
+    return _status(refusal)
 
 
 def _violations(error: Exception) -> list[FieldViolation]:
@@ -83,30 +108,15 @@ def _json_path(request: Descriptor, path: str) -> str:
     return request.fields_by_name[name].json_name + path[len(name) :]
 
 
-def _invalid(violations: list[FieldViolation]) -> _Refusal:
-    names = ", ".join(dict.fromkeys(violation.field for violation in violations[:_MAX_VIOLATIONS]))
-    return _Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"invalid request: {names}")
-
-
 def _bad_request(violations: list[FieldViolation]) -> BadRequest:
     details = BadRequest()
-    for violation in violations[:_MAX_VIOLATIONS]:
+    for violation in violations:
         details.field_violations.add(field=violation.field, description=violation.description)
     return details
 
 
-async def _abort(
-    context: "grpc.aio.ServicerContext[object, object]",
-    refusal: _Refusal,
-    details: BadRequest | RetryInfo | None = None,
-) -> NoReturn:
+def _status(refusal: _Refusal, details: BadRequest | RetryInfo | None = None) -> Status:
     status = Status(code=refusal.code.value[0], message=refusal.message)
     if details is not None:
-        packed = AnyMessage()
-        packed.Pack(details)
-        status.details.append(packed)
-    metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
-    if refusal.retry:
-        metadata.append(("retry-after", str(_RETRY_AFTER_SECONDS)))
-    await context.abort(refusal.code, refusal.message, tuple(metadata))
-    raise AssertionError("abort() returned")
+        status.details.add().Pack(details)
+    return status

@@ -4,7 +4,7 @@ The generated code leaves two things to the library: a request that does not par
 exception in a servicer, whose text it sends to the caller. An interceptor would cost every RPC more than this.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -13,36 +13,52 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from server.errors import MalformedMessage, abort
+from server.errors import MalformedMessage, MessageTooLarge, abort
+
+MAX_BYTES = 1 << 20
+"""The limit of CONTRACT.md for the request of one event or of a search."""
+
+MAX_BATCH_BYTES = 8 << 20
+"""Its limit for a batch, and so the server's for any message."""
 
 
 def add_service(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object) -> None:
-    """Has `server` answer the unary RPCs of `service` by the methods of `servicer` that bear their names."""
+    """Has `server` answer the RPCs of `service`, unary or streaming both ways, by the methods that bear their names."""
     handlers = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
 
 
-def _handler(
-    method: MethodDescriptor, behaviour: Callable[[Any, Any], Awaitable[Message]]
-) -> "grpc.RpcMethodHandler[Any, Any]":
+def _handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
     request_class = GetMessageClass(method.input_type)
+    is_batch = "events" in method.input_type.fields_by_name
 
-    def parse(data: bytes) -> Message | None:
+    # What cannot be parsed is passed on as the exception that it is, since the library would have its own word for it.
+    def parse(data: bytes) -> Message | Exception:
+        if len(data) > MAX_BYTES and not is_batch:
+            return MessageTooLarge()
         try:
             return request_class.FromString(data)
         except DecodeError:
-            return None
+            return MalformedMessage()
 
-    async def answer(request: Message | None, context: "grpc.aio.ServicerContext[Any, Any]") -> Message:
+    async def answer(request: Message | Exception, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
         try:
-            if request is None:
-                raise MalformedMessage
+            if isinstance(request, Exception):
+                raise request
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - the border of the program: none may pass it as it is
             await abort(context, error, method.input_type)
 
-    return grpc.unary_unary_rpc_method_handler(
-        answer,
-        request_deserializer=parse,
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
-    )
+    async def answer_all(
+        requests: AsyncIterator[Message | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[Any]:
+        try:
+            async for each in behaviour(requests, context):
+                yield each
+        except Exception as error:  # noqa: BLE001 - as above
+            await abort(context, error, method.input_type)
+
+    kind = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
+    behave: Any = answer_all if method.client_streaming else answer
+    serialize = GetMessageClass(method.output_type).SerializeToString
+    return kind(behave, request_deserializer=parse, response_serializer=serialize)

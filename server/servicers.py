@@ -1,8 +1,15 @@
 """The three services: a few lines for each RPC. What they raise becomes a status in `server.errors`."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
-from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from analytics.v1.analytics_event_service_pb2 import (
+    BatchCreateAnalyticsEventsRequest,
+    BatchCreateAnalyticsEventsResponse,
+    CreateAnalyticsEventRequest,
+    WriteAnalyticsEventsRequest,
+    WriteAnalyticsEventsResponse,
+)
 from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceServicer
 from analytics.v1.contact_analytics_service_pb2 import (
     CreateContactAnalyticsEventRequest,
@@ -19,6 +26,8 @@ from analytics.v1.lead_analytics_service_pb2 import (
 from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceServicer
 from server import convert
 from server.page_json import check_size
+from server.validation import check
+from server.write_stream import write_stream
 from storage import Searches, Writer
 
 
@@ -33,6 +42,21 @@ class AnalyticsEvents(AnalyticsEventServiceServicer):
         event = convert.event_of_analytics(request)
         await self._writer.store(event)
         return convert.analytics_event(event)
+
+    async def BatchCreateAnalyticsEvents(
+        self, request: BatchCreateAnalyticsEventsRequest, context: Any
+    ) -> BatchCreateAnalyticsEventsResponse:
+        """Stores many events."""
+        check(request)
+        events, refused = convert.events_of_batch(request.events)
+        stored = await self._writer.store_all(events)
+        return convert.batch_outcomes(len(request.events), events, stored, refused)
+
+    def WriteAnalyticsEvents(
+        self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], context: Any
+    ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
+        """Stores chunk after chunk of events."""
+        return write_stream(self._writer, request_iterator)
 
 
 class LeadAnalytics(LeadAnalyticsServiceServicer):

@@ -28,8 +28,11 @@ _ROW_ERROR_CLASSES = ("22", "23", "54")
 
 
 class _Waiting(NamedTuple):
-    row: bytes
-    stored: asyncio.Future[None]
+    """What one caller gave: rows that are written together."""
+
+    rows: list[bytes]
+    size: int
+    outcomes: asyncio.Future[list[StorageError | None]]
 
 
 class Writer:
@@ -57,7 +60,8 @@ class Writer:
             max_events: how many events may wait. Together with those in flight it bounds what a crash can lose,
                 all of it unacknowledged.
             max_bytes: how many bytes of rows may wait.
-            max_batch_events: how many events one commit may hold; it bounds how long a later event waits.
+            max_batch_events: how many events of several callers one commit may hold; it bounds how long a later
+                event waits.
             max_batch_bytes: at how many bytes of rows a batch is closed.
         """
         self._url = url
@@ -68,13 +72,14 @@ class Writer:
         self._max_batch_bytes = max_batch_bytes
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
+        self._waiting_rows = 0
         self._waiting_bytes = 0
         self._in_flight: list[_Waiting] = []
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._connection: psycopg2.extensions.connection | None = None
-        self._batches: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
+        self._batches: SimpleQueue[list[bytes] | None] = SimpleQueue()
         # A daemon, so that a database that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._write_batches, name="writer", daemon=True)
         self._thread.start()
@@ -92,20 +97,39 @@ class Writer:
             EventRefused: the database did not accept this event.
             WriteFailed: the database answered with an error that nobody foresaw; the log has it.
         """
+        (outcome,) = await self._written([copy_row(event)])
+        if outcome is not None:
+            raise outcome
+
+    async def store_all(self, events: list[Event]) -> list[bool]:
+        """Returns once all of `events` are committed that the database accepts, together: of each, whether it is.
+
+        Raises:
+            QueueFull, DatabaseUnavailable, WriteFailed: as `store` does.
+        """
+        outcomes = await self._written([copy_row(event) for event in events]) if events else []
+        for outcome in outcomes:
+            if outcome is not None and not isinstance(outcome, EventRefused):
+                raise outcome
+        return [outcome is None for outcome in outcomes]
+
+    async def _written(self, rows: list[bytes]) -> list[StorageError | None]:
+        """Puts the rows into the queue, waits for their commit, and returns what came of each."""
         if not self._availability.up:
             raise DatabaseUnavailable
-        row = copy_row(event)
-        if len(self._waiting) >= self._max_events or self._waiting_bytes + len(row) > self._max_bytes:
+        size = sum(map(len, rows))
+        if self._waiting_rows + len(rows) > self._max_events or self._waiting_bytes + size > self._max_bytes:
             raise QueueFull
-        stored: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(_Waiting(row, stored))
-        self._waiting_bytes += len(row)
+        outcomes: asyncio.Future[list[StorageError | None]] = self._loop.create_future()
+        self._waiting.append(_Waiting(rows, size, outcomes))
+        self._waiting_rows += len(rows)
+        self._waiting_bytes += size
         if not self._busy:
             self._busy = True
             self._idle.clear()
             # Not at once: what else is ready in this turn of the loop joins the batch.
             self._loop.call_soon(self._send_batch)
-        await stored
+        return await outcomes
 
     async def close(self) -> None:
         """Waits until all that was taken in is written, then closes the connection."""
@@ -116,32 +140,33 @@ class Writer:
     def _send_batch(self) -> None:
         """Hands what is waiting to the thread, up to the limits of a batch."""
         batch: list[_Waiting] = []
-        size = taken = 0
+        rows = size = taken = 0
         for waiting in self._waiting:
-            if len(batch) >= self._max_batch_events or size >= self._max_batch_bytes:
+            if rows and (rows + len(waiting.rows) > self._max_batch_events or size >= self._max_batch_bytes):
                 break
             taken += 1
-            self._waiting_bytes -= len(waiting.row)
-            if not waiting.stored.cancelled():
+            self._waiting_rows -= len(waiting.rows)
+            self._waiting_bytes -= waiting.size
+            if not waiting.outcomes.cancelled():
                 batch.append(waiting)
-                size += len(waiting.row)
+                rows += len(waiting.rows)
+                size += waiting.size
         del self._waiting[:taken]
         self._in_flight = batch
         if batch:
-            self._batches.put(batch)
+            self._batches.put([row for waiting in batch for row in waiting.rows])
         else:
             self._busy = False
             self._idle.set()
 
     def _finish_batch(self, outcomes: list[StorageError | None]) -> None:
         """Tells the callers of the batch in flight how it went, and sends the next one."""
-        for waiting, outcome in zip(self._in_flight, outcomes, strict=True):
-            if waiting.stored.done():
-                continue
-            if outcome is None:
-                waiting.stored.set_result(None)
-            else:
-                waiting.stored.set_exception(outcome)
+        start = 0
+        for waiting in self._in_flight:
+            end = start + len(waiting.rows)
+            if not waiting.outcomes.done():
+                waiting.outcomes.set_result(outcomes[start:end])
+            start = end
         self._send_batch()
 
     def _on_availability(self, up: bool) -> None:
@@ -149,16 +174,16 @@ class Writer:
         if up:
             return
         for waiting in (*self._in_flight, *self._waiting):
-            if not waiting.stored.done():
-                waiting.stored.set_exception(DatabaseUnavailable())
+            if not waiting.outcomes.done():
+                waiting.outcomes.set_exception(DatabaseUnavailable())
         self._waiting.clear()
-        self._waiting_bytes = 0
+        self._waiting_rows = self._waiting_bytes = 0
 
     # What follows runs in the thread.
 
     def _write_batches(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            outcomes = self._write([waiting.row for waiting in batch])
+        while (rows := self._batches.get()) is not None:
+            outcomes = self._write(rows)
             self._loop.call_soon_threadsafe(self._finish_batch, outcomes)
         if self._connection is not None:
             self._connection.close()

@@ -3,9 +3,11 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.rpc import status_pb2 as _status_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -43,3 +45,35 @@ class CreateAnalyticsEventRequest(_message.Message):
     recommendation_model_event_id: str
     version_info: _struct_pb2.Struct
     def __init__(self, customer_id: _Optional[str] = ..., user_id: _Optional[str] = ..., recording_id: _Optional[str] = ..., event_type: _Optional[str] = ..., entity_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., tool_signature: _Optional[str] = ..., event_id: _Optional[str] = ..., message: _Optional[str] = ..., javascript_local_time: _Optional[str] = ..., apex_local_time: _Optional[str] = ..., event_environment_path: _Optional[str] = ..., name_parser_event_id: _Optional[str] = ..., recommendation_model_event_id: _Optional[str] = ..., version_info: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class BatchCreateAnalyticsEventsRequest(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[CreateAnalyticsEventRequest]
+    def __init__(self, events: _Optional[_Iterable[_Union[CreateAnalyticsEventRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchCreateAnalyticsEventsResponse(_message.Message):
+    __slots__ = ("stored_count", "refused_count", "outcomes")
+    STORED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    stored_count: int
+    refused_count: int
+    outcomes: _containers.RepeatedCompositeFieldContainer[_event_pb2.EventOutcome]
+    def __init__(self, stored_count: _Optional[int] = ..., refused_count: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[_event_pb2.EventOutcome, _Mapping]]] = ...) -> None: ...
+
+class WriteAnalyticsEventsRequest(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[CreateAnalyticsEventRequest]
+    def __init__(self, events: _Optional[_Iterable[_Union[CreateAnalyticsEventRequest, _Mapping]]] = ...) -> None: ...
+
+class WriteAnalyticsEventsResponse(_message.Message):
+    __slots__ = ("chunk", "committed", "failed")
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    chunk: int
+    committed: BatchCreateAnalyticsEventsResponse
+    failed: _status_pb2.Status
+    def __init__(self, chunk: _Optional[int] = ..., committed: _Optional[_Union[BatchCreateAnalyticsEventsResponse, _Mapping]] = ..., failed: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...

@@ -41,6 +41,16 @@ class AnalyticsEventServiceStub:
                 request_serializer=analytics_dot_v1_dot_analytics__event__service__pb2.CreateAnalyticsEventRequest.SerializeToString,
                 response_deserializer=analytics_dot_v1_dot_event__pb2.AnalyticsEvent.FromString,
                 _registered_method=True)
+        self.BatchCreateAnalyticsEvents = channel.unary_unary(
+                '/analytics.v1.AnalyticsEventService/BatchCreateAnalyticsEvents',
+                request_serializer=analytics_dot_v1_dot_analytics__event__service__pb2.BatchCreateAnalyticsEventsRequest.SerializeToString,
+                response_deserializer=analytics_dot_v1_dot_analytics__event__service__pb2.BatchCreateAnalyticsEventsResponse.FromString,
+                _registered_method=True)
+        self.WriteAnalyticsEvents = channel.stream_stream(
+                '/analytics.v1.AnalyticsEventService/WriteAnalyticsEvents',
+                request_serializer=analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsRequest.SerializeToString,
+                response_deserializer=analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyticsEventServiceServicer:
@@ -58,6 +68,34 @@ class AnalyticsEventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchCreateAnalyticsEvents(self, request, context):
+        """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+
+        One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
+        HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
+        with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
+        whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
+        id, fails the call and stores nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WriteAnalyticsEvents(self, request_iterator, context):
+        """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+
+        Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
+        the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
+        answers. Nobody is refused because the server is busy: it reads more slowly.
+
+        When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
+        `failed` tell why they are not known to be. A chunk without an answer may be stored or not. After a `failed` the
+        server answers what it has already taken in and ends the stream with that error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyticsEventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +103,16 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
                     servicer.CreateAnalyticsEvent,
                     request_deserializer=analytics_dot_v1_dot_analytics__event__service__pb2.CreateAnalyticsEventRequest.FromString,
                     response_serializer=analytics_dot_v1_dot_event__pb2.AnalyticsEvent.SerializeToString,
+            ),
+            'BatchCreateAnalyticsEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateAnalyticsEvents,
+                    request_deserializer=analytics_dot_v1_dot_analytics__event__service__pb2.BatchCreateAnalyticsEventsRequest.FromString,
+                    response_serializer=analytics_dot_v1_dot_analytics__event__service__pb2.BatchCreateAnalyticsEventsResponse.SerializeToString,
+            ),
+            'WriteAnalyticsEvents': grpc.stream_stream_rpc_method_handler(
+                    servicer.WriteAnalyticsEvents,
+                    request_deserializer=analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsRequest.FromString,
+                    response_serializer=analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +143,60 @@ class AnalyticsEventService:
             '/analytics.v1.AnalyticsEventService/CreateAnalyticsEvent',
             analytics_dot_v1_dot_analytics__event__service__pb2.CreateAnalyticsEventRequest.SerializeToString,
             analytics_dot_v1_dot_event__pb2.AnalyticsEvent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateAnalyticsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/analytics.v1.AnalyticsEventService/BatchCreateAnalyticsEvents',
+            analytics_dot_v1_dot_analytics__event__service__pb2.BatchCreateAnalyticsEventsRequest.SerializeToString,
+            analytics_dot_v1_dot_analytics__event__service__pb2.BatchCreateAnalyticsEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WriteAnalyticsEvents(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/analytics.v1.AnalyticsEventService/WriteAnalyticsEvents',
+            analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsRequest.SerializeToString,
+            analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,26 @@ class AnalyticsEventServiceStub:
     with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
     be repeated; if its first answer was lost on the way, the event is then stored twice.
     """
+    BatchCreateAnalyticsEvents: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest, _analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]
+    """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+
+    One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
+    HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
+    with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
+    whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
+    id, fails the call and stores nothing.
+    """
+    WriteAnalyticsEvents: _grpc.StreamStreamMultiCallable[_analytics_event_service_pb2.WriteAnalyticsEventsRequest, _analytics_event_service_pb2.WriteAnalyticsEventsResponse]
+    """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+
+    Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
+    the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
+    answers. Nobody is refused because the server is busy: it reads more slowly.
+
+    When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
+    `failed` tell why they are not known to be. A chunk without an answer may be stored or not. After a `failed` the
+    server answers what it has already taken in and ends the stream with that error.
+    """
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
@@ -53,6 +73,26 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
     with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
     be repeated; if its first answer was lost on the way, the event is then stored twice.
+    """
+    BatchCreateAnalyticsEvents: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest, _analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]  # type: ignore[assignment]
+    """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+
+    One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
+    HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
+    with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
+    whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
+    id, fails the call and stores nothing.
+    """
+    WriteAnalyticsEvents: _aio.StreamStreamMultiCallable[_analytics_event_service_pb2.WriteAnalyticsEventsRequest, _analytics_event_service_pb2.WriteAnalyticsEventsResponse]  # type: ignore[assignment]
+    """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+
+    Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
+    the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
+    answers. Nobody is refused because the server is busy: it reads more slowly.
+
+    When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
+    `failed` tell why they are not known to be. A chunk without an answer may be stored or not. After a `failed` the
+    server answers what it has already taken in and ends the stream with that error.
     """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -69,6 +109,38 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
         with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
         be repeated; if its first answer was lost on the way, the event is then stored twice.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCreateAnalyticsEvents(
+        self,
+        request: _analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse, _abc.Awaitable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]]:
+        """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+
+        One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
+        HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
+        with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
+        whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
+        id, fails the call and stores nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def WriteAnalyticsEvents(
+        self,
+        request_iterator: _MaybeAsyncIterator[_analytics_event_service_pb2.WriteAnalyticsEventsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_analytics_event_service_pb2.WriteAnalyticsEventsResponse], _abc.AsyncIterator[_analytics_event_service_pb2.WriteAnalyticsEventsResponse]]:
+        """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+
+        Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
+        the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
+        answers. Nobody is refused because the server is busy: it reads more slowly.
+
+        When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
+        `failed` tell why they are not known to be. A chunk without an answer may be stored or not. After a `failed` the
+        server answers what it has already taken in and ends the stream with that error.
         """
 
 def add_AnalyticsEventServiceServicer_to_server(servicer: AnalyticsEventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

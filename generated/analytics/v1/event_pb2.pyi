@@ -1,6 +1,8 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -131,3 +133,35 @@ class PageMeta(_message.Message):
     page_size: int
     row_count: int
     def __init__(self, page: _Optional[int] = ..., page_size: _Optional[int] = ..., row_count: _Optional[int] = ...) -> None: ...
+
+class EventOutcome(_message.Message):
+    __slots__ = ("index", "stored", "refused")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    stored: StoredEvent
+    refused: RefusedEvent
+    def __init__(self, index: _Optional[int] = ..., stored: _Optional[_Union[StoredEvent, _Mapping]] = ..., refused: _Optional[_Union[RefusedEvent, _Mapping]] = ...) -> None: ...
+
+class StoredEvent(_message.Message):
+    __slots__ = ("id", "created_at")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    created_at: str
+    def __init__(self, id: _Optional[str] = ..., created_at: _Optional[str] = ...) -> None: ...
+
+class RefusedEvent(_message.Message):
+    __slots__ = ("violations",)
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    violations: _containers.RepeatedCompositeFieldContainer[EventViolation]
+    def __init__(self, violations: _Optional[_Iterable[_Union[EventViolation, _Mapping]]] = ...) -> None: ...
+
+class EventViolation(_message.Message):
+    __slots__ = ("field", "description")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    description: str
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
