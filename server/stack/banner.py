@@ -21,7 +21,7 @@ def banner(settings: Settings, database_url: str) -> str:
 The service is up.
 
   HTTP          {http}
-  gRPC          {host}:{settings.grpc_port}
+  gRPC          {host}:{", ".join(map(str, settings.grpc_ports))}
   Envoy admin   http://127.0.0.1:{settings.envoy_admin_port}
   DATABASE_URL  {without_password(database_url)}
 

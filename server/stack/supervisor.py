@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -69,19 +70,27 @@ class Supervisor:
             await asyncio.to_thread(check_database, url)
         environment = os.environ | {
             "DATABASE_URL": url,
-            "GRPC_PORT": str(settings.grpc_port),
             "BIND_ADDRESS": settings.bind_address,
             "PYTHONUNBUFFERED": "1",
         }
         gently = [(signal.SIGTERM, 15.0)]
         await run_to_end(Command("migrate", [sys.executable, "-m", "storage.migrate"], environment, gently))
-        server = Part(
-            Command("server", [sys.executable, "-m", "server"], environment, gently),
-            lambda: _is_serving(settings),
-            needs=self._parts[:],
-        )
-        await self._start(server)
-        await self._start(envoy(PROJECT_ROOT / "envoy.yaml", settings, server))
+        servers = [
+            Part(
+                Command(
+                    f"server-{number}",
+                    [sys.executable, "-m", "server"],
+                    environment | {"GRPC_PORT": str(port)},
+                    gently,
+                ),
+                partial(_is_serving, f"{in_url(settings.connect_address)}:{port}"),
+                needs=self._parts[:],
+            )
+            for number, port in enumerate(settings.grpc_ports, 1)
+        ]
+        for server in servers:
+            await self._start(server)
+        await self._start(envoy(PROJECT_ROOT / "envoy.yaml", settings, servers))
         console.show(banner(settings, url))
 
     async def _start(self, part: Part) -> None:
@@ -112,8 +121,7 @@ class Supervisor:
             await part.stop()
 
 
-def _is_serving(settings: Settings) -> bool:
-    target = f"{in_url(settings.connect_address)}:{settings.grpc_port}"
+def _is_serving(target: str) -> bool:
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)

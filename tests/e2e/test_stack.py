@@ -42,7 +42,7 @@ def test_the_command_that_is_shown_stores_an_event(shared: Stack) -> None:
         assert cursor.fetchone() == (1,)
 
 
-@pytest.mark.parametrize("part", ["postgres", "server", "envoy"])
+@pytest.mark.parametrize("part", ["postgres", "server-1", "envoy"])
 def test_a_part_that_is_killed_is_started_again(shared: Stack, part: str) -> None:
     killed = until(lambda: shared.number_of(part))
     os.kill(killed, signal.SIGKILL)
@@ -128,8 +128,8 @@ def test_two_copies_run_side_by_side_and_a_request_in_flight_is_finished_before_
         assert statuses == [201]
         assert stack.wait_for_end() == 0
         assert not stack.processes()
-        stopped = re.findall("stopping (envoy|server|postgres)$", stack.log, re.MULTILINE)
-        assert stopped == ["envoy", "server", "postgres"]
+        stopped = re.findall("stopping (envoy|server-\\d|postgres)$", stack.log, re.MULTILINE)
+        assert stopped == ["envoy", "server-2", "server-1", "postgres"]
     assert shared.serves()
 
 
@@ -149,7 +149,7 @@ def test_a_supervisor_that_is_killed_leaves_no_process_and_the_next_one_can_star
         with running(tmp_path) as second:
             second.wait_until_up()
             assert not set(stack.processes()) - set(second.processes())
-            os.kill(second.number_of("server"), signal.SIGSTOP)  # Stopped or not, it has to go.
+            os.kill(second.number_of("server-1"), signal.SIGSTOP)  # Stopped or not, it has to go.
             assert second.stop() == 0
             assert not second.processes()
 

@@ -14,7 +14,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def environment(**variables: str) -> dict[str, str]:
     """The environment of this process without any setting of ours, and with `variables`."""
-    ours = ("DATABASE_URL", "GRPC_PORT", "HTTP_PORT", "ENVOY_ADMIN_PORT", "DATA_DIR", "BIND_ADDRESS", "LOG_LEVEL")
+    ours = (
+        "DATABASE_URL",
+        "GRPC_PORT",
+        "HTTP_PORT",
+        "ENVOY_ADMIN_PORT",
+        "DATA_DIR",
+        "BIND_ADDRESS",
+        "LOG_LEVEL",
+        "WORKERS",
+    )
     return {name: value for name, value in os.environ.items() if name not in ours} | variables
 
 

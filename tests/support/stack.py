@@ -18,17 +18,24 @@ from tests.support.processes import ROOT
 from tests.support.processes import environment as environment_without_ours
 
 T = TypeVar("T")
+WORKERS = 2
 PORTS = ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT")
 SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
 EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","event_type":"view"}'
 
 
 def free_ports() -> dict[str, str]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return {name: str(one.getsockname()[1]) for name, one in zip(PORTS, sockets, strict=True)}
+    """Ports for a stack, with some to spare after GRPC_PORT for its workers."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(2 + WORKERS)]
+            for one in sockets[:3]:
+                one.bind(("127.0.0.1", 0))
+            http, admin, grpc = (int(one.getsockname()[1]) for one in sockets[:3])
+            with contextlib.suppress(OSError, OverflowError):
+                for number, one in enumerate(sockets[3:], 1):
+                    one.bind(("127.0.0.1", grpc + number))
+                return {"HTTP_PORT": str(http), "GRPC_PORT": str(grpc), "ENVOY_ADMIN_PORT": str(admin)}
 
 
 def until(ask: Callable[[], T], seconds: float = 30.0) -> T:
@@ -46,7 +53,7 @@ class Stack:
     def __init__(self, directory: Path, **environment: str) -> None:
         self.data = directory / "data"
         self._output, self._log = directory / "out", directory / "log"
-        self.environment = free_ports() | {"DATA_DIR": str(self.data)} | environment
+        self.environment = {**free_ports(), "WORKERS": str(WORKERS), "DATA_DIR": str(self.data), **environment}
         with self._output.open("w") as output, self._log.open("w") as log:
             command = [sys.executable, "-m", "server.stack"]
             self.process = subprocess.Popen(
@@ -115,8 +122,9 @@ class Stack:
 
     def number_of(self, part: str) -> int:
         """The process number of a part, 0 if it does not run."""
-        sign = {"postgres": "bin/postgres -D", "server": "-m server ", "envoy": "_bin/envoy "}[part]
-        return next((number for number, command in self.processes().items() if sign in command), 0)
+        sign = {"postgres": "bin/postgres -D", "server-1": "-m server ", "envoy": "_bin/envoy "}[part]
+        # Those of several workers in the order of their start.
+        return min((number for number, command in self.processes().items() if sign in command), default=0)
 
 
 @contextlib.contextmanager

@@ -11,14 +11,14 @@ from server.stack.settings import StackError, read_settings, without_password
 
 ENVOY = """
 - socket_address: { address: 127.0.0.1, port_value: 8080 }
-- socket_address: { address: 127.0.0.1, port_value: 50051 }
+        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 50051 } } }
 - socket_address: { address: 127.0.0.1, port_value: 9901 }
 """
 
 
 def test_an_empty_environment_has_good_defaults() -> None:
     settings = read_settings({})
-    assert (settings.http_port, settings.grpc_port, settings.envoy_admin_port) == (8080, 50051, 9901)
+    assert (settings.http_port, settings.grpc_ports[0], settings.envoy_admin_port) == (8080, 50051, 9901)
     assert settings.bind_address == "127.0.0.1"
     assert settings.data_dir == Path.cwd() / ".data"
     assert settings.database_url is None
@@ -35,6 +35,8 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("BIND_ADDRESS", "localhost"),
         ("DATA_DIR", ""),
         ("LOG_LEVEL", "LOUD"),
+        ("WORKERS", "0"),
+        ("WORKERS", "two"),
         ("DATABASE_URL", "analytics"),
     ],
 )
@@ -58,14 +60,29 @@ def test_a_password_is_never_shown(text: str, shown: str | None) -> None:
 
 
 def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None:
-    settings = read_settings({"HTTP_PORT": "50051", "GRPC_PORT": "9901", "ENVOY_ADMIN_PORT": "8080"})
+    settings = read_settings({"HTTP_PORT": "50051", "GRPC_PORT": "9901", "ENVOY_ADMIN_PORT": "8080", "WORKERS": "1"})
     assert at_addresses(ENVOY, settings).split("\n") == [
         "",
         '- socket_address: { address: "127.0.0.1", port_value: 50051 }',
-        '- socket_address: { address: "127.0.0.1", port_value: 9901 }',
-        '- socket_address: { address: "127.0.0.1", port_value: 8080 }',
+        '        - endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 9901 } } }',
+        "- socket_address: { address: 127.0.0.1, port_value: 8080 }",
         "",
     ]
+
+
+def test_envoy_has_an_endpoint_for_each_worker() -> None:
+    text = at_addresses(ENVOY, read_settings({"WORKERS": "3"}))
+    assert [line for line in text.split("\n") if "endpoint" in line] == [
+        f'        - endpoint: {{ address: {{ socket_address: {{ address: "127.0.0.1", port_value: {port} }} }} }}'
+        for port in (50051, 50052, 50053)
+    ]
+
+
+def test_the_ports_of_all_workers_have_to_be_free_of_others() -> None:
+    with pytest.raises(ConfigurationError, match=r"ENVOY_ADMIN_PORT is 50052, and so is GRPC_PORT\+1"):
+        read_settings({"WORKERS": "2", "ENVOY_ADMIN_PORT": "50052"})
+    with pytest.raises(ConfigurationError, match="GRPC_PORT is 65535"):
+        read_settings({"WORKERS": "2", "GRPC_PORT": "65535"})
 
 
 def test_what_listens_on_any_address_is_reached_at_the_loopback() -> None:
@@ -73,7 +90,7 @@ def test_what_listens_on_any_address_is_reached_at_the_loopback() -> None:
     text = at_addresses(ENVOY, settings)
     assert 'address: "::", port_value: 8080, ipv4_compat: true' in text
     assert 'address: "::1", port_value: 50051 }' in text
-    assert 'address: "127.0.0.1", port_value: 9901 }' in text
+    assert "address: 127.0.0.1, port_value: 9901 }" in text
     assert "http://[::1]:8080/" in banner(settings, "")
 
 
