@@ -53,6 +53,11 @@ format: install ## Format the Python files and the protos
 generate: install ## Rebuild generated/ from protos/
 	$(BIN)/python protos/generate.py
 
+N ?= 100000
+.PHONY: seed
+seed: install ## Store N=100000 realistic events in DATABASE_URL, for trials
+	@$(BIN)/python -m tests.bench.seed $(N)
+
 .PHONY: clean
 clean: ## Remove the virtual environment and all caches; keeps .data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,7 @@ from storage.connection import connect, is_lost
 from storage.errors import DatabaseUnavailable, PageTooLarge, QueueFull, SearchTimedOut
 from storage.event import Event, Page
 from storage.model import search_key
-from storage.search_sql import ALL, LATEST
+from storage.search_sql import ALL, LATEST, SESSION
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,11 @@ class Searches:
         self._availability = availability
         self._max_pending = connections + max_waiting
         self._max_page_bytes = max_page_bytes
-        self._session = {"statement_timeout": str(int(timeout * 1000)), "default_transaction_read_only": "on"}
+        self._session = {
+            **SESSION,
+            "statement_timeout": str(int(timeout * 1000)),
+            "default_transaction_read_only": "on",
+        }
         self._pending = 0
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="search")
         self._mine = threading.local()
@@ -105,7 +109,7 @@ class Searches:
         offset = (query.page - 1) * query.page_size
         values = {
             "customer_id": query.customer_id,
-            "keys": list(keys),
+            "keys": "{" + ",".join(keys) + "}",
             "limit": query.page_size,
             "offset": offset,
             "page_end": offset + query.page_size,
@@ -113,7 +117,7 @@ class Searches:
         }
         statement = LATEST if query.latest else ALL
         try:
-            rows = self._fetch(statement.sql, statement.bind(values))
+            rows = self._fetch(statement.execute, values)
         except psycopg2.errors.QueryCanceled:
             log.warning("a search took too long", extra={"recordings": len(keys)})
             raise SearchTimedOut from None
@@ -124,23 +128,26 @@ class Searches:
             raise PageTooLarge
         return Page(events, total)
 
-    def _fetch(self, sql: str, values: list[Any]) -> list[Any]:
-        """Runs the statement; once more on a new connection if the old one turns out to be lost."""
+    def _fetch(self, statement: str, values: dict[str, Any]) -> list[Any]:
+        """Executes the statement; once more on a new connection if the old one turns out to be lost."""
         connection: psycopg2.extensions.connection | None = getattr(self._mine, "connection", None)
         if connection is not None:
             try:
-                return _execute(connection, sql, values)
+                return _run(connection, statement, values)
             except DatabaseUnavailable:
                 self._mine.connection = None
-        self._mine.connection = connect(self._url, "analytics search", self._session)
-        return _execute(self._mine.connection, sql, values)
+        connection = connect(self._url, "analytics search", self._session)
+        for each in (ALL, LATEST):
+            _run(connection, each.prepare)
+        self._mine.connection = connection
+        return _run(connection, statement, values)
 
 
-def _execute(connection: psycopg2.extensions.connection, sql: str, values: list[Any]) -> list[Any]:
+def _run(connection: psycopg2.extensions.connection, sql: str, values: dict[str, Any] | None = None) -> list[Any]:
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
-            return cursor.fetchall()
+            return cursor.fetchall() if cursor.description else []
     except psycopg2.Error as error:
         if not is_lost(connection, error):
             raise

@@ -1,6 +1,6 @@
 """The statements of the searches: built by Peewee from the model, once, and kept as text.
 
-Building such a query costs Peewee about a millisecond of Python, more than PostgreSQL needs to answer it.
+To build such a query costs Peewee about a millisecond of Python, more than PostgreSQL needs to answer it.
 """
 
 from typing import Any, NamedTuple
@@ -18,33 +18,41 @@ class _Parameter(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """SQL with %s placeholders, and the names of the values that they take, in order."""
+    """A statement to prepare once in each session, and to execute with values by name."""
 
-    sql: str
-    parameters: list[str]
+    prepare: str
+    execute: str
+    """Takes the values as named arguments, `%(name)s`."""
 
-    def bind(self, values: dict[str, Any]) -> list[Any]:
-        """The values in the order of the placeholders."""
-        return [values[name] for name in self.parameters]
+
+# What varies between two executions, in the order of the prepared statement's parameters.
+_PARAMETERS = ("customer_id", "keys", "limit", "offset", "page_end", "max_bytes")
 
 
 def _value(name: str) -> Value:
     return Value(_Parameter(name), converter=False, unpack=False)
 
 
-def _compile(query: Any) -> Statement:
+_CUSTOMER = _value("customer_id")
+_KEYS = Cast(_value("keys"), "uuid[]")
+
+
+def _statement(name: str, query: Any) -> Statement:
     context: Any = PostgresqlDatabase(None).get_sql_context()
     sql, parameters = context.sql(query).query()
-    return Statement(sql, [parameter.name for parameter in parameters])
+    numbered = sql % tuple(f"${_PARAMETERS.index(parameter.name) + 1}" for parameter in parameters)
+    types = "text, uuid[], bigint, bigint, bigint, bigint"
+    arguments = ", ".join(f"%({parameter})s" for parameter in _PARAMETERS)
+    return Statement(f"PREPARE {name} ({types}) AS {numbered}", f"EXECUTE {name} ({arguments})")
 
 
 def _newest_of_each_key(limit: Any) -> Select:
     """The id and time of the `limit` newest events of each search key: that many index entries for each, no sort."""
-    wanted = Select(columns=[fn.unnest(Cast(_value("keys"), "uuid[]")).alias("key")]).alias("wanted")
+    wanted = Select(columns=[fn.unnest(_KEYS).alias("key")]).alias("wanted")
     event = AnalyticsEvent.alias("event")
     newest = (
         event.select(event.id, event.created_at)
-        .where(event.customer_id == _value("customer_id"), event.search_key == wanted.c.key)
+        .where(event.customer_id == _CUSTOMER, event.search_key == wanted.c.key)
         .order_by(event.created_at.desc(), event.id.desc())
         .limit(limit)
         .alias("newest")
@@ -52,31 +60,34 @@ def _newest_of_each_key(limit: Any) -> Select:
     return Select([Join(wanted, newest, JOIN.LATERAL, on=SQL("true"))], [newest.c.id, newest.c.created_at])
 
 
-def _page(found: Any, total: Any) -> Any:
-    """One page of `found` (ids and times), each row the columns of `Event` and the total.
-
-    One statement, so that page and total are of one moment; an outer join, so that the total comes even when the page
-    is empty. The text is withheld when the page has more of it than an answer may carry: it must not be fetched first.
-    """
-    on_page = (
+def _page_of(found: Any) -> Any:
+    """The ids and times of the page, as a CTE: it is used twice."""
+    return (
         Select([found], [found.c.id, found.c.created_at])
         .order_by(found.c.created_at.desc(), found.c.id.desc())
         .limit(_value("limit"))
         .offset(_value("offset"))
-        .alias("on_page")
+        .cte("on_page", columns=("id", "created_at"))
     )
+
+
+def _events(on_page: Any, total: Any) -> Any:
+    """The events of the page, each row the columns of `Event` and the total.
+
+    One statement, so that page and total are of one moment; an outer join, so that the total comes even when the page
+    is empty. The text is withheld when the page has more of it than an answer may carry: it must not be fetched first.
+    """
     event = AnalyticsEvent.alias("event")
     text = fn.SUM(fn.octet_length(event.message)).over()
     instead = {
         "message": Case(None, [(text <= _value("max_bytes"), event.message)]).alias("message"),
         # Up to 16 KiB in each row, and no search answers it.
-        "version_info": SQL("NULL").alias("version_info"),
+        "version_info": SQL("NULL::text").alias("version_info"),
     }
-    columns = [instead.get(name, getattr(event, name)) for name in Event._fields]
     rows = (
-        event.select(*columns)
+        event.select(*[instead.get(name, getattr(event, name)) for name in Event._fields])
         .join(on_page, on=(event.id == on_page.c.id))
-        .where(event.customer_id == _value("customer_id"))
+        .where(event.customer_id == _CUSTOMER)
         .alias("rows")
     )
     as_text = {
@@ -97,23 +108,37 @@ def _time_text(instant: Any) -> Any:
 
 
 def _all() -> Statement:
+    on_page = _page_of(_newest_of_each_key(_value("page_end")).alias("found"))
     event = AnalyticsEvent.alias("event")
-    total = (
-        event.select(fn.COUNT(SQL("*")).alias("total"))
-        .where(event.customer_id == _value("customer_id"), event.search_key == fn.ANY(Cast(_value("keys"), "uuid[]")))
-        .alias("total")
-    )
-    return _compile(_page(_newest_of_each_key(_value("page_end")).alias("found"), total))
+    count = event.select(fn.COUNT(SQL("*"))).where(event.customer_id == _CUSTOMER, event.search_key == fn.ANY(_KEYS))
+    listed = Select([on_page], [fn.COUNT(SQL("*")).alias("listed")]).alias("page")
+    # A page that is not full, and not past the end, has the last event on it: the total is known without a count.
+    is_last = (listed.c.listed < _value("limit")) & ((listed.c.listed > SQL("0")) | (_value("offset") == SQL("0")))
+    total = Select([listed], [Case(None, [(is_last, _value("offset") + listed.c.listed)], count).alias("total")])
+    return _statement("find_all", _events(on_page, total.alias("total")).with_cte(on_page))
 
 
 def _latest() -> Statement:
     found = _newest_of_each_key(SQL("1")).cte("found", columns=("id", "created_at"))
+    on_page = _page_of(found)
     total = Select([found], [fn.COUNT(SQL("*")).alias("total")]).alias("total")
-    return _compile(_page(found, total).with_cte(found))
+    return _statement("find_latest", _events(on_page, total).with_cte(found, on_page))
 
 
 ALL = _all()
-"""Takes customer_id, keys, limit, offset, page_end (their sum) and max_bytes. Always returns at least one row."""
+"""Always returns at least one row. `limit`, `offset` and `page_end`, their sum, are in events."""
 
 LATEST = _latest()
 """Takes the same values and keeps the newest event of each key."""
+
+SESSION = {
+    # A plan by the structure of the statement alone: the indexes, by nested loops. It is right at any size of table,
+    # and statistics that are out of date, or that know nothing of the values, cannot mislead it to a worse one.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+"""The settings of a session that executes them."""
