@@ -14,7 +14,7 @@ from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANA
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
 from server.handlers import MAX_BATCH_BYTES, add_service
 from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
-from server.settings import ConfigurationError, Settings
+from server.settings import ConfigurationError, Settings, check_listenable
 from storage import Availability, Searches, Writer
 from storage.schema import pending
 
@@ -61,13 +61,14 @@ class Application:
         reflection.enable_server_reflection(
             [*self._health_names[1:], SERVICE_NAME, reflection.SERVICE_NAME], self._server
         )
+        if settings.grpc_port:
+            # The library would only say that it failed, and log it in a form of its own.
+            check_listenable("GRPC_PORT", settings.bind_address, settings.grpc_port)
         host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
         try:
             self.port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
         except RuntimeError:
-            raise ConfigurationError(
-                f"GRPC_PORT: cannot listen on {host}:{settings.grpc_port}: the port is in use or the address not ours"
-            ) from None
+            raise ConfigurationError(f"GRPC_PORT={settings.grpc_port} cannot be listened on at {host}") from None
 
     async def start(self) -> None:
         """Begins to answer."""

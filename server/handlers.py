@@ -4,6 +4,8 @@ The generated code leaves two things to the library: a request that does not par
 exception in a servicer, whose text it sends to the caller. An interceptor would cost every RPC more than this.
 """
 
+import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -22,10 +24,35 @@ MAX_BATCH_BYTES = 8 << 20
 """Its limit for a batch, and so the server's for any message."""
 
 
+log = logging.getLogger(__name__)
+
+
 def add_service(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object) -> None:
     """Has `server` answer the RPCs of `service`, unary or streaming both ways, by the methods that bear their names."""
-    handlers = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
+    handlers = {}
+    for method in service.methods:
+        behaviour = getattr(servicer, method.name)
+        # Asked once, here: a server that does not log its requests does not spend a thought on it at each.
+        if log.isEnabledFor(logging.DEBUG) and not method.client_streaming:
+            behaviour = _logged(method, behaviour)
+        handlers[method.name] = _handler(method, behaviour)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+
+
+def _logged(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    async def answer(request: Message, context: Any) -> Any:
+        start = time.perf_counter()
+        outcome = "ok"
+        try:
+            return await behaviour(request, context)
+        except BaseException as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            milliseconds = round((time.perf_counter() - start) * 1000, 3)
+            log.debug("answered", extra={"rpc": method.full_name, "outcome": outcome, "milliseconds": milliseconds})
+
+    return answer
 
 
 def _handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":

@@ -45,3 +45,6 @@ def configure(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # At DEBUG these tell of each turn of the event loop and of each statement.
+    for name in ("grpc._cython", "asyncio", "peewee"):
+        logging.getLogger(name).setLevel(logging.INFO)

@@ -1,12 +1,15 @@
 """What the environment says. Each variable has a good default, save DATABASE_URL."""
 
+import errno
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import psycopg2
-import psycopg2.extensions
+from storage.connection import check_url
+
+MAX_PORT = 65535
 
 
 class ConfigurationError(Exception):
@@ -39,7 +42,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         database_url=url,
         bind_address=environment.get("BIND_ADDRESS") or "127.0.0.1",
-        grpc_port=read_port(environment, "GRPC_PORT", 50051),
+        grpc_port=read_number(environment, "GRPC_PORT", 50051, 0, MAX_PORT),
         log_level=read_log_level(environment),
     )
 
@@ -47,19 +50,36 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 def check_database_url(url: str) -> None:
     """Raises ConfigurationError if libpq cannot make sense of `url`. Does not connect."""
     try:
-        psycopg2.extensions.parse_dsn(url)
-    except psycopg2.ProgrammingError as error:
-        # libpq quotes the whole URL, password included, when it complains.
-        reason = str(error).strip().replace(url, "…")
-        raise ConfigurationError(f"DATABASE_URL is malformed: {reason}") from None
+        check_url(url)
+    except ValueError as error:
+        raise ConfigurationError(f"DATABASE_URL is malformed: {error}") from None
 
 
-def read_port(environment: Mapping[str, str], name: str, default: int) -> int:
-    """The port that the variable `name` holds, 0 to 65535; `default` if it is not set or empty."""
+def read_number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """The number from `least` to `most` that the variable `name` holds; `default` if it is not set or empty."""
     text = environment.get(name) or str(default)
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise ConfigurationError(f"{name} is {text!r}: it must be a port number from 0 to 65535")
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise ConfigurationError(f"{name} is {text!r}: it must be a number from {least} to {most}")
     return int(text)
+
+
+def check_listenable(variable: str, address: str, port: int) -> None:
+    """Raises ConfigurationError, naming `variable`, if nobody can listen on `port` of the IP address or name."""
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigurationError(f"BIND_ADDRESS={address} is not an address: {error.strerror}") from None
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Not stopped by what a last run left behind.
+        try:
+            probe.bind(where)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigurationError(f"BIND_ADDRESS={address} is not an address of this machine") from None
+            hint = ": stop what listens there, or choose another" if error.errno == errno.EADDRINUSE else ""
+            raise ConfigurationError(
+                f"{variable}={port} cannot be listened on at {address}: {error.strerror}{hint}"
+            ) from None
 
 
 def read_log_level(environment: Mapping[str, str]) -> int:

@@ -23,6 +23,16 @@ _UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
 _READ_ONLY = "25006"
 
 
+def check_url(url: str) -> None:
+    """Raises ValueError if libpq cannot make sense of `url`; the message does not quote it. Does not connect."""
+    try:
+        psycopg2.extensions.parse_dsn(url)
+    except psycopg2.ProgrammingError as error:
+        # libpq quotes all of it, password included, when it complains.
+        reason = str(error).strip().replace(url, "…")
+        raise ValueError(f"{reason}: it must be like postgresql://user@host/name") from None
+
+
 def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extensions.connection:
     """Opens a connection in autocommit mode.
 

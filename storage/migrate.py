@@ -3,8 +3,9 @@
 import os
 import sys
 
-import psycopg2
+import peewee
 
+from storage.connection import check_url
 from storage.errors import DatabaseUnavailable
 from storage.schema import migrate
 
@@ -16,13 +17,18 @@ def main() -> int:
         print("DATABASE_URL is not set: it names the database to migrate", file=sys.stderr)
         return 2
     try:
+        check_url(url)
         applied = migrate(url)
+    except ValueError as error:
+        print(f"DATABASE_URL is malformed: {error}", file=sys.stderr)
+        return 2
     except DatabaseUnavailable as error:
         print(f"DATABASE_URL: the database cannot be reached: {error}", file=sys.stderr)
         return 1
-    except psycopg2.ProgrammingError as error:
-        print(f"DATABASE_URL: {str(error).strip()}", file=sys.stderr)
-        return 2
+    except peewee.DatabaseError as error:
+        reason = str(error).strip().splitlines()[0]
+        print(f"DATABASE_URL: the schema cannot be migrated: {reason}", file=sys.stderr)
+        return 1
     print(f"applied {', '.join(applied)}" if applied else "nothing to migrate", file=sys.stderr)
     return 0
 

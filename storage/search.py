@@ -151,6 +151,6 @@ def _run(connection: psycopg2.extensions.connection, sql: str, values: dict[str,
     except psycopg2.Error as error:
         if not is_lost(connection, error):
             raise
-        log.warning("a search lost the database", extra={"sqlstate": error.pgcode})
+        log.info("a search found its connection closed", extra={"sqlstate": error.pgcode})
         connection.close()
         raise DatabaseUnavailable from None

@@ -27,6 +27,9 @@ def main() -> int:
         return 2
     try:
         asyncio.run(Supervisor(settings).run())
+    except ConfigurationError as error:
+        console.log("stack", str(error))
+        return 2
     except StackError as error:
         console.log("stack", str(error))
         return 1

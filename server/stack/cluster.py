@@ -49,7 +49,7 @@ async def initialise(data: Path, account: Account | None) -> None:
         # Whoever can reach the socket is let in: it lies in a directory that only its owner (and root) can enter.
         "--auth=trust",
     ]
-    await run_to_end(Command("initdb", arguments, ENVIRONMENT, [(signal.SIGINT, 5.0)], account, Path("/")))
+    await run_to_end(Command("initdb", arguments, ENVIRONMENT, [(signal.SIGINT, 5.0)], account, Path("/"), quiet=True))
     _rename_for_good(fresh, data)
 
 

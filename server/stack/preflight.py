@@ -1,14 +1,13 @@
 """What has to hold before anything is started: found out first, so that the message can name the variable to change."""
 
 import contextlib
-import errno
 import fcntl
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 
+from server.settings import check_listenable
 from server.stack.settings import Settings, StackError, without_password, worker_variable
 
 
@@ -24,25 +23,18 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StackError(f"DATA_DIR={directory} is in use by another running stack") from None
+            raise StackError(
+                f"DATA_DIR={directory} is in use by another running stack: stop it, or choose another"
+            ) from None
         yield
 
 
 def check_ports(settings: Settings) -> None:
-    """Raise StackError if one of the ports cannot be had: here it can be named, and nothing has been started yet."""
-    for name, address, port in (
-        ("HTTP_PORT", settings.bind_address, settings.http_port),
-        *((worker_variable(n), settings.bind_address, port) for n, port in enumerate(settings.grpc_ports)),
-        ("ENVOY_ADMIN_PORT", "127.0.0.1", settings.envoy_admin_port),
-    ):
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Not stopped by what a last run left behind.
-            try:
-                probe.bind((address, port))
-            except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL:
-                    raise StackError(f"BIND_ADDRESS={address} is not an address of this machine") from None
-                raise StackError(f"{name}={port} cannot be listened on at {address}: {error.strerror}") from None
+    """Raise ConfigurationError if a port cannot be had: here it can be named, and nothing has been started yet."""
+    check_listenable("HTTP_PORT", settings.bind_address, settings.http_port)
+    for number, port in enumerate(settings.grpc_ports):
+        check_listenable(worker_variable(number), settings.bind_address, port)
+    check_listenable("ENVOY_ADMIN_PORT", "127.0.0.1", settings.envoy_admin_port)
 
 
 def check_database(url: str) -> None:

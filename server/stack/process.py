@@ -38,6 +38,7 @@ class Command:
     stop: Sequence[tuple[Signals, float]]
     account: Account | None = None
     directory: Path = PROJECT_ROOT
+    quiet: bool = False  # Its output is of interest only if it fails.
 
 
 class Process:
@@ -54,7 +55,7 @@ class Process:
     @classmethod
     async def start(cls, command: Command) -> "Process":
         """Start the process. Raises StackError if the program cannot be run."""
-        output = _Output(command.name)
+        output = _Output(command.name, command.quiet)
         # The pipe is ours, not asyncio's: that one's wait() also waits for grandchildren that hold the pipe open.
         reader, writer = os.pipe()
         try:
@@ -122,6 +123,8 @@ async def run_to_end(command: Command) -> None:
     finally:
         await process.stop()
     if end != "exit code 0":
+        for line in process.last_lines if command.quiet else ():
+            console.log(command.name, line)
         raise StackError(
             f"{command.name} failed ({end}): {process.last_lines[-1] if process.last_lines else 'no output'}"
         )
@@ -130,8 +133,9 @@ async def run_to_end(command: Command) -> None:
 class _Output(asyncio.Protocol):
     """Passes on each line of a child's output and keeps the last few."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, quiet: bool) -> None:
         self._name = name
+        self._quiet = quiet
         self._rest = b""
         self.last: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES)
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -150,7 +154,8 @@ class _Output(asyncio.Protocol):
     def _pass_on(self, line: bytes) -> None:
         text = line[:_LINE_BYTES].decode(errors="replace").rstrip("\r")
         self.last.append(text)
-        console.log(self._name, text)
+        if not self._quiet:
+            console.log(self._name, text)
 
 
 def _die_with_supervisor(signal: Signals, supervisor: int) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.settings import ConfigurationError, check_database_url, read_log_level, read_port
+from server.settings import MAX_PORT, ConfigurationError, check_database_url, read_log_level, read_number
 
 PROJECT_ROOT = Path(__file__).parents[2]
 
 # As many server processes as cores keep all of them busy, up to what the embedded PostgreSQL's connections allow.
 _MAX_WORKERS = 8
 DEFAULT_WORKERS = min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
-_MAX_PORT = 65535
 
 
 class StackError(Exception):
@@ -52,7 +51,7 @@ def in_url(address: str) -> str:
 
 def without_password(database_url: str) -> str:
     """Return a URL or DSN, or a message that quotes one, fit to be shown: with `***` for the password."""
-    hidden = re.sub(r"(://[^:/@\s]*:)[^@/]*@", r"\1***@", database_url)
+    hidden = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", database_url)
     return re.sub(r"(password=)('(?:[^'\\]|\\.)*'|[^\s&]*)", r"\1***", hidden)
 
 
@@ -61,9 +60,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Raises ConfigurationError, naming the first variable at fault.
     """
-    workers = _workers(environment)
+    workers = read_number(environment, "WORKERS", DEFAULT_WORKERS, 1, _MAX_WORKERS)
     first = _port(environment, "GRPC_PORT", 50051)
-    if first + workers - 1 > _MAX_PORT:
+    if first + workers - 1 > MAX_PORT:
         raise ConfigurationError(f"GRPC_PORT is {first}: {workers} WORKERS need ports up to {first + workers - 1}")
     ports = {
         "HTTP_PORT": _port(environment, "HTTP_PORT", 8080),
@@ -97,18 +96,9 @@ def worker_variable(number: int) -> str:
     return f"GRPC_PORT+{number}" if number else "GRPC_PORT"
 
 
-def _workers(environment: Mapping[str, str]) -> int:
-    text = environment.get("WORKERS") or str(DEFAULT_WORKERS)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_WORKERS):
-        raise ConfigurationError(f"WORKERS is {text!r}: it must be a number from 1 to {_MAX_WORKERS}")
-    return int(text)
-
-
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:
-    port = read_port(environment, name, default)
-    if port == 0:  # "Any free one" is of no use to those who have to find it.
-        raise ConfigurationError(f"{name} is '0': it must be a port number from 1 to 65535")
-    return port
+    # Not 0: "any free one" is of no use to those who have to find it.
+    return read_number(environment, name, default, 1, MAX_PORT)
 
 
 def _address(environment: Mapping[str, str], name: str, default: str) -> str:

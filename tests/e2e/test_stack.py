@@ -56,7 +56,7 @@ def test_a_part_that_is_killed_is_started_again(shared: Stack, part: str) -> Non
 def test_a_busy_port_is_named(shared: Stack, tmp_path: Path, name: str) -> None:
     port = shared.environment[name]
     status, line = refusal(tmp_path, **{name: port})
-    assert status == 1
+    assert status == 2
     assert f"{name}={port}" in line
 
 

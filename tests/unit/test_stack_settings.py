@@ -48,7 +48,8 @@ def test_a_malformed_variable_is_named(name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("postgresql://u:se cret@h/x", "postgresql://u:***@h/x"),
+        ("postgresql://u:secret@h/x", "postgresql://u:***@h/x"),
+        ("postgresql://u:se/cr@et@h/x", "postgresql://u:***@h/x"),
         ("postgresql://u:s%40e@[::1]:5/x", "postgresql://u:***@[::1]:5/x"),
         ("postgresql://h:5432/x?user=u&password=secret&sslmode=require", None),
         (r"host=h password='it\'s secret' user=u", "host=h password=*** user=u"),
