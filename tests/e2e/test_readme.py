@@ -60,7 +60,16 @@ def test_the_python_client_runs(stack: Stack) -> None:
 
 
 def test_every_variable_and_target_is_documented() -> None:
-    for name in ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT", "BIND_ADDRESS", "DATABASE_URL", "DATA_DIR", "LOG_LEVEL"):
+    for name in (
+        "HTTP_PORT",
+        "GRPC_PORT",
+        "ENVOY_ADMIN_PORT",
+        "BIND_ADDRESS",
+        "DATABASE_URL",
+        "DATA_DIR",
+        "LOG_LEVEL",
+        "WORKERS",
+    ):
         assert f"| `{name}` |" in README
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make ([a-z]+)", README):
