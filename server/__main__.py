@@ -12,7 +12,10 @@ from server.settings import ConfigurationError, Settings, read_settings
 from storage import DatabaseUnavailable
 
 GRACE_SECONDS = 10.0
-"""How long calls in flight may go on after SIGTERM."""
+"""How long calls in flight may go on after a signal."""
+
+NOTICE_SECONDS = 1.5
+"""How long new calls are still taken after SIGTERM: Envoy asks for health every second. After Ctrl-C, not at all."""
 
 
 async def serve(settings: Settings) -> None:
@@ -21,17 +24,21 @@ async def serve(settings: Settings) -> None:
     Raises:
         DatabaseUnavailable, ConfigurationError: as `create_server` does.
     """
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    notice: asyncio.Future[float] = loop.create_future()
+
+    def stop(seconds: float) -> None:
+        if not notice.done():
+            notice.set_result(seconds)
+
+    loop.add_signal_handler(signal.SIGTERM, stop, NOTICE_SECONDS)
+    loop.add_signal_handler(signal.SIGINT, stop, 0.0)
     application = await create_server(settings)
     await application.start()
     # What start-up made stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await stop.wait()
-    await application.stop(GRACE_SECONDS)
+    await application.stop(GRACE_SECONDS, await notice)
 
 
 def main() -> int:

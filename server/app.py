@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
 from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
-from server.handlers import MAX_BATCH_BYTES, add_service
+from server.handlers import MAX_MESSAGE_BYTES, add_service
 from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable
 from storage import Availability, Searches, Writer
@@ -20,8 +20,11 @@ from storage.schema import pending
 
 log = logging.getLogger(__name__)
 
+# How long a commit in flight may still take once no caller waits for it any more.
+_DISCONNECT_SECONDS = 2.0
+
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_BATCH_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # Otherwise a second server could bind the same port, and take half of the calls, without a word.
     ("grpc.so_reuseport", 0),
 ]
@@ -77,20 +80,22 @@ class Application:
         await self._server.start()
         log.info("started", extra={"port": self.port})
 
-    async def stop(self, grace: float) -> None:
+    async def stop(self, grace: float, notice: float = 0.0) -> None:
         """Stops in order: says so to health checks, takes no new calls, lets those in flight finish, and disconnects.
 
         Args:
             grace: seconds until calls in flight are cut off.
+            notice: seconds between the first two, for a load balancer to hear of it and to turn elsewhere.
         """
         log.info("stopping", extra={"grace_seconds": grace})
         self._stopping = True
         await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(notice)
         await self._server.stop(grace)
         if self._watching is not None:
             self._watching.cancel()
         try:
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(_DISCONNECT_SECONDS):
                 await self._writer.close()
                 await self._searches.close()
         except TimeoutError:

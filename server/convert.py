@@ -19,6 +19,7 @@ from analytics.v1.event_pb2 import (
     StoredEvent,
 )
 from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest, SearchLeadAnalyticsEventsRequest
+from buf.validate import validate_pb2
 from server.rules import Texts
 from server.validation import FieldViolation, InvalidRequest, violations_of
 from server.version_info import InvalidVersionInfo, to_json
@@ -27,6 +28,14 @@ from storage import TEXTS, Event, Page, Query, new_id_and_time
 CreateRequest = CreateAnalyticsEventRequest | CreateLeadAnalyticsEventRequest | CreateContactAnalyticsEventRequest
 SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
 
+
+def _most_recordings() -> int:
+    options: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR.fields_by_name["recording_id"].GetOptions()
+    rules: validate_pb2.FieldRules = options.Extensions[validate_pb2.field]
+    return rules.repeated.max_items
+
+
+MAX_RECORDINGS = _most_recordings()
 DEFAULT_PAGE = 1
 DEFAULT_PAGE_SIZE = 10
 
@@ -170,6 +179,8 @@ def query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
     Raises:
         InvalidRequest: the request breaks a rule.
     """
+    # Half a million bad ids would each get their words. One too many is enough to say that there are too many.
+    del request.recording_id[MAX_RECORDINGS + 1 :]
     if violations := violations_of(request):
         raise InvalidRequest(violations)
     return Query(

@@ -7,6 +7,7 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -33,6 +34,10 @@ class MalformedMessage(Exception):
 class MessageTooLarge(Exception):
     """A request is larger than its RPC takes."""
 
+    def __init__(self, message: Message) -> None:
+        super().__init__()
+        self.message = message
+
 
 class _Refusal(NamedTuple):
     code: grpc.StatusCode
@@ -41,8 +46,7 @@ class _Refusal(NamedTuple):
 
 
 _TABLE: dict[type[Exception], _Refusal] = {
-    MessageTooLarge: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request is over 1 MiB"),
-    MalformedMessage: _Refusal(grpc.StatusCode.INVALID_ARGUMENT, "the request is not a message of the expected type"),
+    MessageTooLarge: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch"),
     EventRefused: _Refusal(grpc.StatusCode.INVALID_ARGUMENT, NOT_STORABLE),
     SearchTimedOut: _Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the search took too long"),
     QueueFull: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting", retry=True),
@@ -60,13 +64,17 @@ async def abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception,
         error: what its servicer raised.
         request: the type of its request, which knows the names of the fields.
     """
-    from_json = any(key == FROM_JSON for key, _ in context.invocation_metadata() or ())
-    status = status_of(error, request, from_json=from_json)
+    status = status_of(error, request, from_json=is_from_json(context))
     metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     if any(detail.Is(RetryInfo.DESCRIPTOR) for detail in status.details):
         metadata.append(("retry-after", str(_RETRY_AFTER_SECONDS)))
     await context.abort(_CODES[status.code], status.message, tuple(metadata))
     raise AssertionError("abort() returned")
+
+
+def is_from_json(context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
+    """Whether Envoy made the request of JSON."""
+    return any(key == FROM_JSON for key, _ in context.invocation_metadata() or ())
 
 
 def status_of(error: Exception, request: Descriptor, *, from_json: bool = False) -> Status:
@@ -82,7 +90,8 @@ def status_of(error: Exception, request: Descriptor, *, from_json: bool = False)
             violations = [FieldViolation(_json_path(request, path), text) for path, text in violations]
         names = ", ".join(dict.fromkeys(violation.field for violation in violations))
         return _status(
-            _Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"invalid request: {names}"), _bad_request(violations)
+            _Refusal(grpc.StatusCode.INVALID_ARGUMENT, f"invalid request: {names}".removesuffix(": ")),
+            _bad_request(violations),
         )
     refusal = _TABLE.get(type(error), _BUG)
     if refusal is _BUG:
@@ -96,6 +105,8 @@ def _violations(error: Exception) -> list[FieldViolation]:
     match error:
         case InvalidRequest():
             return error.violations
+        case MalformedMessage():
+            return [FieldViolation("", "is not a message of the expected type, or nests too deeply")]
         case PageTooLarge():
             return [FieldViolation("page_size", "the page is over 16 MiB as JSON: ask for fewer events at a time")]
         case _:
@@ -105,7 +116,7 @@ def _violations(error: Exception) -> list[FieldViolation]:
 def _json_path(request: Descriptor, path: str) -> str:
     """`page_size` as JSON callers write it: pageSize. What follows the first name, as in `recording_id[3]`, stays."""
     name = path.partition("[")[0]
-    return request.fields_by_name[name].json_name + path[len(name) :]
+    return request.fields_by_name[name].json_name + path[len(name) :] if name else path
 
 
 def _bad_request(violations: list[FieldViolation]) -> BadRequest:

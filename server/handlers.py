@@ -15,13 +15,17 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from server.errors import MalformedMessage, MessageTooLarge, abort
+from server.errors import MalformedMessage, MessageTooLarge, abort, is_from_json
 
 MAX_BYTES = 1 << 20
 """The limit of CONTRACT.md for the request of one event or of a search."""
 
 MAX_BATCH_BYTES = 8 << 20
-"""Its limit for a batch, and so the server's for any message."""
+"""Its limit for a batch."""
+
+MAX_MESSAGE_BYTES = 6 * MAX_BATCH_BYTES
+"""The largest message that is looked at. Envoy holds JSON to the limits above; as a message it may grow, by a factor of
+5.5 if it is all `version_info` of lists of zeros."""
 
 
 log = logging.getLogger(__name__)
@@ -57,19 +61,20 @@ def _logged(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> C
 
 def _handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
     request_class = GetMessageClass(method.input_type)
-    is_batch = "events" in method.input_type.fields_by_name
+    most = MAX_BATCH_BYTES if "events" in method.input_type.fields_by_name else MAX_BYTES
 
     # What cannot be parsed is passed on as the exception that it is, since the library would have its own word for it.
     def parse(data: bytes) -> Message | Exception:
-        if len(data) > MAX_BYTES and not is_batch:
-            return MessageTooLarge()
         try:
-            return request_class.FromString(data)
+            request = request_class.FromString(data)
         except DecodeError:
             return MalformedMessage()
+        return MessageTooLarge(request) if len(data) > most else request
 
     async def answer(request: Message | Exception, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
         try:
+            if isinstance(request, MessageTooLarge) and is_from_json(context):
+                request = request.message
             if isinstance(request, Exception):
                 raise request
             return await behaviour(request, context)

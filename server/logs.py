@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import traceback
 from datetime import UTC, datetime
 
@@ -45,6 +46,17 @@ def configure(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # At DEBUG these tell of each turn of the event loop and of each statement.
-    for name in ("grpc._cython", "asyncio", "peewee"):
+    for name in ("asyncio", "peewee"):
+        # At DEBUG they tell of each turn of the event loop and of each statement.
         logging.getLogger(name).setLevel(logging.INFO)
+    # It quotes headers that it cannot decode, and calls it an error when a caller goes away. What fails in a call is
+    # logged by `server.errors`.
+    logging.getLogger("grpc._cython").setLevel(logging.CRITICAL)
+    # What is printed where nobody can catch it, as psycopg2 does in a COPY that breaks off, may quote a row.
+    sys.excepthook = lambda kind, error, trace: _log_uncaught(error)
+    sys.unraisablehook = lambda unraisable: _log_uncaught(unraisable.exc_value)
+    threading.excepthook = lambda arguments: _log_uncaught(arguments.exc_value)
+
+
+def _log_uncaught(error: BaseException | None) -> None:
+    logging.getLogger(__name__).error("uncaught error", exc_info=error)

@@ -16,10 +16,11 @@ _MAX_GROWTH = 6
 # Names, quotes and commas of the eleven fields of a record, and its two times.
 _RECORD_BYTES = 320
 
-# Printed by Envoy as \uXXXX, though JSON does not ask for it.
+# Printed by Envoy as \uXXXX, or as two of these above U+FFFF, though JSON does not ask for it.
 _ESCAPED_ASCII = "<>\x7f"
 _ESCAPED_OTHERS = re.compile(
-    "[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufff0-\uffff]"
+    "[\u0080-\u009f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff"
+    "\ufff0-\uffff\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
 )
 
 
@@ -40,4 +41,4 @@ def _json_bytes(recording: RecordedEvent) -> int:
 def _text_bytes(text: str) -> int:
     size = len(encode_basestring(text).encode()) + 5 * sum(map(text.count, _ESCAPED_ASCII))
     others = "".join(_ESCAPED_OTHERS.findall(text))
-    return size - len(others.encode()) + 6 * len(others)
+    return size - len(others.encode()) + 3 * len(others.encode("utf-16-le"))

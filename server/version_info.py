@@ -24,8 +24,9 @@ def to_json(struct: Struct) -> str:
         InvalidVersionInfo: it is over `MAX_BYTES`, or holds U+0000, a number that is not finite, or a value that is
             not set. The last two can only come by native gRPC.
     """
-    text = orjson.dumps(_object(struct))
-    if len(text) > MAX_BYTES:
+    # No JSON grows eightfold as a message: what is larger than that need not be looked at.
+    text = b"" if struct.ByteSize() > 8 * MAX_BYTES else orjson.dumps(_object(struct))
+    if not text or len(text) > MAX_BYTES:
         raise InvalidVersionInfo(f"must be at most {MAX_BYTES} bytes as JSON")
     return text.decode()
 
@@ -61,7 +62,7 @@ def _text(text: str) -> str:
 def _number(number: float) -> float | int:
     if not math.isfinite(number):
         raise InvalidVersionInfo("holds a number that is not finite")
-    # As the caller wrote it: {"build": 3}, not {"build": 3.0}. Not for -0.0, whose sign an integer would lose.
-    if number.is_integer() and abs(number) < _MAX_INTEGER and (number or math.copysign(1, number) > 0):
+    # As the caller wrote it: {"build": 3}, not {"build": 3.0}.
+    if number.is_integer() and abs(number) < _MAX_INTEGER:
         return int(number)
     return number

@@ -73,7 +73,10 @@ class Availability:
                 cursor.execute("SELECT pg_is_in_recovery()")
                 row = cursor.fetchone()
                 return row is not None and not row[0]
-        except (DatabaseUnavailable, psycopg2.Error):
+        except Exception as error:
+            # Whatever it is: an answer that never comes would make an outage last for ever.
+            if not isinstance(error, DatabaseUnavailable | psycopg2.Error):
+                log.exception("the database could not be asked")
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

@@ -52,7 +52,10 @@ def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extens
     try:
         connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
     except psycopg2.OperationalError as error:
-        raise DatabaseUnavailable(str(error).strip().splitlines()[0]) from None
+        raise DatabaseUnavailable(str(error).strip().partition("\n")[0]) from None
+    except UnicodeDecodeError:
+        # Its reason, in a language and an encoding of its own.
+        raise DatabaseUnavailable("it refuses connections") from None
     connection.autocommit = True
     return connection
 

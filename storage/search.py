@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -72,9 +72,11 @@ class Searches:
             "statement_timeout": str(int(timeout * 1000)),
             "default_transaction_read_only": "on",
         }
-        self._pending = 0
+        self._loop = asyncio.get_running_loop()
+        self._pending: set[asyncio.Future[Page]] = set()
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="search")
         self._mine = threading.local()
+        availability.on_change(self._on_availability)
 
     async def find(self, query: Query) -> Page:
         """The page of events that `query` asks for, without their `version_info`.
@@ -87,17 +89,29 @@ class Searches:
         """
         if not self._availability.up:
             raise DatabaseUnavailable
-        if self._pending >= self._max_pending:
+        if len(self._pending) >= self._max_pending:
             raise QueueFull
-        self._pending += 1
+        answer: asyncio.Future[Page] = self._loop.create_future()
+        self._pending.add(answer)
+        work = self._threads.submit(self._find, query)
+        work.add_done_callback(lambda done: self._loop.call_soon_threadsafe(_hand_over, done, answer))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, query)
+            return await answer
         finally:
-            self._pending -= 1
+            self._pending.discard(answer)
+            work.cancel()
 
     async def close(self) -> None:
-        """Lets the searches that run finish, or give up at their time-out."""
-        await asyncio.to_thread(self._threads.shutdown)
+        """Takes no more searches. Those that run end at their time-out; their callers are gone."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _on_availability(self, up: bool) -> None:
+        """Lets nobody wait for a database that is away, not even for a search that hangs in it."""
+        if up:
+            return
+        for answer in self._pending:
+            if not answer.done():
+                answer.set_exception(DatabaseUnavailable())
 
     # What follows runs in the threads.
 
@@ -154,3 +168,13 @@ def _run(connection: psycopg2.extensions.connection, sql: str, values: dict[str,
         log.info("a search found its connection closed", extra={"sqlstate": error.pgcode})
         connection.close()
         raise DatabaseUnavailable from None
+
+
+def _hand_over(work: "Future[Page]", answer: asyncio.Future[Page]) -> None:
+    """Gives the outcome of `work` to whoever still waits for it."""
+    if answer.done() or work.cancelled():
+        return
+    if error := work.exception():
+        answer.set_exception(error)
+    else:
+        answer.set_result(work.result())

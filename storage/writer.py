@@ -27,6 +27,10 @@ _SESSION = {"synchronous_commit": "on"}
 _ROW_ERROR_CLASSES = ("22", "23", "54")
 
 
+# What may well succeed when it is tried again: serialization failure, deadlock, lock or query given up by an operator.
+_RETRYABLE = ("40", "55P03", "57014")
+
+
 class _Waiting(NamedTuple):
     """What one caller gave: rows that are written together."""
 
@@ -78,6 +82,7 @@ class Writer:
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closed = asyncio.Event()
         self._connection: psycopg2.extensions.connection | None = None
         self._batches: SimpleQueue[list[bytes] | None] = SimpleQueue()
         # A daemon, so that a database that hangs cannot keep the process from ending.
@@ -135,7 +140,7 @@ class Writer:
         """Waits until all that was taken in is written, then closes the connection."""
         await self._idle.wait()
         self._batches.put(None)
-        await self._loop.run_in_executor(None, self._thread.join)
+        await self._closed.wait()
 
     def _send_batch(self) -> None:
         """Hands what is waiting to the thread, up to the limits of a batch."""
@@ -187,6 +192,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self._finish_batch, outcomes)
         if self._connection is not None:
             self._connection.close()
+        self._loop.call_soon_threadsafe(self._closed.set)
 
     def _write(self, rows: list[bytes]) -> list[StorageError | None]:
         """Commits the rows and returns what came of each. If one is refused, halves them until it stands alone."""
@@ -201,9 +207,10 @@ class Writer:
         except DatabaseUnavailable as error:
             log.warning("a batch found no database", extra={"events": len(rows), "reason": str(error)})
             return _each(DatabaseUnavailable, rows)
-        except Exception:
+        except Exception as error:
             # The callers are waiting: each must hear of it, whatever it is.
-            log.exception("a batch could not be written", extra={"events": len(rows)})
+            state = getattr(error, "pgcode", None)
+            log.exception("a batch could not be written", extra={"events": len(rows), "sqlstate": state})
             return _each(WriteFailed, rows)
         return [None] * len(rows)
 
@@ -237,7 +244,7 @@ class Writer:
             with connection.cursor() as cursor:
                 cursor.copy_expert(COPY_STATEMENT, io.BytesIO(b"".join(rows)), size=1 << 20)
         except psycopg2.Error as error:
-            if is_lost(connection, error):
+            if is_lost(connection, error) or (error.pgcode or "").startswith(_RETRYABLE):
                 raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
             if (error.pgcode or "").startswith(_ROW_ERROR_CLASSES):
                 raise _RowRefused(error.pgcode or "") from None

@@ -35,7 +35,9 @@ _SETTINGS = {
     "log_destination": "stderr",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # No customer's data in the log: neither the statements that fail nor the keys and rows that a DETAIL quotes.
+    # No customer's data in the log: neither errors, which may quote a value (the server logs their SQLSTATE), nor the
+    # statements that fail, nor the keys and rows that a DETAIL quotes.
+    "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }

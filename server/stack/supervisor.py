@@ -73,7 +73,8 @@ class Supervisor:
             "BIND_ADDRESS": settings.bind_address,
             "PYTHONUNBUFFERED": "1",
         }
-        gently = [(signal.SIGTERM, 15.0)]
+        # SIGINT: no notice for load balancers, of which there is only Envoy, and that is stopped before.
+        gently = [(signal.SIGINT, 15.0)]
         await run_to_end(Command("migrate", [sys.executable, "-m", "storage.migrate"], environment, gently))
         servers = [
             Part(

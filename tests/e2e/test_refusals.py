@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from http.client import HTTPConnection
 from typing import Any
 
@@ -141,6 +142,42 @@ def test_a_wrong_parameter_is_refused_under_the_name_that_the_caller_wrote(
     http: Http, parameters: dict[str, object], field: str
 ) -> None:
     assert set(violations(http.search(SEARCH, **{**ASKED, **parameters}))) == {field}
+
+
+def test_a_search_takes_no_body_and_a_create_no_parameters(http: Http) -> None:
+    assert set(violations(http("GET", SEARCH, {"recording_id": ["a"]}))) == {""}
+    assert set(violations(http.post(f"{LEAD}?message=m", GOOD))) == {"message"}
+
+
+def test_however_much_is_wrong_with_a_search_it_is_refused_at_once(http: Http) -> None:
+    start = time.monotonic()
+    answer = http("GET", f"{SEARCH}?{'recording_id=&' * 10_000}")
+    assert "recording_id" in violations(answer)
+    assert time.monotonic() - start < 1
+
+
+def test_headers_that_are_no_business_of_ours_change_nothing(http: Http) -> None:
+    headers = {
+        "x-name": "M\u00fcller",
+        "user-agent": "M\u00fcller",
+        "cookie": "c" * 20_000,
+        "x-bin": "=",
+        "grpc-timeout": "1n",
+    }
+    for _ in range(5):
+        assert http("POST", LEAD, GOOD, headers).status == 201
+
+
+def test_a_version_info_that_is_large_as_a_message_is_measured_as_json(http: Http) -> None:
+    assert set(violations(http.post(LEAD, {**GOOD, "version_info": {"a": [0] * 250_000}}))) == {"version_info"}
+    assert http.post(LEAD, {**GOOD, "version_info": {"a": [0] * 8_000}}).status == 201
+
+
+def test_a_version_info_of_twenty_levels_is_stored_whatever_it_nests(http: Http) -> None:
+    mixed: Any = 1
+    for level in range(20):
+        mixed = {"a": mixed} if level % 2 else [mixed]
+    assert http.post(LEAD, {**GOOD, "version_info": mixed}).status == 201
 
 
 def test_every_wrong_parameter_is_named_at_once(http: Http) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from server.page_json import _RECORD_BYTES, _text_bytes
 from tests.support import requests
 from tests.support.http import Http
 from tests.support.in_process import Client
@@ -163,6 +164,21 @@ def test_a_page_of_many_mebibytes_arrives_whole_and_a_larger_one_is_refused(http
     refused = http.search("/api/v1/lead_analytics/search", **search, pageSize=64)
     assert refused.status == 422
     assert refused.json["details"][0]["fieldViolations"][0]["field"] == "pageSize"
+
+
+def test_every_character_arrives_and_is_measured_for_the_limit_of_a_page(http: Http, customer: str) -> None:
+    characters = [chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000]
+    # Those of the first planes, and the tags, of which some take twelve bytes in JSON.
+    spans = [characters[start : start + 60_000] for start in (0, 60_000, 0xE0000 - 2048)]
+    for span in spans:
+        event = {**COMMON, "customer_id": customer, "lead_id": "l1", "message": "".join(span)}
+        assert http.post("/api/v1/lead_analytics", event).status == 201
+    search = {"customer_id": customer, "user_id": "user", "lead_id": "l1", "recording_id": "recording"}
+    page = http.search("/api/v1/lead_analytics/search", **search)
+    found = [record["message"] for record in page.json["recordings"]]
+    assert found == ["".join(span) for span in reversed(spans)]
+    measured = sum(map(_text_bytes, found))
+    assert 0 <= measured - (len(page.body) - 3 * _RECORD_BYTES) < 3 * _RECORD_BYTES
 
 
 def test_an_event_that_came_by_json_is_found_by_grpc_and_the_other_way(

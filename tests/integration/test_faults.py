@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -171,3 +172,59 @@ def test_callers_that_have_gone_leave_nothing_behind(server: RunningServer, cust
     assert server.application._writer._waiting == []
     found = client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer, page_size=100), timeout=5)
     assert 1 <= found.meta.row_count < 51
+
+
+def test_a_search_in_flight_hears_of_an_outage(server: RunningServer, customer: str, database_url: str) -> None:
+    availability = server.application._availability
+
+    async def set_up(up: bool) -> None:
+        availability._set(up)
+
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
+        search = server.client.leads.SearchLeadAnalyticsEvents.future(requests.lead_search(customer), timeout=4)
+        time.sleep(0.2)
+        server.run(set_up(False))
+        start = time.monotonic()
+        with refused(grpc.StatusCode.UNAVAILABLE):
+            search.result()
+        assert time.monotonic() - start < 0.4
+    wait_until(lambda: availability.up, 5)
+
+
+def test_a_database_that_refuses_in_an_encoding_of_its_own_is_away_and_asked_again() -> None:
+    refusals = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        stop = threading.Event()
+
+        def refuse() -> None:
+            nonlocal refusals
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    connection, _ = listener.accept()
+                    with connection:
+                        start = connection.recv(1024)
+                        if start[4:8] == b"\x04\xd2\x16\x2f" or start[4:8] == b"\x04\xd2\x16\x30":  # TLS or GSSAPI? No.
+                            connection.sendall(b"N")
+                            connection.recv(1024)
+                        text = b"SFATAL\0C57P03\0Marr\xeat\0\0"
+                        connection.sendall(b"E" + (len(text) + 4).to_bytes(4, "big") + text)
+                        refusals += 1
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+
+        async def watch() -> bool:
+            availability = Availability(f"postgresql://u@127.0.0.1:{listener.getsockname()[1]}/x", interval=0.05)
+            task = asyncio.create_task(availability.watch())
+            await asyncio.sleep(1)
+            task.cancel()
+            return availability.up
+
+        try:
+            assert asyncio.run(watch()) is False
+        finally:
+            stop.set()
+            thread.join()
+    assert refusals >= 2

@@ -11,6 +11,7 @@ import grpc
 import psycopg2
 import pytest
 
+from server.__main__ import NOTICE_SECONDS
 from tests.support import requests
 from tests.support.in_process import Client
 from tests.support.processes import free_port, run_module, started_module
@@ -126,9 +127,9 @@ def locked_table(database_url: str) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("number", "notice"), [(signal.SIGTERM, NOTICE_SECONDS), (signal.SIGINT, 0.0)])
 def test_a_signal_lets_calls_in_flight_finish_and_takes_no_new_ones(
-    database_url: str, customer: str, number: signal.Signals
+    database_url: str, customer: str, number: signal.Signals, notice: float
 ) -> None:
     port = free_port()
     with (
@@ -142,6 +143,9 @@ def test_a_signal_lets_calls_in_flight_finish_and_takes_no_new_ones(
             time.sleep(0.3)
             process.send_signal(number)
             time.sleep(0.3)
+            if notice:
+                assert not client.is_serving()
+            time.sleep(notice)
             with grpc.insecure_channel(f"127.0.0.1:{port}") as another, pytest.raises(grpc.RpcError) as caught:
                 Client(another).leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=1)
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

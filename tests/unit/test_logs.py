@@ -1,7 +1,10 @@
 import json
 import logging
+import subprocess
+import sys
 
 from server.logs import JsonFormatter
+from tests.support.processes import ROOT
 
 
 def formatted(**fields: object) -> dict[str, str]:
@@ -38,3 +41,24 @@ def test_a_traceback_names_types_and_lines_and_quotes_no_message() -> None:
 
 def test_what_is_no_json_is_printed_all_the_same() -> None:
     assert "object" in formatted(thing=object())["thing"]
+
+
+def test_what_nobody_catches_is_logged_without_its_message() -> None:
+    program = """
+import threading
+from server import logs
+logs.configure(20)
+class Unraisable:
+    def __del__(self): raise ValueError("secret " + "row")
+Unraisable()
+def fail(): raise ValueError("secret " + "row")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+fail()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [line["event"] for line in lines] == ["uncaught error"] * 3
+    assert "secret row" not in ended.stderr
