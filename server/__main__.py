@@ -14,9 +14,6 @@ from storage import DatabaseUnavailable
 GRACE_SECONDS = 10.0
 """How long calls in flight may go on after a signal."""
 
-NOTICE_SECONDS = 1.5
-"""How long new calls are still taken after SIGTERM: Envoy asks for health every second. After Ctrl-C, not at all."""
-
 
 async def serve(settings: Settings) -> None:
     """Runs a server until the process is told to stop.
@@ -25,20 +22,16 @@ async def serve(settings: Settings) -> None:
         DatabaseUnavailable, ConfigurationError: as `create_server` does.
     """
     loop = asyncio.get_running_loop()
-    notice: asyncio.Future[float] = loop.create_future()
-
-    def stop(seconds: float) -> None:
-        if not notice.done():
-            notice.set_result(seconds)
-
-    loop.add_signal_handler(signal.SIGTERM, stop, NOTICE_SECONDS)
-    loop.add_signal_handler(signal.SIGINT, stop, 0.0)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
     application = await create_server(settings)
     await application.start()
     # What start-up made stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await application.stop(GRACE_SECONDS, await notice)
+    await stop.wait()
+    await application.stop(GRACE_SECONDS, settings.drain_notice)
 
 
 def main() -> int:

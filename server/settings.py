@@ -27,6 +27,8 @@ class Settings(NamedTuple):
     """The port to listen on; 0 takes a free one."""
     log_level: int
     """The least level that is logged, as `logging` counts it."""
+    drain_notice: int = 0
+    """Seconds for which new calls are still taken after a signal, once health says NOT_SERVING."""
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -44,6 +46,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         bind_address=environment.get("BIND_ADDRESS") or "127.0.0.1",
         grpc_port=read_number(environment, "GRPC_PORT", 50051, 0, MAX_PORT),
         log_level=read_log_level(environment),
+        drain_notice=read_number(environment, "DRAIN_NOTICE_SECONDS", 2, 0, 60),
     )
 
 

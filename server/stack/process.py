@@ -3,13 +3,12 @@
 import asyncio
 import collections
 import contextlib
-import ctypes
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, Signals
+from signal import SIG_BLOCK, SIG_SETMASK, SIGCONT, SIGINT, SIGKILL, Signals, pthread_sigmask
 
 from server.stack import console
 from server.stack.account import Account
@@ -17,8 +16,7 @@ from server.stack.settings import PROJECT_ROOT, StackError
 
 _KEPT_LINES = 20
 _LINE_BYTES = 4000
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
+_LAUNCH = Path(__file__).with_name("launch.py")
 
 # The processes that run, whoever started them: an impatient user's second Ctrl-C is for all of them.
 running: "set[Process]" = set()
@@ -58,9 +56,12 @@ class Process:
         output = _Output(command.name, command.quiet)
         # The pipe is ours, not asyncio's: that one's wait() also waits for grandchildren that hold the pipe open.
         reader, writer = os.pipe()
+        blocked = pthread_sigmask(SIG_BLOCK, {SIGINT})  # In the child, until launch.py is done.
         try:
             pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: output, os.fdopen(reader, "rb"))
             process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), str(int(command.stop[0][0]))),
+                *map(str, command.account or (-1, -1)),
                 *command.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=writer,
@@ -68,14 +69,11 @@ class Process:
                 cwd=command.directory,
                 env=command.environment,
                 start_new_session=True,  # A terminal's Ctrl-C is for the supervisor, which stops them in order.
-                preexec_fn=partial(_die_with_supervisor, command.stop[0][0], os.getpid()),
-                user=command.account.user if command.account else None,
-                group=command.account.group if command.account else None,
-                extra_groups=[] if command.account else None,
             )
         except OSError as error:
             raise StackError(f"{command.name} cannot be started: {error}") from None
         finally:
+            pthread_sigmask(SIG_SETMASK, blocked)
             os.close(writer)
         started = cls(command, process, pipe, output)
         running.add(started)
@@ -156,10 +154,3 @@ class _Output(asyncio.Protocol):
         self.last.append(text)
         if not self._quiet:
             console.log(self._name, text)
-
-
-def _die_with_supervisor(signal: Signals, supervisor: int) -> None:
-    # Runs in the child, just before the program: no import and no lock may be taken here.
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal))
-    if os.getppid() != supervisor:  # It died before we could ask to be told.
-        os._exit(1)

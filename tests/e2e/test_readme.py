@@ -69,6 +69,7 @@ def test_every_variable_and_target_is_documented() -> None:
         "DATA_DIR",
         "LOG_LEVEL",
         "WORKERS",
+        "DRAIN_NOTICE_SECONDS",
     ):
         assert f"| `{name}` |" in README
     makefile = (ROOT / "Makefile").read_text()

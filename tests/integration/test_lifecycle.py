@@ -11,7 +11,6 @@ import grpc
 import psycopg2
 import pytest
 
-from server.__main__ import NOTICE_SECONDS
 from tests.support import requests
 from tests.support.in_process import Client
 from tests.support.processes import free_port, run_module, started_module
@@ -127,13 +126,15 @@ def locked_table(database_url: str) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(("number", "notice"), [(signal.SIGTERM, NOTICE_SECONDS), (signal.SIGINT, 0.0)])
+@pytest.mark.parametrize(("number", "notice"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
 def test_a_signal_lets_calls_in_flight_finish_and_takes_no_new_ones(
-    database_url: str, customer: str, number: signal.Signals, notice: float
+    database_url: str, customer: str, number: signal.Signals, notice: int
 ) -> None:
     port = free_port()
     with (
-        started_module("server", DATABASE_URL=database_url, GRPC_PORT=str(port)) as process,
+        started_module(
+            "server", DATABASE_URL=database_url, GRPC_PORT=str(port), DRAIN_NOTICE_SECONDS=str(notice)
+        ) as process,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         wait_for_start(process)

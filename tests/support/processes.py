@@ -24,7 +24,8 @@ def environment(**variables: str) -> dict[str, str]:
         "LOG_LEVEL",
         "WORKERS",
     )
-    return {name: value for name, value in os.environ.items() if name not in ours} | variables
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**inherited, "DRAIN_NOTICE_SECONDS": "0", **variables}
 
 
 def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[str]":
