@@ -1,0 +1,230 @@
+"""`make bench`: what the service does, as ratios to baselines run in the same minutes on the same machine.
+
+The two sides of a row are run in turn, round by round, since the machine may be twice as fast a minute later. What is
+printed is the median of the rounds' ratios, and the least and the greatest of them.
+"""
+
+import argparse
+import io
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from google.protobuf.json_format import MessageToJson
+
+from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from server import convert
+from server.stack.postgres import running_postgres
+from storage.connection import connect
+from storage.copy_row import COPY_STATEMENT, copy_row
+from storage.schema import migrate
+from tests.bench.contenders import envoy_without_lua, started
+from tests.bench.load import GRPC, Load, grpc_body, h2load, require_h2load
+from tests.bench.seed import kinds, seed
+from tests.support import requests
+from tests.support.processes import free_port
+from tests.support.stack import running
+
+CREATE = "analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
+SEARCH = "analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
+BATCH = "analytics.v1.AnalyticsEventService/BatchCreateAnalyticsEvents"
+FIELDS: dict[str, Any] = requests.EVERY_OPTIONAL_FIELD | {"version_info": {"package": "1.4.2"}}
+BATCH_SIZE = 500
+SEARCHED_EVENTS = 1_000_000
+
+
+class Round(NamedTuple):
+    """One round of a row."""
+
+    ratio: float
+    said: str
+    """The two measures behind the ratio."""
+
+
+class Bench:
+    """The parts that the rows share, started when the first row asks for them."""
+
+    def __init__(self, cleanup: ExitStack, seconds: float) -> None:
+        self.cleanup = cleanup
+        self.seconds = seconds
+        self.directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        self.url = cleanup.enter_context(running_postgres(self.directory))
+        migrate(self.url)
+        self._ports: dict[str, int] = {}
+        self.lead = requests.lead_event("customer-1", **FIELDS)
+        events = [requests.analytics_event("customer-1", entity_id=f"lead-{n}", **FIELDS) for n in range(BATCH_SIZE)]
+        self.batch = BatchCreateAnalyticsEventsRequest(events=events)
+
+    def port(self, name: str) -> int:
+        """The port of a contender: "server", "noop", "plain", "peer" or "peer-2" (with two processes)."""
+        if name not in self._ports:
+            port = self._ports[name] = free_port()
+            self.cleanup.enter_context(started(name, port, self.url))
+        return self._ports[name]
+
+    def stack(self, name: str = "stack") -> Any:
+        """The whole stack with two workers, on the shared database."""
+        if not hasattr(self, "_stack"):
+            directory = self.directory / name
+            self._stack = self.cleanup.enter_context(running(directory, DATABASE_URL=self.url, WORKERS="2"))
+            self._stack.wait_until_up()
+        return self._stack
+
+    def grpc(self, port: int, rpc: str, request: Any, *, connections: int = 8, streams: int = 8) -> Load:
+        """Loads an RPC."""
+        body = grpc_body(request, self.directory)
+        url = f"http://127.0.0.1:{port}/{rpc}"
+        return h2load(url, *GRPC, f"-d{body}", connections=connections, streams=streams, seconds=self.seconds)
+
+    def json(self, port: int, path: str, request: Any = None, *, connections: int = 64) -> Load:
+        """Loads a route by JSON over HTTP/1.1."""
+        options = ["--h1", "-H", "content-type: application/json"]
+        if request is not None:
+            body = self.directory / f"{request.DESCRIPTOR.name}.json"
+            body.write_text(MessageToJson(request, indent=None))
+            options.append(f"-d{body}")
+        return h2load(f"http://127.0.0.1:{port}{path}", *options, connections=connections, seconds=self.seconds)
+
+
+def rates(ours: Load, baseline: Load, events: int = 1) -> Round:
+    """Compares rates."""
+    said = f"{ours.rate * events:,.0f}/s against {baseline.rate * events:,.0f}/s; load took {ours.cores:.2f} cores"
+    return Round(ours.rate / baseline.rate, said)
+
+
+def row_1(bench: Bench) -> Round:
+    """Durable unary create against a no-op RPC, 64 at a time: ≥ 0.85."""
+    ours = bench.grpc(bench.port("server"), CREATE, bench.lead)
+    return rates(ours, bench.grpc(bench.port("noop"), CREATE, bench.lead))
+
+
+def row_2(bench: Bench) -> Round:
+    """The same against the plain design (sync gRPC, Peewee create() a call): ≥ 4, p99 no worse."""
+    ours = bench.grpc(bench.port("server"), CREATE, bench.lead)
+    plain = bench.grpc(bench.port("plain"), CREATE, bench.lead)
+    round_ = rates(ours, plain)
+    return round_._replace(said=f"{round_.said}; p99 {ours.p99 / 1000:.0f} ms against {plain.p99 / 1000:.0f} ms")
+
+
+def row_3(bench: Bench) -> Round:
+    """JSON create through Envoy, two workers, against FastAPI + asyncpg, two processes: ≥ 1.5."""
+    ours = bench.json(bench.stack().http_port, "/api/v1/lead_analytics", bench.lead)
+    return rates(ours, bench.json(bench.port("peer-2"), "/api/v1/lead_analytics", bench.lead))
+
+
+def row_4(bench: Bench) -> Round:
+    """Batches of 500 by gRPC, one worker, against psycopg2's COPY of ready-made rows: ≥ 0.7."""
+    ours = bench.grpc(bench.port("server"), BATCH, bench.batch, connections=4, streams=1)
+    connection = connect(bench.url, "bench", {})
+    commits = 0
+    with connection.cursor() as cursor:
+        end = time.monotonic() + bench.seconds
+        prepared = [_batch_rows(bench) for _ in range(40)]
+        while time.monotonic() < end and prepared:
+            if commits % len(prepared) == 0 and commits:
+                paused = time.monotonic()
+                prepared = [_batch_rows(bench) for _ in range(40)]
+                end += time.monotonic() - paused
+            cursor.copy_expert(COPY_STATEMENT, io.BytesIO(prepared[commits % len(prepared)]), size=1 << 20)
+            commits += 1
+    connection.close()
+    return rates(ours, Load(commits / bench.seconds, 0, 0, 0), BATCH_SIZE)
+
+
+def _batch_rows(bench: Bench) -> bytes:
+    events, _ = convert.events_of_batch(bench.batch.events)
+    return b"".join(map(copy_row, events))
+
+
+def row_5(bench: Bench) -> Round:
+    """Batches of 500 by JSON against the same by gRPC, both through Envoy to two workers: ≥ 0.4."""
+    port = bench.stack().http_port
+    ours = bench.json(port, "/api/v1/analytics_events:batch", bench.batch, connections=4)
+    return rates(ours, bench.grpc(port, BATCH, bench.batch, connections=4, streams=1), BATCH_SIZE)
+
+
+def row_6(bench: Bench) -> Round:
+    """A page of a search by gRPC against FastAPI's, 16 at a time, a million events: ≥ 1.5."""
+    if not hasattr(bench, "_seeded"):
+        connection = connect(bench.url, "bench", {})
+        seed(connection, SEARCHED_EVENTS)
+        connection.close()
+        bench._seeded = True  # type: ignore[attr-defined]  # once for all rounds
+    thread = next(event for event in kinds(200_000)[0] if event.entity_type == "lead")
+    search = requests.lead_search(
+        thread.customer_id,
+        user_id=thread.user_id,
+        lead_id=thread.entity_id,
+        recording_id=[f"recording-{number}" for number in range(1, 6)],
+    )
+    ours = bench.grpc(bench.port("server"), SEARCH, search, connections=4, streams=4)
+    query = f"customer_id={thread.customer_id}&user_id={thread.user_id}&lead_id={thread.entity_id}"
+    recordings = "".join(f"&recording_id={recording}" for recording in search.recording_id)
+    path = f"/api/v1/lead_analytics/search?{query}{recordings}"
+    return rates(ours, bench.json(bench.port("peer"), path, connections=16))
+
+
+def row_7(bench: Bench) -> Round:
+    """Alone: the p50 of a create against that of a no-op RPC plus that of a bare INSERT and commit: ≤ 1.2."""
+    ours = bench.grpc(bench.port("server"), CREATE, bench.lead, connections=1, streams=1).p50
+    noop = bench.grpc(bench.port("noop"), CREATE, bench.lead, connections=1, streams=1).p50
+    connection = connect(bench.url, "bench", {})
+    times = []
+    with connection.cursor() as cursor:
+        for _ in range(500):
+            row = copy_row(convert.event_of_lead(bench.lead)).decode().rstrip("\n").split("\t")
+            marks = ", ".join(["%s"] * len(row))
+            statement = COPY_STATEMENT.replace("COPY", "INSERT INTO").replace("FROM STDIN", f"VALUES ({marks})")
+            start = time.perf_counter()
+            cursor.execute(statement, row)
+            times.append((time.perf_counter() - start) * 1e6)
+    connection.close()
+    insert = statistics.median(times)
+    return Round(ours / (noop + insert), f"{ours:.0f} µs against {noop:.0f} + {insert:.0f} µs")
+
+
+def row_8(bench: Bench) -> Round:
+    """JSON create through Envoy with its Lua filter against the same without: ≥ 0.97."""
+    stack = bench.stack()
+    if "no Lua" not in bench._ports:
+        bench._ports["no Lua"] = bench.cleanup.enter_context(envoy_without_lua(stack, bench.directory))
+    ours = bench.json(stack.http_port, "/api/v1/lead_analytics", bench.lead)
+    return rates(ours, bench.json(bench._ports["no Lua"], "/api/v1/lead_analytics", bench.lead))
+
+
+ROWS = [row_1, row_2, row_3, row_4, row_5, row_6, row_7, row_8]
+
+
+def main() -> None:
+    """Runs the rows that the command line asks for and prints the table."""
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure ratios.")
+    parser.add_argument("--rows", default=",".join(str(n) for n in range(1, len(ROWS) + 1)), help="such as 1,4")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load for each side of a round")
+    options = parser.parse_args()
+    require_h2load()
+    with ExitStack() as cleanup:
+        bench = Bench(cleanup, options.seconds)
+        chosen: list[Callable[[Bench], Round]] = [ROWS[int(number) - 1] for number in options.rows.split(",")]
+        done: dict[str, list[Round]] = {row.__name__: [] for row in chosen}
+        for number in range(options.rounds):
+            for row in chosen:
+                done[row.__name__].append(row(bench))
+                print(f"round {number + 1} {row.__name__}: {done[row.__name__][-1]}", file=sys.stderr)
+    print(f"\n{os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}, {options.rounds} rounds of {options.seconds:g} s\n")
+    print("| row | what | ratio | least to greatest | median round |\n|---|---|---|---|---|")
+    for row in chosen:
+        rounds = sorted(done[row.__name__])
+        middle, number = rounds[len(rounds) // 2], row.__name__.removeprefix("row_")
+        spread = f"{rounds[0].ratio:.2f} to {rounds[-1].ratio:.2f}"
+        print(f"| {number} | {(row.__doc__ or '').rstrip('.')} | {middle.ratio:.2f} | {spread} | {middle.said} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""A server that does nothing: our handlers and settings, the same messages, no rules and no database.
+
+`python -m tests.bench.baselines.noop PORT`
+"""
+
+import asyncio
+import sys
+from typing import Any
+
+import grpc.aio
+
+from analytics.v1.event_pb2 import LeadAnalyticsEvent
+from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
+from server.app import _OPTIONS
+from server.handlers import add_service
+
+
+class NoOp:
+    """Answers what it was sent."""
+
+    async def CreateLeadAnalyticsEvent(self, request: Any, context: Any) -> LeadAnalyticsEvent:
+        """An answer with all of its fields."""
+        return LeadAnalyticsEvent(
+            customer_id=request.customer_id,
+            lead_id=request.lead_id,
+            user_id=request.user_id,
+            tool_signature=request.tool_signature,
+            recording_id=request.recording_id,
+            event_type=request.event_type,
+            event_id=request.event_id,
+            message=request.message,
+            record_type="lead_analytics_event",
+            partition_key="Lead analytics event|01a2090f-a603-711c-ab95-cbdcb72bc3b8",
+            sort_key=request.customer_id,
+            created_at="2026-11-23T15:39:10.211Z",
+            updated_at="2026-11-23T15:39:10.211Z",
+        )
+
+    async def SearchLeadAnalyticsEvents(self, request: Any, context: Any) -> Any:
+        """Not measured."""
+        raise NotImplementedError
+
+
+async def serve(port: int) -> None:
+    server = grpc.aio.server(options=_OPTIONS)
+    service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
+    add_service(server, service, NoOp())
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))
