@@ -53,6 +53,15 @@ format: install ## Format the Python files and the protos
 generate: install ## Rebuild generated/ from protos/
 	$(BIN)/python protos/generate.py
 
+$(VENV)/bench: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+# ARGS, such as "--rows 1,4 --rounds 9", chooses.
+.PHONY: bench
+bench: $(VENV)/bench ## Measure against honest baselines, as ratios; needs h2load (apt-get install nghttp2-client)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
 N ?= 100000
 .PHONY: seed
 seed: install ## Store N=100000 realistic events in DATABASE_URL, for trials

@@ -221,9 +221,9 @@ def main() -> None:
     print("| row | what | ratio | least to greatest | median round |\n|---|---|---|---|---|")
     for row in chosen:
         rounds = sorted(done[row.__name__])
-        middle, number = rounds[len(rounds) // 2], row.__name__.removeprefix("row_")
+        middle, name = rounds[len(rounds) // 2], row.__name__.removeprefix("row_")
         spread = f"{rounds[0].ratio:.2f} to {rounds[-1].ratio:.2f}"
-        print(f"| {number} | {(row.__doc__ or '').rstrip('.')} | {middle.ratio:.2f} | {spread} | {middle.said} |")
+        print(f"| {name} | {(row.__doc__ or '').rstrip('.')} | {middle.ratio:.2f} | {spread} | {middle.said} |")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
 import pytest
 
-from tests.support.stack import EVENT, PORTS, Stack, free_ports, running, until
+from tests.support.stack import EVENT, PORTS, WORKERS, Stack, free_ports, running, until
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,29 @@ def test_a_part_that_is_killed_is_started_again(shared: Stack, part: str) -> Non
     until(shared.serves)
     until(lambda: shared.request("/api/v1/lead_analytics", EVENT) == 201)
     assert f"{part} died (killed by SIGKILL)" in shared.log
+
+
+def test_requests_go_to_all_workers_and_to_the_others_while_one_is_away(shared: Stack) -> None:
+    before = requests_by_endpoint(shared)
+    with ThreadPoolExecutor(8) as callers:
+        statuses = list(callers.map(lambda _: shared.request("/api/v1/lead_analytics", EVENT), range(1_000)))
+    assert set(statuses) == {201}
+    taken = [after - before[endpoint] for endpoint, after in requests_by_endpoint(shared).items()]
+    assert len(taken) == WORKERS
+    assert max(taken) <= 1.2 * min(taken)
+    os.kill(shared.number_of("server-1"), signal.SIGKILL)
+    time.sleep(0.05)  # A create that the dead worker had taken would be told 503: none is under way.
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        assert shared.request("/api/v1/lead_analytics", EVENT) == 201
+    until(lambda: shared.log.count("server-1 died") and shared.number_of("server-1"))
+
+
+def requests_by_endpoint(stack: Stack) -> dict[str, int]:
+    url = f"http://127.0.0.1:{stack.environment['ENVOY_ADMIN_PORT']}/clusters"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        found = re.findall(r"^server::(\S+)::rq_total::(\d+)$", response.read().decode(), re.MULTILINE)
+    return {endpoint: int(count) for endpoint, count in found}
 
 
 @pytest.mark.parametrize("name", PORTS)
