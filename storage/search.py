@@ -19,8 +19,6 @@ from storage.search_sql import ALL, LATEST, SESSION
 
 log = logging.getLogger(__name__)
 
-_MESSAGE = Event._fields.index("message")
-
 
 class Query(NamedTuple):
     """What to look for. All of it must match."""

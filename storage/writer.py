@@ -1,34 +1,15 @@
-"""Group commit: many callers, one connection, one COPY and one commit for whatever is waiting."""
+"""Group commit: the queue in which many callers wait for one commit."""
 
 import asyncio
-import io
-import logging
 import threading
-from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple
 
-import psycopg2
-import psycopg2.extensions
-from psycopg2.errorcodes import UNIQUE_VIOLATION
-
 from storage.availability import Availability
-from storage.connection import connect, is_lost
-from storage.copy_row import COPY_STATEMENT, copy_row
-from storage.errors import DatabaseUnavailable, EventRefused, QueueFull, StorageError, WriteFailed
+from storage.copier import Copier
+from storage.copy_row import copy_row
+from storage.errors import DatabaseUnavailable, EventRefused, QueueFull, StorageError
 from storage.event import Event
-
-log = logging.getLogger(__name__)
-
-# An acknowledged event is on disk, whatever the default of the database is.
-_SESSION = {"synchronous_commit": "on"}
-
-# What the database says of one row, not of the statement: data exception, integrity violation, limit exceeded.
-_ROW_ERROR_CLASSES = ("22", "23", "54")
-
-
-# What may well succeed when it is tried again: serialization failure, deadlock, lock or query given up by an operator.
-_RETRYABLE = ("40", "55P03", "57014")
 
 
 class _Waiting(NamedTuple):
@@ -68,7 +49,7 @@ class Writer:
                 event waits.
             max_batch_bytes: at how many bytes of rows a batch is closed.
         """
-        self._url = url
+        self._copier = Copier(url)
         self._availability = availability
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -83,7 +64,6 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = asyncio.Event()
-        self._connection: psycopg2.extensions.connection | None = None
         self._batches: SimpleQueue[list[bytes] | None] = SimpleQueue()
         # A daemon, so that a database that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._write_batches, name="writer", daemon=True)
@@ -184,81 +164,10 @@ class Writer:
         self._waiting.clear()
         self._waiting_rows = self._waiting_bytes = 0
 
-    # What follows runs in the thread.
-
     def _write_batches(self) -> None:
+        """Runs in the thread."""
         while (rows := self._batches.get()) is not None:
-            outcomes = self._write(rows)
+            outcomes = self._copier.write(rows)
             self._loop.call_soon_threadsafe(self._finish_batch, outcomes)
-        if self._connection is not None:
-            self._connection.close()
+        self._copier.close()
         self._loop.call_soon_threadsafe(self._closed.set)
-
-    def _write(self, rows: list[bytes]) -> list[StorageError | None]:
-        """Commits the rows and returns what came of each. If one is refused, halves them until it stands alone."""
-        try:
-            self._copy(rows)
-        except _RowRefused as error:
-            if len(rows) == 1:
-                log.warning("the database refused an event", extra={"sqlstate": error.sqlstate})
-                return [EventRefused()]
-            half = len(rows) // 2
-            return self._write(rows[:half]) + self._write(rows[half:])
-        except DatabaseUnavailable as error:
-            log.warning("a batch found no database", extra={"events": len(rows), "reason": str(error)})
-            return _each(DatabaseUnavailable, rows)
-        except Exception as error:
-            # The callers are waiting: each must hear of it, whatever it is.
-            state = getattr(error, "pgcode", None)
-            log.exception("a batch could not be written", extra={"events": len(rows), "sqlstate": state})
-            return _each(WriteFailed, rows)
-        return [None] * len(rows)
-
-    def _copy(self, rows: list[bytes]) -> None:
-        """Commits the rows in one COPY; tries once more on a new connection if the old one turns out to be lost.
-
-        Raises:
-            DatabaseUnavailable, _RowRefused
-        """
-        lost = False
-        if self._connection is not None:
-            try:
-                self._copy_once(self._connection, rows)
-                return
-            except DatabaseUnavailable:
-                lost = True
-                self._connection.close()
-                self._connection = None
-        self._connection = connect(self._url, "analytics writer", _SESSION)
-        try:
-            self._copy_once(self._connection, rows)
-        except _RowRefused as error:
-            if not (lost and error.sqlstate == UNIQUE_VIOLATION):
-                raise
-            # The ids are ours and new. A batch is one transaction, so all of it was committed the first time, and
-            # only the answer was lost with the connection.
-            log.info("a batch had been committed when its connection was lost", extra={"events": len(rows)})
-
-    def _copy_once(self, connection: psycopg2.extensions.connection, rows: list[bytes]) -> None:
-        try:
-            with connection.cursor() as cursor:
-                cursor.copy_expert(COPY_STATEMENT, io.BytesIO(b"".join(rows)), size=1 << 20)
-        except psycopg2.Error as error:
-            if is_lost(connection, error) or (error.pgcode or "").startswith(_RETRYABLE):
-                raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
-            if (error.pgcode or "").startswith(_ROW_ERROR_CLASSES):
-                raise _RowRefused(error.pgcode or "") from None
-            raise
-
-
-class _RowRefused(Exception):
-    """At least one of the rows was not accepted. Carries no text of the database's, which may quote the row."""
-
-    def __init__(self, sqlstate: str) -> None:
-        super().__init__(sqlstate)
-        self.sqlstate = sqlstate
-
-
-def _each(error: Callable[[], StorageError], rows: list[bytes]) -> list[StorageError | None]:
-    """An error of its own for each row: raised in many callers, one shared error would collect all their frames."""
-    return [error() for _ in rows]

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from storage import Availability, DatabaseUnavailable, Event, EventRefused, QueueFull, Writer, new_id_and_time
+from storage.copier import Copier
 
 
 def event(customer: str, message: str = "") -> Event:
@@ -133,15 +134,15 @@ def test_a_connection_that_is_cut_between_two_batches_costs_nobody_anything(data
 def test_a_batch_whose_commit_was_not_heard_of_is_neither_lost_nor_doubled(
     database_url: str, customer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy_once = Writer._copy_once
+    copy_once = Copier._copy_once
     cuts = iter([True])
 
-    def commit_and_break(self: Writer, connection: Any, rows: list[bytes]) -> None:
+    def commit_and_break(self: Copier, connection: Any, rows: list[bytes]) -> None:
         copy_once(self, connection, rows)
         if b"unheard" in rows[0] and next(cuts, False):
             raise DatabaseUnavailable
 
-    monkeypatch.setattr(Writer, "_copy_once", commit_and_break)
+    monkeypatch.setattr(Copier, "_copy_once", commit_and_break)
 
     async def work(writer: Writer, _: Availability) -> None:
         await writer.store(event(customer, "before"))
@@ -164,8 +165,8 @@ def test_a_database_that_is_known_to_be_away_is_not_waited_for(database_url: str
 def test_commits_are_synchronous_whatever_the_default_of_the_database(database_url: str, customer: str) -> None:
     async def work(writer: Writer, _: Availability) -> str:
         await writer.store(event(customer))
-        assert writer._connection is not None
-        with writer._connection.cursor() as cursor:
+        assert writer._copier._connection is not None
+        with writer._copier._connection.cursor() as cursor:
             cursor.execute("SHOW synchronous_commit")
             (setting,) = cursor.fetchone() or ("",)
             return str(setting)
