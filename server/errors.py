@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from server.convert import NOT_STORABLE
 from server.validation import FieldViolation, InvalidRequest
-from storage import DatabaseUnavailable, EventRefused, PageTooLarge, QueueFull, SearchTimedOut
+from storage import DatabaseUnavailable, EventRefused, PageTooLarge, QueueFull, SearchTimedOut, WriteFailed
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ _TABLE: dict[type[Exception], _Refusal] = {
     SearchTimedOut: _Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the search took too long"),
     QueueFull: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting", retry=True),
     DatabaseUnavailable: _Refusal(grpc.StatusCode.UNAVAILABLE, "the database cannot be reached", retry=True),
+    # Logged by storage, once for all the callers of a batch.
+    WriteFailed: _Refusal(grpc.StatusCode.INTERNAL, "internal error"),
 }
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _BUG = _Refusal(grpc.StatusCode.INTERNAL, "internal error")

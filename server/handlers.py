@@ -27,7 +27,6 @@ MAX_MESSAGE_BYTES = 6 * MAX_BATCH_BYTES
 """The largest message that is looked at. Envoy holds JSON to the limits above; as a message it may grow, by a factor of
 5.5 if it is all `version_info` of lists of zeros."""
 
-
 log = logging.getLogger(__name__)
 
 

@@ -228,3 +228,27 @@ def test_a_database_that_refuses_in_an_encoding_of_its_own_is_away_and_asked_aga
             stop.set()
             thread.join()
     assert refusals >= 2
+
+
+def test_an_error_that_nobody_foresaw_is_internal_and_tells_the_caller_nothing(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with contextlib.closing(psycopg2.connect(database_url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("CREATE DATABASE broken")
+    url = database_url.replace("/analytics?", "/broken?")
+    migrate(url)
+    with running_server(url) as server:
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE analytics_event RENAME TO elsewhere")
+        for call in (
+            lambda: create(server.client, "a secret"),
+            lambda: server.client.leads.SearchLeadAnalyticsEvents(requests.lead_search("faults"), timeout=5),
+        ):
+            with refused(grpc.StatusCode.INTERNAL) as refusal:
+                call()
+            assert refusal.error.details() == "internal error"
+            assert not refusal.status.details
+        assert server.client.is_serving()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said == ["a batch could not be written", "unexpected error"]
