@@ -19,7 +19,7 @@ EVENTS = 30_000
 Busiest = tuple[Any, str, tuple[str, str, str]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def busiest(database_url: str) -> Iterator[Busiest]:
     """A cursor on a database of 30,000 events, and what most of them are about."""
     url = database_url.replace("/analytics?", "/plans?")

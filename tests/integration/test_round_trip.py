@@ -54,7 +54,7 @@ def test_a_message_is_stored_and_read_back_without_loss(opened: tuple[Client, An
                 assert getattr(answer, name) == getattr(request, name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def opened(server: RunningServer, database_url: str) -> Any:
     connection = psycopg2.connect(database_url, cursor_factory=psycopg2.extras.RealDictCursor)
     connection.autocommit = True

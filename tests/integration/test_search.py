@@ -126,7 +126,7 @@ def test_pages_partition_the_result(partitioned: tuple[Client, str], size: int, 
     assert times == sorted(times, reverse=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def partitioned(server: object) -> tuple[Client, str]:
     client: Client = server.client  # type: ignore[attr-defined]  # the session's RunningServer
     calls = [
