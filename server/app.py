@@ -14,7 +14,7 @@ from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANA
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
 from server.handlers import MAX_MESSAGE_BYTES, add_service
 from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
-from server.settings import ConfigurationError, Settings, check_listenable
+from server.settings import ConfigurationError, Settings, check_listenable, in_url
 from storage import Availability, Searches, Writer
 from storage.schema import pending
 
@@ -67,7 +67,7 @@ class Application:
         if settings.grpc_port:
             # The library would only say that it failed, and log it in a form of its own.
             check_listenable("GRPC_PORT", settings.bind_address, settings.grpc_port)
-        host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
+        host = in_url(settings.bind_address)
         try:
             self.port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
         except RuntimeError:

@@ -1,9 +1,8 @@
 """Messages to what storage takes, and back."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse, CreateAnalyticsEventRequest
+from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
 from analytics.v1.contact_analytics_service_pb2 import (
     CreateContactAnalyticsEventRequest,
     SearchContactAnalyticsEventsRequest,
@@ -11,17 +10,13 @@ from analytics.v1.contact_analytics_service_pb2 import (
 from analytics.v1.event_pb2 import (
     AnalyticsEvent,
     ContactAnalyticsEvent,
-    EventViolation,
     LeadAnalyticsEvent,
     PageMeta,
     RecordedEvent,
-    RefusedEvent,
-    StoredEvent,
 )
 from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest, SearchLeadAnalyticsEventsRequest
-from buf.validate import validate_pb2
-from server.rules import Texts
-from server.validation import FieldViolation, InvalidRequest, violations_of
+from server.rules import Texts, field_rules
+from server.validation import FieldViolation, InvalidRequest, check, violations_of
 from server.version_info import InvalidVersionInfo, to_json
 from storage import TEXTS, Event, Page, Query, new_id_and_time
 
@@ -29,19 +24,10 @@ CreateRequest = CreateAnalyticsEventRequest | CreateLeadAnalyticsEventRequest | 
 SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
 
 
-def _most_recordings() -> int:
-    options: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR.fields_by_name["recording_id"].GetOptions()
-    rules: validate_pb2.FieldRules = options.Extensions[validate_pb2.field]
-    return rules.repeated.max_items
-
-
-MAX_RECORDINGS = _most_recordings()
+_SEARCH: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR
+MAX_RECORDINGS = field_rules(_SEARCH.fields_by_name["recording_id"]).repeated.max_items
 DEFAULT_PAGE = 1
 DEFAULT_PAGE_SIZE = 10
-
-
-NOT_STORABLE = "the database cannot store this event"
-"""What is said of an event that kept every rule and that the database refused."""
 
 _SENT = Event._fields[:TEXTS]
 _ENTITY = _SENT.index("entity_type")
@@ -63,24 +49,25 @@ def event_of_analytics(request: CreateAnalyticsEventRequest) -> Event:
     Raises:
         InvalidRequest: the request breaks a rule, in its annotations or in `server.version_info`.
     """
-    return _event(request, _ANALYTICS, _ANALYTICS.read(request))
+    return _event(request, _ANALYTICS)
 
 
 def event_of_lead(request: CreateLeadAnalyticsEventRequest) -> Event:
     """As `event_of_analytics`, for a lead under either name."""
     if request.entity_id == request.lead_id:
         request.ClearField("entity_id")
-    return _event(request, _LEAD, _LEAD.read(request), "lead")
+    return _event(request, _LEAD, "lead")
 
 
 def event_of_contact(request: CreateContactAnalyticsEventRequest) -> Event:
     """As `event_of_analytics`, for a contact under either name."""
     if request.entity_id == request.contact_id:
         request.ClearField("entity_id")
-    return _event(request, _CONTACT, _CONTACT.read(request), "contact")
+    return _event(request, _CONTACT, "contact")
 
 
-def _event(request: CreateRequest, texts: Texts, values: tuple[str, ...], entity_type: str | None = None) -> Event:
+def _event(request: CreateRequest, texts: Texts, entity_type: str | None = None) -> Event:
+    values = texts.read(request)
     violations = [] if texts.keep_rules(values) else violations_of(request)
     version_info = None
     if request.HasField("version_info"):
@@ -96,42 +83,6 @@ def _event(request: CreateRequest, texts: Texts, values: tuple[str, ...], entity
         values = (*values[:_ENTITY], entity_type, name or other, *values[_ENTITY + 2 :])
     event_id, now = new_id_and_time()
     return Event._make((*values, version_info, event_id, now, now))
-
-
-def events_of_batch(
-    requests: Iterable[CreateAnalyticsEventRequest],
-) -> tuple[list[Event], dict[int, list[FieldViolation]]]:
-    """The events that `requests` ask to store, and by their index the violations of those that break a rule."""
-    events = []
-    refused = {}
-    for index, request in enumerate(requests):
-        try:
-            events.append(_event(request, _ANALYTICS, _ANALYTICS.read(request)))
-        except InvalidRequest as error:
-            refused[index] = error.violations
-    return events, refused
-
-
-def batch_outcomes(
-    count: int, events: list[Event], stored: list[bool], refused: dict[int, list[FieldViolation]]
-) -> BatchCreateAnalyticsEventsResponse:
-    """What became of each of `count` events: those of `events` by `stored`, the others refused."""
-    answer = BatchCreateAnalyticsEventsResponse(stored_count=sum(stored), refused_count=count - sum(stored))
-    add = answer.outcomes.add
-    attempts = zip(events, stored, strict=True)
-    for index in range(count):
-        if index in refused:
-            violations = [
-                EventViolation(field=violation.field, description=violation.description) for violation in refused[index]
-            ]
-            add(index=index, refused=RefusedEvent(violations=violations))
-            continue
-        event, is_stored = next(attempts)
-        if is_stored:
-            add(index=index, stored=StoredEvent(id=event.id, created_at=event.created_at))
-        else:
-            add(index=index, refused=RefusedEvent(violations=[EventViolation(description=NOT_STORABLE)]))
-    return answer
 
 
 def analytics_event(event: Event) -> AnalyticsEvent:
@@ -181,8 +132,7 @@ def query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
     """
     # Half a million bad ids would each get their words. One too many is enough to say that there are too many.
     del request.recording_id[MAX_RECORDINGS + 1 :]
-    if violations := violations_of(request):
-        raise InvalidRequest(violations)
+    check(request)
     return Query(
         request.customer_id,
         entity_type,

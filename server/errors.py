@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from server.convert import NOT_STORABLE
+from server.batch import NOT_STORABLE
 from server.validation import FieldViolation, InvalidRequest
 from storage import DatabaseUnavailable, EventRefused, PageTooLarge, QueueFull, SearchTimedOut, WriteFailed
 

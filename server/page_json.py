@@ -1,7 +1,6 @@
 """How large a page is as JSON, known before it is sent: it is refused here and not cut off by Envoy."""
 
 import re
-from collections.abc import Iterable
 from json.encoder import encode_basestring
 
 from analytics.v1.event_pb2 import RecordedEvent
@@ -24,9 +23,8 @@ _ESCAPED_OTHERS = re.compile(
 )
 
 
-def check_size(recordings: Iterable[RecordedEvent]) -> None:
+def check_size(recordings: list[RecordedEvent]) -> None:
     """Raises PageTooLarge if the records take more than `MAX_BYTES` as JSON, measured a little upwards."""
-    recordings = list(recordings)
     if sum(map(RecordedEvent.ByteSize, recordings)) * _MAX_GROWTH <= MAX_BYTES:
         return
     if sum(map(_json_bytes, recordings)) > MAX_BYTES:

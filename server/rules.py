@@ -14,6 +14,20 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from buf.validate import validate_pb2
 
 
+def field_rules(field: FieldDescriptor) -> validate_pb2.FieldRules:
+    """The annotations of a field."""
+    options: Any = field.GetOptions()
+    rules: validate_pb2.FieldRules = options.Extensions[validate_pb2.field]
+    return rules
+
+
+def message_rules(message: Descriptor) -> validate_pb2.MessageRules:
+    """The annotations of a message as a whole."""
+    options: Any = message.GetOptions()
+    rules: validate_pb2.MessageRules = options.Extensions[validate_pb2.message]
+    return rules
+
+
 class Texts:
     """The string fields of a type of message, and whether they keep their rules."""
 
@@ -29,7 +43,7 @@ class Texts:
         """
         self.read = cast("attrgetter[tuple[str, ...]]", attrgetter(*names))
         """The values of the fields of a message, in that order."""
-        rules = dict(_field_rules(message))
+        rules = dict(_string_rules(message))
         if set(rules) != set(names):
             raise NotImplementedError(f"{message.full_name}: not all of its string fields are named")
         self._limits = [rules[name].string.max_len or _NO_LIMIT for name in names]
@@ -56,11 +70,10 @@ class Texts:
 _NO_LIMIT = 1 << 62
 
 
-def _field_rules(message: Descriptor) -> "list[tuple[str, validate_pb2.FieldRules]]":
+def _string_rules(message: Descriptor) -> "list[tuple[str, validate_pb2.FieldRules]]":
     found = []
     for field in message.fields:
-        options: Any = field.GetOptions()
-        rules: validate_pb2.FieldRules = options.Extensions[validate_pb2.field]
+        rules = field_rules(field)
         if field.type == FieldDescriptor.TYPE_STRING:
             known = {"required", "string"} >= {part.name for part, _ in rules.ListFields()}
             kinds = {part.name for part, _ in rules.string.ListFields()}
@@ -76,8 +89,7 @@ def _field_rules(message: Descriptor) -> "list[tuple[str, validate_pb2.FieldRule
 
 
 def _one_of(message: Descriptor) -> list[Sequence[str]]:
-    options: Any = message.GetOptions()
-    rules: validate_pb2.MessageRules = options.Extensions[validate_pb2.message]
+    rules = message_rules(message)
     if {part.name for part, _ in rules.ListFields()} - {"oneof"} or not all(rule.required for rule in rules.oneof):
         raise NotImplementedError(f"{message.full_name}: a kind of rule that is not compiled")
     return [rule.fields for rule in rules.oneof]

@@ -17,7 +17,7 @@ from analytics.v1.contact_analytics_service_pb2 import (
     SearchContactAnalyticsEventsResponse,
 )
 from analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceServicer
-from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
+from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent, PageMeta, RecordedEvent
 from analytics.v1.lead_analytics_service_pb2 import (
     CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsRequest,
@@ -25,10 +25,10 @@ from analytics.v1.lead_analytics_service_pb2 import (
 )
 from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceServicer
 from server import convert
+from server.batch import store_batch
 from server.page_json import check_size
-from server.validation import check
 from server.write_stream import write_stream
-from storage import Searches, Writer
+from storage import Query, Searches, Writer
 
 
 class AnalyticsEvents(AnalyticsEventServiceServicer):
@@ -47,10 +47,7 @@ class AnalyticsEvents(AnalyticsEventServiceServicer):
         self, request: BatchCreateAnalyticsEventsRequest, context: Any
     ) -> BatchCreateAnalyticsEventsResponse:
         """Stores many events."""
-        check(request)
-        events, refused = convert.events_of_batch(request.events)
-        stored = await self._writer.store_all(events)
-        return convert.batch_outcomes(len(request.events), events, stored, refused)
+        return await store_batch(request, self._writer.store_all)
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], context: Any
@@ -78,11 +75,8 @@ class LeadAnalytics(LeadAnalyticsServiceServicer):
         self, request: SearchLeadAnalyticsEventsRequest, context: Any
     ) -> SearchLeadAnalyticsEventsResponse:
         """Answers one page."""
-        query = convert.query(request, "lead", request.lead_id)
-        page = await self._searches.find(query)
-        recordings = [convert.recorded_event(event) for event in page.events]
-        check_size(recordings)
-        return SearchLeadAnalyticsEventsResponse(recordings=recordings, meta=convert.page_meta(query, page))
+        recordings, meta = await _find(self._searches, convert.query(request, "lead", request.lead_id))
+        return SearchLeadAnalyticsEventsResponse(recordings=recordings, meta=meta)
 
 
 class ContactAnalytics(ContactAnalyticsServiceServicer):
@@ -104,8 +98,13 @@ class ContactAnalytics(ContactAnalyticsServiceServicer):
         self, request: SearchContactAnalyticsEventsRequest, context: Any
     ) -> SearchContactAnalyticsEventsResponse:
         """Answers one page."""
-        query = convert.query(request, "contact", request.contact_id)
-        page = await self._searches.find(query)
-        recordings = [convert.recorded_event(event) for event in page.events]
-        check_size(recordings)
-        return SearchContactAnalyticsEventsResponse(recordings=recordings, meta=convert.page_meta(query, page))
+        recordings, meta = await _find(self._searches, convert.query(request, "contact", request.contact_id))
+        return SearchContactAnalyticsEventsResponse(recordings=recordings, meta=meta)
+
+
+async def _find(searches: Searches, query: Query) -> tuple[list[RecordedEvent], PageMeta]:
+    """One page of a search, for either kind of entity."""
+    page = await searches.find(query)
+    recordings = [convert.recorded_event(event) for event in page.events]
+    check_size(recordings)
+    return recordings, convert.page_meta(query, page)

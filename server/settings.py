@@ -85,6 +85,11 @@ def check_listenable(variable: str, address: str, port: int) -> None:
             ) from None
 
 
+def in_url(address: str) -> str:
+    """An IP address as a URL has it: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
 def read_log_level(environment: Mapping[str, str]) -> int:
     """The level that LOG_LEVEL names, INFO if it is not set or empty."""
     text = environment.get("LOG_LEVEL") or "INFO"

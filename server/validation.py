@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import Message
 from protovalidate import Validator
 
-from buf.validate import validate_pb2
+from server.rules import message_rules
 
 _validator = Validator()
 
@@ -56,9 +56,8 @@ def _translate_oneof(request: Message) -> Iterator[FieldViolation]:
 
     The only such rules here are of the kind "one of two names of the entity".
     """
-    options: Any = request.DESCRIPTOR.GetOptions()
-    rules: validate_pb2.MessageRules = options.Extensions[validate_pb2.message]
-    for rule in rules.oneof:
+    message: Any = request.DESCRIPTOR
+    for rule in message_rules(message).oneof:
         sent = [name for name in rule.fields if getattr(request, name)]
         if not sent:
             yield FieldViolation(rule.fields[0], f"one of {' and '.join(rule.fields)} is required")

@@ -9,10 +9,9 @@ from analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
-from server import convert
+from server.batch import store_batch
 from server.errors import status_of
-from server.validation import check
-from storage import QueueFull, Writer
+from storage import Event, QueueFull, Writer
 
 WINDOW = 8
 """How many chunks of one stream are taken in before the first of them is answered."""
@@ -74,12 +73,12 @@ async def _store(
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
-    check(request)
-    events, refused = convert.events_of_batch(request.events)
-    while True:
-        try:
-            stored = await writer.store_all(events)
-        except QueueFull:
-            await asyncio.sleep(_PAUSE_SECONDS)
-        else:
-            return convert.batch_outcomes(len(request.events), events, stored, refused)
+
+    async def store_all(events: list[Event]) -> list[bool]:
+        while True:
+            try:
+                return await writer.store_all(events)
+            except QueueFull:
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    return await store_batch(request, store_all)

@@ -2,7 +2,8 @@
 
 import json
 
-from server.stack.settings import Settings, in_url, without_password
+from server.settings import in_url
+from server.stack.settings import Settings, without_password
 
 _EVENT = {
     "customer_id": "acme",

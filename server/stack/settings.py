@@ -44,11 +44,6 @@ class Settings:
         return self.bind_address
 
 
-def in_url(address: str) -> str:
-    """Return an IP address as a URL has it: IPv6 in brackets."""
-    return f"[{address}]" if ":" in address else address
-
-
 def without_password(database_url: str) -> str:
     """Return a URL or DSN, or a message that quotes one, fit to be shown: with `***` for the password."""
     hidden = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", database_url)

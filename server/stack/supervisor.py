@@ -10,6 +10,7 @@ from functools import partial
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from server.settings import in_url
 from server.stack import console, process
 from server.stack.banner import banner
 from server.stack.envoy import envoy
@@ -17,7 +18,7 @@ from server.stack.part import Part
 from server.stack.postgres import embedded_postgres
 from server.stack.preflight import check_database, check_ports, locked
 from server.stack.process import Command, run_to_end
-from server.stack.settings import PROJECT_ROOT, Settings, in_url
+from server.stack.settings import PROJECT_ROOT, Settings
 
 
 class Supervisor:

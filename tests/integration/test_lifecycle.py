@@ -4,6 +4,7 @@ import contextlib
 import json
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -114,9 +115,9 @@ def test_a_second_server_on_the_same_port_is_refused(database_url: str) -> None:
     assert "GRPC_PORT" in second.stderr
 
 
-def wait_for_start(process: object) -> None:
-    line = json.loads(process.stderr.readline())  # type: ignore[attr-defined]  # a Popen with pipes
-    assert line["event"] == "started"
+def wait_for_start(process: "subprocess.Popen[str]") -> None:
+    assert process.stderr is not None
+    assert json.loads(process.stderr.readline())["event"] == "started"
 
 
 @contextlib.contextmanager

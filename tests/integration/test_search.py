@@ -7,7 +7,7 @@ from analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEve
 from analytics.v1.event_pb2 import RecordedEvent
 from analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
 from tests.support import requests
-from tests.support.in_process import Client
+from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import refused
 
 
@@ -127,8 +127,8 @@ def test_pages_partition_the_result(partitioned: tuple[Client, str], size: int, 
 
 
 @pytest.fixture(scope="session")
-def partitioned(server: object) -> tuple[Client, str]:
-    client: Client = server.client  # type: ignore[attr-defined]  # the session's RunningServer
+def partitioned(server: RunningServer) -> tuple[Client, str]:
+    client = server.client
     calls = [
         client.leads.CreateLeadAnalyticsEvent.future(
             requests.lead_event("partitioned", recording_id="abc"[number % 3], event_id=str(number)), timeout=10
