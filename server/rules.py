@@ -53,7 +53,10 @@ class Texts:
         self._listed = [
             (names.index(name), frozenset(allowed)) for name in names if (allowed := getattr(rules[name].string, "in"))
         ]
-        self._one_of = [tuple(names.index(name) for name in group) for group in _one_of(message)]
+        self._one_of = [
+            (cast("itemgetter[tuple[str, ...]]", itemgetter(*map(names.index, group))), len(group) - 1)
+            for group in _one_of(message)
+        ]
 
     def keep_rules(self, values: tuple[str, ...]) -> bool:
         """Whether `values`, which `read` gave, keep every rule. If not, protovalidate has the words for it."""
@@ -64,7 +67,10 @@ class Texts:
         for index, allowed in self._listed:
             if values[index] not in allowed:
                 return False
-        return all(sum(1 for index in group if values[index]) == 1 for group in self._one_of)
+        for group, absent in self._one_of:
+            if group(values).count("") != absent:
+                return False
+        return True
 
 
 _NO_LIMIT = 1 << 62
@@ -90,6 +96,8 @@ def _string_rules(message: Descriptor) -> "list[tuple[str, validate_pb2.FieldRul
 
 def _one_of(message: Descriptor) -> list[Sequence[str]]:
     rules = message_rules(message)
-    if {part.name for part, _ in rules.ListFields()} - {"oneof"} or not all(rule.required for rule in rules.oneof):
+    if {part.name for part, _ in rules.ListFields()} - {"oneof"} or not all(
+        rule.required and len(rule.fields) > 1 for rule in rules.oneof
+    ):
         raise NotImplementedError(f"{message.full_name}: a kind of rule that is not compiled")
     return [rule.fields for rule in rules.oneof]

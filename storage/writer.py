@@ -12,6 +12,13 @@ from storage.errors import DatabaseUnavailable, EventRefused, QueueFull, Storage
 from storage.event import Event
 
 
+# PostgreSQL's commit_delay and commit_siblings have the same purpose; there each event would be a transaction still.
+# Measured at 4 to 64 callers: up to a tenth more creates a second, with a fifth less of both cores spent on each.
+_SEVERAL_CALLERS = 4
+_GATHERING_SECONDS = 0.005
+_GATHERED_EVENTS = 64
+
+
 class _Waiting(NamedTuple):
     """What one caller gave: rows that are written together."""
 
@@ -23,8 +30,9 @@ class _Waiting(NamedTuple):
 class Writer:
     """Stores events. To be used from one event loop, where all of its methods run; the database is kept off it.
 
-    There is no timer: a batch is what has come in while the batch before it was being committed. So an event that
-    comes alone is written at once, and the busier the server, the larger its batches.
+    An event that comes alone is written at once; the busier the server, the larger its batches. A batch is what has
+    come in while the one before it was being committed, and, with several callers about, what comes in the next few
+    milliseconds: a commit costs as much as ten events do, and callers who were here a moment ago soon are again.
     """
 
     def __init__(
@@ -61,6 +69,8 @@ class Writer:
         self._waiting_bytes = 0
         self._in_flight: list[_Waiting] = []
         self._busy = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._expected = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = asyncio.Event()
@@ -114,6 +124,8 @@ class Writer:
             self._idle.clear()
             # Not at once: what else is ready in this turn of the loop joins the batch.
             self._loop.call_soon(self._send_batch)
+        elif self._gathering is not None and self._enough():
+            self._send_batch()
         return await outcomes
 
     async def close(self) -> None:
@@ -122,8 +134,14 @@ class Writer:
         self._batches.put(None)
         await self._closed.wait()
 
+    def _enough(self) -> bool:
+        return len(self._waiting) >= self._expected or self._waiting_rows >= _GATHERED_EVENTS
+
     def _send_batch(self) -> None:
         """Hands what is waiting to the thread, up to the limits of a batch."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         batch: list[_Waiting] = []
         rows = size = taken = 0
         for waiting in self._waiting:
@@ -145,14 +163,19 @@ class Writer:
             self._idle.set()
 
     def _finish_batch(self, outcomes: list[StorageError | None]) -> None:
-        """Tells the callers of the batch in flight how it went, and sends the next one."""
+        """Tells the callers of the batch in flight how it went, and gathers the next one."""
         start = 0
         for waiting in self._in_flight:
             end = start + len(waiting.rows)
             if not waiting.outcomes.done():
                 waiting.outcomes.set_result(outcomes[start:end])
             start = end
-        self._send_batch()
+        # Those who have just been answered, and those who came meanwhile.
+        self._expected = len(self._in_flight) + len(self._waiting)
+        if self._expected < _SEVERAL_CALLERS or self._enough():
+            self._send_batch()
+        else:
+            self._gathering = self._loop.call_later(_GATHERING_SECONDS, self._send_batch)
 
     def _on_availability(self, up: bool) -> None:
         """Lets nobody wait for a database that is away, not even for a commit that hangs."""
