@@ -1,68 +1,82 @@
 """Many events at once: what both bulk doors do with a batch or a chunk."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Sequence
 
 from analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
-    CreateAnalyticsEventRequest,
     WriteAnalyticsEventsRequest,
 )
 from analytics.v1.event_pb2 import EventViolation, RefusedEvent, StoredEvent
 from server.convert import event_of_analytics
 from server.validation import FieldViolation, InvalidRequest, check
-from storage import Event
+from storage import Event, EventRefused, KeyInProgress, KeyReused, Outcome, StorageError
 
 NOT_STORABLE = "the database cannot store this event"
 """What is said of an event that kept every rule and that the database refused."""
 
 
-async def store_batch(
-    request: BatchCreateAnalyticsEventsRequest | WriteAnalyticsEventsRequest,
-    store_all: Callable[[list[Event]], Awaitable[list[bool]]],
-) -> BatchCreateAnalyticsEventsResponse:
-    """Has the good events of `request` stored by `store_all` and tells of each what became of it.
-
-    Raises:
-        InvalidRequest: there are no events, or too many.
-        StorageError: what `store_all` raises.
-    """
-    check(request)
-    events, refused = _events(request.events)
-    return _outcomes(len(request.events), events, await store_all(events), refused)
+KEY_REUSED = "belongs to another event of this customer: send that event again, or another key"
+"""What is said of an event whose idempotency key is not its own."""
 
 
-def _events(
-    requests: Iterable[CreateAnalyticsEventRequest],
-) -> tuple[list[Event], dict[int, list[FieldViolation]]]:
-    """The events that `requests` ask to store, and by their index the violations of those that break a rule."""
-    events = []
-    refused = {}
-    for index, request in enumerate(requests):
-        try:
-            events.append(event_of_analytics(request))
-        except InvalidRequest as error:
-            refused[index] = error.violations
-    return events, refused
+KEY_IN_PROGRESS = "is being written by another call, and that takes long: send this event again"
 
 
-def _outcomes(
-    count: int, events: list[Event], stored: list[bool], refused: dict[int, list[FieldViolation]]
-) -> BatchCreateAnalyticsEventsResponse:
-    """What became of each of `count` events: those of `events` by `stored`, the others refused."""
-    answer = BatchCreateAnalyticsEventsResponse(stored_count=sum(stored), refused_count=count - sum(stored))
-    add = answer.outcomes.add
-    attempts = zip(events, stored, strict=True)
-    for index in range(count):
-        if index in refused:
-            violations = [
-                EventViolation(field=violation.field, description=violation.description) for violation in refused[index]
-            ]
-            add(index=index, refused=RefusedEvent(violations=violations))
-            continue
-        event, is_stored = next(attempts)
-        if is_stored:
-            add(index=index, stored=StoredEvent(id=event.id, created_at=event.created_at))
-        else:
-            add(index=index, refused=RefusedEvent(violations=[EventViolation(description=NOT_STORABLE)]))
-    return answer
+class Batch:
+    """The events of a batch or chunk, as `storage.Writer` takes them: the good ones, with the outcomes of all."""
+
+    def __init__(self, request: BatchCreateAnalyticsEventsRequest | WriteAnalyticsEventsRequest) -> None:
+        """Converts the events now, and not when the writer asks for them: they are many, and may be asked for again.
+
+        Raises:
+            InvalidRequest: there are no events, or too many.
+        """
+        check(request)
+        self.count = len(request.events)
+        self.size = request.ByteSize()
+        self._events: list[Event] = []
+        self._refused: dict[int, list[FieldViolation]] = {}
+        for index, each in enumerate(request.events):
+            try:
+                self._events.append(event_of_analytics(each))
+            except InvalidRequest as error:
+                self._refused[index] = error.violations
+
+    def events(self) -> list[Event]:
+        """The good events."""
+        return self._events
+
+    def answer(self, events: list[Event], outcomes: Sequence[Outcome]) -> BatchCreateAnalyticsEventsResponse:
+        """What became of each event. Raises a StorageError if that is not known of one."""
+        answer = BatchCreateAnalyticsEventsResponse()
+        add = answer.outcomes.add
+        attempts = zip(events, outcomes, strict=True)
+        for index in range(self.count):
+            if index in self._refused:
+                add(index=index, refused=_refused(self._refused[index]))
+                continue
+            event, outcome = next(attempts)
+            match outcome:
+                case Event():
+                    stored = StoredEvent(id=outcome.id, created_at=outcome.created_at, replayed=outcome.id != event.id)
+                    add(index=index, stored=stored)
+                case EventRefused():
+                    add(index=index, refused=_refused([FieldViolation("", NOT_STORABLE)]))
+                case KeyReused():
+                    add(index=index, refused=_refused([FieldViolation("idempotency_key", KEY_REUSED)]))
+                case KeyInProgress():
+                    add(index=index, refused=_refused([FieldViolation("idempotency_key", KEY_IN_PROGRESS)]))
+                case StorageError():
+                    raise outcome
+        answer.refused_count = sum(1 for outcome in answer.outcomes if outcome.HasField("refused"))
+        answer.stored_count = self.count - answer.refused_count
+        return answer
+
+
+def _refused(violations: list[FieldViolation]) -> RefusedEvent:
+    return RefusedEvent(
+        violations=[
+            EventViolation(field=violation.field, description=violation.description) for violation in violations
+        ]
+    )

@@ -18,7 +18,7 @@ from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequ
 from server.rules import Texts, field_rules
 from server.validation import FieldViolation, InvalidRequest, check, violations_of
 from server.version_info import InvalidVersionInfo, to_json
-from storage import TEXTS, Event, Page, Query, new_id_and_time
+from storage import TEXTS, Event, Found, Page, Query, new_id_and_time
 
 CreateRequest = CreateAnalyticsEventRequest | CreateLeadAnalyticsEventRequest | CreateContactAnalyticsEventRequest
 SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
@@ -31,11 +31,15 @@ DEFAULT_PAGE_SIZE = 10
 
 _SENT = Event._fields[:TEXTS]
 _ENTITY = _SENT.index("entity_type")
+_KEY = _SENT.index("idempotency_key")
+MAX_KEY = 255
+"""The longest idempotency key, in characters."""
 
 
 def _texts(message: Any, *entity: str) -> Texts:
     """The string fields of a create request in the order of `Event`; `entity` stands in place of type and id."""
-    return Texts(message, [*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :]])
+    names = [*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :]]
+    return Texts(message, [name for name in names if name in message.fields_by_name])
 
 
 _ANALYTICS = _texts(CreateAnalyticsEventRequest.DESCRIPTOR, "entity_type", "entity_id")
@@ -43,30 +47,34 @@ _LEAD = _texts(CreateLeadAnalyticsEventRequest.DESCRIPTOR, "lead_id", "entity_id
 _CONTACT = _texts(CreateContactAnalyticsEventRequest.DESCRIPTOR, "contact_id", "entity_id")
 
 
-def event_of_analytics(request: CreateAnalyticsEventRequest) -> Event:
+def event_of_analytics(request: CreateAnalyticsEventRequest, key: str = "") -> Event:
     """The event that `request` asks to store, under a new id.
+
+    Args:
+        request: of a caller.
+        key: the idempotency key that came beside it, or "".
 
     Raises:
         InvalidRequest: the request breaks a rule, in its annotations or in `server.version_info`.
     """
-    return _event(request, _ANALYTICS)
+    return _event(request, _ANALYTICS, key)
 
 
-def event_of_lead(request: CreateLeadAnalyticsEventRequest) -> Event:
+def event_of_lead(request: CreateLeadAnalyticsEventRequest, key: str = "") -> Event:
     """As `event_of_analytics`, for a lead under either name."""
     if request.entity_id == request.lead_id:
         request.ClearField("entity_id")
-    return _event(request, _LEAD, "lead")
+    return _event(request, _LEAD, key, "lead")
 
 
-def event_of_contact(request: CreateContactAnalyticsEventRequest) -> Event:
+def event_of_contact(request: CreateContactAnalyticsEventRequest, key: str = "") -> Event:
     """As `event_of_analytics`, for a contact under either name."""
     if request.entity_id == request.contact_id:
         request.ClearField("entity_id")
-    return _event(request, _CONTACT, "contact")
+    return _event(request, _CONTACT, key, "contact")
 
 
-def _event(request: CreateRequest, texts: Texts, entity_type: str | None = None) -> Event:
+def _event(request: CreateRequest, texts: Texts, key: str, entity_type: str | None = None) -> Event:
     values = texts.read(request)
     violations = [] if texts.keep_rules(values) else violations_of(request)
     version_info = None
@@ -75,14 +83,27 @@ def _event(request: CreateRequest, texts: Texts, entity_type: str | None = None)
             version_info = to_json(request.version_info)
         except InvalidVersionInfo as error:
             violations.append(FieldViolation("version_info", str(error)))
+    if key:
+        violations += _wrong_with_key(key, values[_KEY:])
     if violations:
         raise InvalidRequest(violations)
     if entity_type is not None:
         # The two names of the entity, of which one is empty, become its type and id.
         name, other = values[_ENTITY : _ENTITY + 2]
-        values = (*values[:_ENTITY], entity_type, name or other, *values[_ENTITY + 2 :])
+        values = (*values[:_ENTITY], entity_type, name or other, *values[_ENTITY + 2 :], key)
+    elif key:
+        values = (*values[:_KEY], key)
     event_id, now = new_id_and_time()
     return Event._make((*values, version_info, event_id, now, now))
+
+
+def _wrong_with_key(key: str, in_request: tuple[str, ...]) -> list[FieldViolation]:
+    """What is wrong with a key that came as metadata, when `in_request` is the one in the request itself, if any."""
+    if len(key) > MAX_KEY or not (key.isascii() and key.isprintable()):
+        return [FieldViolation("idempotency-key", f"must be at most {MAX_KEY} printable ASCII characters")]
+    if any(in_request) and (key,) != in_request:
+        return [FieldViolation("idempotency_key", "must be equal to the idempotency-key header when both are sent")]
+    return []
 
 
 def analytics_event(event: Event) -> AnalyticsEvent:
@@ -145,21 +166,9 @@ def query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
     )
 
 
-def recorded_event(event: Event) -> RecordedEvent:
+def recorded_event(event: Found) -> RecordedEvent:
     """What a search answers for one event."""
-    return RecordedEvent(
-        customer_id=event.customer_id,
-        entity_type=event.entity_type,
-        entity_id=event.entity_id,
-        user_id=event.user_id,
-        tool_signature=event.tool_signature,
-        recording_id=event.recording_id,
-        event_type=event.event_type,
-        event_id=event.event_id,
-        message=event.message,
-        created_at=event.created_at,
-        updated_at=event.updated_at,
-    )
+    return RecordedEvent(**event._asdict())
 
 
 def page_meta(query: Query, page: Page) -> PageMeta:

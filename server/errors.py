@@ -11,9 +11,18 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from server.batch import NOT_STORABLE
+from server.batch import KEY_REUSED, NOT_STORABLE
 from server.validation import FieldViolation, InvalidRequest
-from storage import DatabaseUnavailable, EventRefused, PageTooLarge, QueueFull, SearchTimedOut, WriteFailed
+from storage import (
+    DatabaseUnavailable,
+    EventRefused,
+    KeyInProgress,
+    KeyReused,
+    PageTooLarge,
+    QueueFull,
+    SearchTimedOut,
+    WriteFailed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +41,9 @@ class MalformedMessage(Exception):
 
 
 class MessageTooLarge(Exception):
-    """A request is larger than its RPC takes."""
+    """A request is larger than its RPC takes. `message` is what it says, if it was parsed."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message | None = None) -> None:
         super().__init__()
         self.message = message
 
@@ -50,6 +59,9 @@ _TABLE: dict[type[Exception], _Refusal] = {
     EventRefused: _Refusal(grpc.StatusCode.INVALID_ARGUMENT, NOT_STORABLE),
     SearchTimedOut: _Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the search took too long"),
     QueueFull: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting", retry=True),
+    KeyInProgress: _Refusal(
+        grpc.StatusCode.ABORTED, "an event with this idempotency key is being processed", retry=True
+    ),
     DatabaseUnavailable: _Refusal(grpc.StatusCode.UNAVAILABLE, "the database cannot be reached", retry=True),
     # Logged by storage, once for all the callers of a batch.
     WriteFailed: _Refusal(grpc.StatusCode.INTERNAL, "internal error"),
@@ -109,6 +121,8 @@ def _violations(error: Exception) -> list[FieldViolation]:
             return error.violations
         case MalformedMessage():
             return [FieldViolation("", "is not a message of the expected type, or nests too deeply")]
+        case KeyReused():
+            return [FieldViolation("idempotency-key", KEY_REUSED)]
         case PageTooLarge():
             return [FieldViolation("page_size", "the page is over 16 MiB as JSON: ask for fewer events at a time")]
         case _:
@@ -118,7 +132,9 @@ def _violations(error: Exception) -> list[FieldViolation]:
 def _json_path(request: Descriptor, path: str) -> str:
     """`page_size` as JSON callers write it: pageSize. What follows the first name, as in `recording_id[3]`, stays."""
     name = path.partition("[")[0]
-    return request.fields_by_name[name].json_name + path[len(name) :] if name else path
+    # The whole body has no name, and a header keeps its own.
+    field = request.fields_by_name.get(name)
+    return field.json_name + path[len(name) :] if field else path
 
 
 def _bad_request(violations: list[FieldViolation]) -> BadRequest:

@@ -67,10 +67,7 @@ class Texts:
         for index, allowed in self._listed:
             if values[index] not in allowed:
                 return False
-        for group, absent in self._one_of:
-            if group(values).count("") != absent:
-                return False
-        return True
+        return all(group(values).count("") == absent for group, absent in self._one_of)
 
 
 _NO_LIMIT = 1 << 62

@@ -10,44 +10,39 @@ from analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
-from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceServicer
 from analytics.v1.contact_analytics_service_pb2 import (
     CreateContactAnalyticsEventRequest,
     SearchContactAnalyticsEventsRequest,
     SearchContactAnalyticsEventsResponse,
 )
-from analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceServicer
-from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent, PageMeta, RecordedEvent
+from analytics.v1.event_pb2 import PageMeta, RecordedEvent
 from analytics.v1.lead_analytics_service_pb2 import (
     CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsRequest,
     SearchLeadAnalyticsEventsResponse,
 )
-from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceServicer
 from server import convert
-from server.batch import store_batch
+from server.batch import Batch
+from server.creates import Creates
 from server.page_json import check_size
 from server.write_stream import write_stream
 from storage import Query, Searches, Writer
 
 
-class AnalyticsEvents(AnalyticsEventServiceServicer):
+class AnalyticsEvents:
     """Takes in events about either kind of entity."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-
-    async def CreateAnalyticsEvent(self, request: CreateAnalyticsEventRequest, context: Any) -> AnalyticsEvent:
-        """Stores one event."""
-        event = convert.event_of_analytics(request)
-        await self._writer.store(event)
-        return convert.analytics_event(event)
+        self.CreateAnalyticsEvent = Creates(
+            writer, CreateAnalyticsEventRequest, convert.event_of_analytics, convert.analytics_event
+        )
 
     async def BatchCreateAnalyticsEvents(
         self, request: BatchCreateAnalyticsEventsRequest, context: Any
     ) -> BatchCreateAnalyticsEventsResponse:
         """Stores many events."""
-        return await store_batch(request, self._writer.store_all)
+        return await self._writer.write(Batch(request))
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], context: Any
@@ -56,20 +51,14 @@ class AnalyticsEvents(AnalyticsEventServiceServicer):
         return write_stream(self._writer, request_iterator)
 
 
-class LeadAnalytics(LeadAnalyticsServiceServicer):
+class LeadAnalytics:
     """Takes in and finds events about leads."""
 
     def __init__(self, writer: Writer, searches: Searches) -> None:
-        self._writer = writer
         self._searches = searches
-
-    async def CreateLeadAnalyticsEvent(
-        self, request: CreateLeadAnalyticsEventRequest, context: Any
-    ) -> LeadAnalyticsEvent:
-        """Stores one event."""
-        event = convert.event_of_lead(request)
-        await self._writer.store(event)
-        return convert.lead_analytics_event(event)
+        self.CreateLeadAnalyticsEvent = Creates(
+            writer, CreateLeadAnalyticsEventRequest, convert.event_of_lead, convert.lead_analytics_event
+        )
 
     async def SearchLeadAnalyticsEvents(
         self, request: SearchLeadAnalyticsEventsRequest, context: Any
@@ -79,20 +68,14 @@ class LeadAnalytics(LeadAnalyticsServiceServicer):
         return SearchLeadAnalyticsEventsResponse(recordings=recordings, meta=meta)
 
 
-class ContactAnalytics(ContactAnalyticsServiceServicer):
+class ContactAnalytics:
     """Takes in and finds events about contacts."""
 
     def __init__(self, writer: Writer, searches: Searches) -> None:
-        self._writer = writer
         self._searches = searches
-
-    async def CreateContactAnalyticsEvent(
-        self, request: CreateContactAnalyticsEventRequest, context: Any
-    ) -> ContactAnalyticsEvent:
-        """Stores one event."""
-        event = convert.event_of_contact(request)
-        await self._writer.store(event)
-        return convert.contact_analytics_event(event)
+        self.CreateContactAnalyticsEvent = Creates(
+            writer, CreateContactAnalyticsEventRequest, convert.event_of_contact, convert.contact_analytics_event
+        )
 
     async def SearchContactAnalyticsEvents(
         self, request: SearchContactAnalyticsEventsRequest, context: Any

@@ -9,9 +9,9 @@ from analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
-from server.batch import store_batch
+from server.batch import Batch
 from server.errors import status_of
-from storage import Event, QueueFull, Writer
+from storage import QueueFull, Writer
 
 WINDOW = 8
 """How many chunks of one stream are taken in before the first of them is answered."""
@@ -73,12 +73,9 @@ async def _store(
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
-
-    async def store_all(events: list[Event]) -> list[bool]:
-        while True:
-            try:
-                return await writer.store_all(events)
-            except QueueFull:
-                await asyncio.sleep(_PAUSE_SECONDS)
-
-    return await store_batch(request, store_all)
+    batch = Batch(request)
+    while True:
+        try:
+            return await writer.write(batch)
+        except QueueFull:
+            await asyncio.sleep(_PAUSE_SECONDS)

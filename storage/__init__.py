@@ -1,18 +1,21 @@
 """Events in PostgreSQL: the table, its migrations, the writer and the searches. Knows nothing of gRPC or protobuf."""
 
 from storage.availability import Availability
+from storage.copier import Outcome
 from storage.errors import (
     DatabaseUnavailable,
     EventRefused,
+    KeyInProgress,
+    KeyReused,
     PageTooLarge,
     QueueFull,
     SearchTimedOut,
     StorageError,
     WriteFailed,
 )
-from storage.event import TEXTS, Event, Page, new_id_and_time
+from storage.event import TEXTS, Event, Found, Page, new_id_and_time
 from storage.search import Query, Searches
-from storage.writer import Writer
+from storage.writer import Work, Writer
 
 __all__ = [
     "TEXTS",
@@ -20,6 +23,10 @@ __all__ = [
     "DatabaseUnavailable",
     "Event",
     "EventRefused",
+    "Found",
+    "KeyInProgress",
+    "KeyReused",
+    "Outcome",
     "Page",
     "PageTooLarge",
     "Query",
@@ -27,6 +34,7 @@ __all__ = [
     "SearchTimedOut",
     "Searches",
     "StorageError",
+    "Work",
     "WriteFailed",
     "Writer",
     "new_id_and_time",

@@ -17,6 +17,14 @@ class EventRefused(StorageError):
     """The database refused this one event, whatever else was written with it. Trying again will not help."""
 
 
+class KeyReused(StorageError):
+    """The idempotency key belongs to another event of the customer. Nothing was stored."""
+
+
+class KeyInProgress(StorageError):
+    """An event with this idempotency key is being written elsewhere, and takes long. A later try gets its answer."""
+
+
 class WriteFailed(StorageError):
     """The database answered a write with an error that nobody foresaw. Nothing was stored; the log says more."""
 

@@ -28,6 +28,8 @@ class Event(NamedTuple):
     event_environment_path: str
     name_parser_event_id: str
     recommendation_model_event_id: str
+    idempotency_key: str
+    """At most one event of a customer has it. Empty when the caller sent none."""
     version_info: str | None
     """A JSON object as text; None when the caller sent none."""
     id: str
@@ -42,10 +44,26 @@ TEXTS = Event._fields.index("version_info")
 """How many fields, from the first, are texts that a caller sent."""
 
 
+class Found(NamedTuple):
+    """An event as a search finds it: what searches answer of it. The names are those of `Event`."""
+
+    customer_id: str
+    entity_type: str
+    entity_id: str
+    user_id: str
+    tool_signature: str
+    recording_id: str
+    event_type: str
+    event_id: str
+    message: str
+    created_at: str
+    updated_at: str
+
+
 class Page(NamedTuple):
     """One page of a search."""
 
-    events: list[Event]
+    events: list[Found]
     """Newest first."""
     total: int
     """How many events match in all, whatever the page."""

@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from peewee import CompositeKey, DateTimeField, Field, Model, TextField, UUIDField
+from peewee import SQL, CompositeKey, DateTimeField, Field, Model, TextField, UUIDField
 
 
 class TimestampField(DateTimeField):
@@ -40,6 +40,7 @@ class AnalyticsEvent(Model):
     recommendation_model_event_id = TextField()
     version_info = JsonbField(null=True)
     search_key = UUIDField()
+    idempotency_key = TextField(constraints=[SQL("DEFAULT ''")])
 
     class Meta:
         """Every key begins with the customer, so that the table can be distributed by customer."""
@@ -55,6 +56,16 @@ AnalyticsEvent.add_index(
         AnalyticsEvent.created_at.desc(),
         AnalyticsEvent.id.desc(),
         name="analytics_event_search",
+    )
+)
+# Partial: an event without a key costs it nothing.
+AnalyticsEvent.add_index(
+    AnalyticsEvent.index(
+        AnalyticsEvent.customer_id,
+        AnalyticsEvent.idempotency_key,
+        unique=True,
+        where=AnalyticsEvent.idempotency_key != SQL("''"),
+        name="analytics_event_idempotency_key",
     )
 )
 

@@ -13,7 +13,7 @@ import psycopg2.extensions
 from storage.availability import Availability
 from storage.connection import connect, is_lost
 from storage.errors import DatabaseUnavailable, PageTooLarge, QueueFull, SearchTimedOut
-from storage.event import Event, Page
+from storage.event import Found, Page
 from storage.model import search_key
 from storage.search_sql import ALL, LATEST, SESSION
 
@@ -77,7 +77,7 @@ class Searches:
         availability.on_change(self._on_availability)
 
     async def find(self, query: Query) -> Page:
-        """The page of events that `query` asks for, without their `version_info`.
+        """The page of events that `query` asks for.
 
         Raises:
             QueueFull: too many searches are waiting.
@@ -135,7 +135,7 @@ class Searches:
             raise SearchTimedOut from None
         total = rows[0][0]
         # A page past the end is one row that has the total alone.
-        events = [Event._make(row[1:]) for row in rows if row[1] is not None]
+        events = [Found._make(row[1:]) for row in rows if row[1] is not None]
         if events and events[0].message is None:
             raise PageTooLarge
         return Page(events, total)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from peewee import JOIN, SQL, Case, Cast, Join, PostgresqlDatabase, Select, Value, fn
 
-from storage.event import Event
+from storage.event import Found
 from storage.model import AnalyticsEvent
 
 
@@ -72,30 +72,22 @@ def _page_of(found: Any) -> Any:
 
 
 def _events(on_page: Any, total: Any) -> Any:
-    """The events of the page, each row the columns of `Event` and the total.
+    """The events of the page, each row the total and the columns of `Found`.
 
     One statement, so that page and total are of one moment; an outer join, so that the total comes even when the page
     is empty. The text is withheld when the page has more of it than an answer may carry: it must not be fetched first.
     """
     event = AnalyticsEvent.alias("event")
     text = fn.SUM(fn.octet_length(event.message)).over()
-    instead = {
-        "message": Case(None, [(text <= _value("max_bytes"), event.message)]).alias("message"),
-        # Up to 16 KiB in each row, and no search answers it.
-        "version_info": SQL("NULL::text").alias("version_info"),
-    }
+    instead = {"message": Case(None, [(text <= _value("max_bytes"), event.message)]).alias("message")}
     rows = (
-        event.select(*[instead.get(name, getattr(event, name)) for name in Event._fields])
+        event.select(event.id, *[instead.get(name, getattr(event, name)) for name in Found._fields])
         .join(on_page, on=(event.id == on_page.c.id))
         .where(event.customer_id == _CUSTOMER)
         .alias("rows")
     )
-    as_text = {
-        "id": rows.c.id.cast("text"),
-        "created_at": _time_text(rows.c.created_at),
-        "updated_at": _time_text(rows.c.updated_at),
-    }
-    answer = [as_text.get(name, rows.c[name]) for name in Event._fields]
+    as_text = {name: _time_text(rows.c[name]) for name in ("created_at", "updated_at")}
+    answer = [as_text.get(name, rows.c[name]) for name in Found._fields]
     return Select(
         [Join(total, rows, JOIN.LEFT_OUTER, on=SQL("true"))],
         [total.c.total, *answer],

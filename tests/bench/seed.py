@@ -47,7 +47,7 @@ def kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
             "2018-11-02 13:12",
         )
         path = f"/apex/Recommendations?step={chance.randrange(5)}"
-        texts = (customer, user, *what, *entity, *said, path, "parse-1", "model-1")
+        texts = (customer, user, *what, *entity, *said, path, "parse-1", "model-1", "")
         events.append(Event(*texts, '{"package":"1.4.2"}', _ID, _TIME, _TIME))
     return events, list(itertools.accumulate(1 / (rank + 10) for rank in range(count)))
 

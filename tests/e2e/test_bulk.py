@@ -19,7 +19,11 @@ def test_a_batch_is_answered_with_counts_and_an_outcome_for_each_event(http: Htt
     assert set(answer.json) == {"stored_count", "refused_count", "outcomes"}
     assert (answer.json["stored_count"], answer.json["refused_count"]) == (2, 1)
     first, second, third = answer.json["outcomes"]
-    assert (first["index"], set(first), set(first["stored"])) == (0, {"index", "stored"}, {"id", "created_at"})
+    assert (first["index"], set(first), set(first["stored"])) == (
+        0,
+        {"index", "stored"},
+        {"id", "created_at", "replayed"},
+    )
     assert second == {
         "index": 1,
         "refused": {"violations": [{"field": "user_id", "description": "value is required"}]},

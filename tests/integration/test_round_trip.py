@@ -1,6 +1,7 @@
 """The law of the store: what is taken in is what is in the table, whatever characters it is made of."""
 
 import json
+import uuid
 from typing import Any
 
 import psycopg2
@@ -29,11 +30,15 @@ OPTIONAL = {
 }
 
 
+# Each example has keys of its own: under one that is known, another event would be refused.
+NEW_KEYS = OPTIONAL["idempotency_key"].map(lambda text: f"{text[:200]}{uuid.uuid4()}" if text else "")
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.fixed_dictionaries(
         {**REQUIRED, "entity_id": REQUIRED["user_id"]},
-        optional={**OPTIONAL, "version_info": st.dictionaries(TEXT, JSON, max_size=4)},
+        optional={**OPTIONAL, "idempotency_key": NEW_KEYS, "version_info": st.dictionaries(TEXT, JSON, max_size=4)},
     )
 )
 @example({"message": "\\.", "event_id": "\\N", "version_info": {}})

@@ -8,6 +8,8 @@ import pytest
 from storage.model import AnalyticsEvent
 from storage.schema import _Database, migrate, pending
 
+MIGRATIONS = ["0001_analytics_event", "0002_idempotency_key"]
+
 
 @pytest.fixture
 def fresh_url(database_url: str) -> Iterator[str]:
@@ -42,7 +44,7 @@ def test_the_migrations_make_what_the_model_describes(fresh_url: str) -> None:
         with AnalyticsEvent.bind_ctx(database):
             AnalyticsEvent.create_table()
         assert migrated == described(database)
-    assert len(migrated) == len(AnalyticsEvent._meta.sorted_fields) + 2
+    assert len(migrated) == len(AnalyticsEvent._meta.sorted_fields) + 3
 
 
 def test_every_key_begins_with_the_customer(fresh_url: str) -> None:
@@ -55,12 +57,12 @@ def test_every_key_begins_with_the_customer(fresh_url: str) -> None:
 
 
 def test_migrating_many_times_at_once_applies_each_migration_once(fresh_url: str) -> None:
-    assert pending(fresh_url) == ["0001_analytics_event"]
+    assert pending(fresh_url) == MIGRATIONS
     applied: list[list[str]] = []
     threads = [threading.Thread(target=lambda: applied.append(migrate(fresh_url))) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(applied) == [[], [], [], [], ["0001_analytics_event"]]
+    assert sorted(applied) == [[], [], [], [], MIGRATIONS]
     assert pending(fresh_url) == []

@@ -2,20 +2,49 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import psycopg2
 import pytest
 
-from storage import Availability, DatabaseUnavailable, Event, EventRefused, QueueFull, Writer, new_id_and_time
+from storage import (
+    Availability,
+    DatabaseUnavailable,
+    Event,
+    EventRefused,
+    Outcome,
+    QueueFull,
+    StorageError,
+    Writer,
+    new_id_and_time,
+)
 from storage.copier import Copier
 
 
-def event(customer: str, message: str = "") -> Event:
+def event(customer: str, message: str = "", key: str = "") -> Event:
     texts = (customer, "user", "recording", "view", "lead", "entity", "", "", message, "", "", "", "", "")
     event_id, now = new_id_and_time()
-    return Event(*texts, None, event_id, now, now)
+    return Event(*texts, key, None, event_id, now, now)
+
+
+class One:
+    """One event, as the writer takes it; answered by the event that is stored."""
+
+    count = 1
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+        self.size = len(event.message) + 250
+
+    def events(self) -> list[Event]:
+        return [self._event]
+
+    def answer(self, events: list[Event], outcomes: Sequence[Outcome]) -> Event:
+        (outcome,) = outcomes
+        if isinstance(outcome, StorageError):
+            raise outcome
+        return outcome
 
 
 def with_writer(url: str, work: Callable[[Writer, Availability], Awaitable[Any]], **limits: int) -> Any:
@@ -53,7 +82,7 @@ def stored_messages(url: str, customer: str) -> list[str]:
 
 def test_what_waits_while_a_commit_is_in_flight_becomes_one_batch(database_url: str, customer: str) -> None:
     async def work(writer: Writer, _: Availability) -> None:
-        await asyncio.gather(*[writer.store(event(customer)) for _ in range(500)])
+        await asyncio.gather(*[writer.write(One(event(customer))) for _ in range(500)])
 
     with_writer(database_url, work)
     # xmin names the transaction that wrote a row.
@@ -67,7 +96,7 @@ def test_what_waits_while_a_commit_is_in_flight_becomes_one_batch(database_url: 
 
 def test_a_batch_holds_no_more_events_than_its_limit(database_url: str, customer: str) -> None:
     async def work(writer: Writer, _: Availability) -> None:
-        await asyncio.gather(*[writer.store(event(customer)) for _ in range(100)])
+        await asyncio.gather(*[writer.write(One(event(customer))) for _ in range(100)])
 
     with_writer(database_url, work, max_batch_events=10)
     sizes = query(
@@ -82,11 +111,11 @@ def test_an_event_that_the_database_refuses_costs_no_other_its_place(database_ur
     async def work(writer: Writer, _: Availability) -> list[Any]:
         # U+0000 never gets past validation, so this is what a rule that was forgotten would look like.
         events = [event(customer, "bad\0" if number in bad else str(number)) for number in range(50)]
-        return await asyncio.gather(*[writer.store(each) for each in events], return_exceptions=True)
+        return await asyncio.gather(*[writer.write(One(each)) for each in events], return_exceptions=True)
 
     outcomes = with_writer(database_url, work)
     assert {number for number, outcome in enumerate(outcomes) if isinstance(outcome, EventRefused)} == bad
-    assert [outcome for number, outcome in enumerate(outcomes) if number not in bad] == [None] * 46
+    assert all(isinstance(outcome, Event) for number, outcome in enumerate(outcomes) if number not in bad)
     assert stored_messages(database_url, customer) == [str(number) for number in range(50) if number not in bad]
 
 
@@ -96,20 +125,20 @@ def test_a_full_queue_refuses_at_once_and_keeps_what_it_took(
 ) -> None:
     async def work(writer: Writer, _: Availability) -> list[Any]:
         return await asyncio.gather(
-            *[writer.store(event(customer, str(number))) for number in range(20)], return_exceptions=True
+            *[writer.write(One(event(customer, str(number)))) for number in range(20)], return_exceptions=True
         )
 
     outcomes = with_writer(database_url, work, **limits)
-    stored = [str(number) for number, outcome in enumerate(outcomes) if outcome is None]
+    stored = [str(number) for number, outcome in enumerate(outcomes) if isinstance(outcome, Event)]
     assert 0 < len(stored) < 20
-    assert all(outcome is None or isinstance(outcome, QueueFull) for outcome in outcomes)
+    assert all(isinstance(outcome, Event | QueueFull) for outcome in outcomes)
     assert stored_messages(database_url, customer) == stored
 
 
 def test_a_caller_that_goes_before_its_event_is_taken_takes_it_back(database_url: str, customer: str) -> None:
     async def work(writer: Writer, _: Availability) -> None:
-        goes = asyncio.ensure_future(writer.store(event(customer, "gone")))
-        stays = asyncio.ensure_future(writer.store(event(customer, "stays")))
+        goes = asyncio.ensure_future(writer.write(One(event(customer, "gone"))))
+        stays = asyncio.ensure_future(writer.write(One(event(customer, "stays"))))
         await asyncio.sleep(0)  # Both are in the queue, and the batch is sent in the next turn.
         goes.cancel()
         await stays
@@ -120,12 +149,12 @@ def test_a_caller_that_goes_before_its_event_is_taken_takes_it_back(database_url
 
 def test_a_connection_that_is_cut_between_two_batches_costs_nobody_anything(database_url: str, customer: str) -> None:
     async def work(writer: Writer, _: Availability) -> None:
-        await writer.store(event(customer, "before"))
+        await writer.write(One(event(customer, "before")))
         query(
             database_url,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'analytics writer'",
         )
-        await writer.store(event(customer, "after"))
+        await writer.write(One(event(customer, "after")))
 
     with_writer(database_url, work)
     assert stored_messages(database_url, customer) == ["before", "after"]
@@ -137,16 +166,16 @@ def test_a_batch_whose_commit_was_not_heard_of_is_neither_lost_nor_doubled(
     copy_once = Copier._copy_once
     cuts = iter([True])
 
-    def commit_and_break(self: Copier, connection: Any, rows: list[bytes]) -> None:
+    def commit_and_break(self: Copier, connection: Any, rows: list[Any]) -> None:
         copy_once(self, connection, rows)
-        if b"unheard" in rows[0] and next(cuts, False):
+        if rows[0].event.message == "unheard" and next(cuts, False):
             raise DatabaseUnavailable
 
     monkeypatch.setattr(Copier, "_copy_once", commit_and_break)
 
     async def work(writer: Writer, _: Availability) -> None:
-        await writer.store(event(customer, "before"))
-        await asyncio.gather(*[writer.store(event(customer, "unheard")) for _ in range(3)])
+        await writer.write(One(event(customer, "before")))
+        await asyncio.gather(*[writer.write(One(event(customer, "unheard"))) for _ in range(3)])
 
     with_writer(database_url, work)
     assert stored_messages(database_url, customer) == ["before", "unheard", "unheard", "unheard"]
@@ -156,7 +185,7 @@ def test_a_database_that_is_known_to_be_away_is_not_waited_for(database_url: str
     async def work(writer: Writer, availability: Availability) -> None:
         availability.up = False
         with pytest.raises(DatabaseUnavailable):
-            await writer.store(event(customer))
+            await writer.write(One(event(customer)))
 
     with_writer(database_url, work)
     assert stored_messages(database_url, customer) == []
@@ -164,7 +193,7 @@ def test_a_database_that_is_known_to_be_away_is_not_waited_for(database_url: str
 
 def test_commits_are_synchronous_whatever_the_default_of_the_database(database_url: str, customer: str) -> None:
     async def work(writer: Writer, _: Availability) -> str:
-        await writer.store(event(customer))
+        await writer.write(One(event(customer)))
         assert writer._copier._connection is not None
         with writer._copier._connection.cursor() as cursor:
             cursor.execute("SHOW synchronous_commit")

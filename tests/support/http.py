@@ -37,9 +37,9 @@ class Http:
         finally:
             connection.close()
 
-    def post(self, path: str, body: object) -> Answer:
+    def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> Answer:
         """Sends `body` to `path`."""
-        return self("POST", path, body)
+        return self("POST", path, body, headers)
 
     def search(self, path: str, **parameters: object) -> Answer:
         """Asks `path` with the parameters, a list repeated."""

@@ -39,7 +39,12 @@ class AnalyticsEventServiceStub:
 
     Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
     with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
-    be repeated; if its first answer was lost on the way, the event is then stored twice.
+    be repeated; if its first answer was lost on the way, the event is then stored twice, unless it has an idempotency key.
+
+    A key is a name for the event that its customer uses for no other. Sent again with the same content, the event is not
+    stored again: the answer is the first one, with `idempotency-replayed: true` as metadata. With other content it is
+    INVALID_ARGUMENT. A key is kept as long as its event. Two calls at once with one key wait for each other; should that
+    take long, one of them is ABORTED and may be repeated.
     """
     BatchCreateAnalyticsEvents: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest, _analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]
     """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
@@ -48,7 +53,7 @@ class AnalyticsEventServiceStub:
     HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
     with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
     whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
-    id, fails the call and stores nothing.
+    id, fails the call and stores nothing. Events that have an idempotency key are stored once, however often they are sent.
     """
     WriteAnalyticsEvents: _grpc.StreamStreamMultiCallable[_analytics_event_service_pb2.WriteAnalyticsEventsRequest, _analytics_event_service_pb2.WriteAnalyticsEventsResponse]
     """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
@@ -58,7 +63,8 @@ class AnalyticsEventServiceStub:
     answers. Nobody is refused because the server is busy: it reads more slowly.
 
     When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
-    `failed` tell why they are not known to be. A chunk without an answer may be stored or not. After a `failed` the
+    `failed` tell why they are not known to be. A chunk without an answer may be stored or not; if its events have
+    idempotency keys it can be sent again. After a `failed` the
     server answers what it has already taken in and ends the stream with that error.
     """
 
@@ -72,7 +78,12 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
 
     Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
     with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
-    be repeated; if its first answer was lost on the way, the event is then stored twice.
+    be repeated; if its first answer was lost on the way, the event is then stored twice, unless it has an idempotency key.
+
+    A key is a name for the event that its customer uses for no other. Sent again with the same content, the event is not
+    stored again: the answer is the first one, with `idempotency-replayed: true` as metadata. With other content it is
+    INVALID_ARGUMENT. A key is kept as long as its event. Two calls at once with one key wait for each other; should that
+    take long, one of them is ABORTED and may be repeated.
     """
     BatchCreateAnalyticsEvents: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest, _analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]  # type: ignore[assignment]
     """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
@@ -81,7 +92,7 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
     with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
     whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
-    id, fails the call and stores nothing.
+    id, fails the call and stores nothing. Events that have an idempotency key are stored once, however often they are sent.
     """
     WriteAnalyticsEvents: _aio.StreamStreamMultiCallable[_analytics_event_service_pb2.WriteAnalyticsEventsRequest, _analytics_event_service_pb2.WriteAnalyticsEventsResponse]  # type: ignore[assignment]
     """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
@@ -91,7 +102,8 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     answers. Nobody is refused because the server is busy: it reads more slowly.
 
     When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
-    `failed` tell why they are not known to be. A chunk without an answer may be stored or not. After a `failed` the
+    `failed` tell why they are not known to be. A chunk without an answer may be stored or not; if its events have
+    idempotency keys it can be sent again. After a `failed` the
     server answers what it has already taken in and ends the stream with that error.
     """
 
@@ -108,7 +120,12 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
         with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
-        be repeated; if its first answer was lost on the way, the event is then stored twice.
+        be repeated; if its first answer was lost on the way, the event is then stored twice, unless it has an idempotency key.
+
+        A key is a name for the event that its customer uses for no other. Sent again with the same content, the event is not
+        stored again: the answer is the first one, with `idempotency-replayed: true` as metadata. With other content it is
+        INVALID_ARGUMENT. A key is kept as long as its event. Two calls at once with one key wait for each other; should that
+        take long, one of them is ABORTED and may be repeated.
         """
 
     @_abc_1.abstractmethod
@@ -123,7 +140,7 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
         with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
         whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
-        id, fails the call and stores nothing.
+        id, fails the call and stores nothing. Events that have an idempotency key are stored once, however often they are sent.
         """
 
     @_abc_1.abstractmethod
@@ -139,7 +156,8 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         answers. Nobody is refused because the server is busy: it reads more slowly.
 
         When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
-        `failed` tell why they are not known to be. A chunk without an answer may be stored or not. After a `failed` the
+        `failed` tell why they are not known to be. A chunk without an answer may be stored or not; if its events have
+        idempotency keys it can be sent again. After a `failed` the
         server answers what it has already taken in and ends the stream with that error.
         """
 

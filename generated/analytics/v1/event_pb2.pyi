@@ -145,12 +145,14 @@ class EventOutcome(_message.Message):
     def __init__(self, index: _Optional[int] = ..., stored: _Optional[_Union[StoredEvent, _Mapping]] = ..., refused: _Optional[_Union[RefusedEvent, _Mapping]] = ...) -> None: ...
 
 class StoredEvent(_message.Message):
-    __slots__ = ("id", "created_at")
+    __slots__ = ("id", "created_at", "replayed")
     ID_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
     id: str
     created_at: str
-    def __init__(self, id: _Optional[str] = ..., created_at: _Optional[str] = ...) -> None: ...
+    replayed: bool
+    def __init__(self, id: _Optional[str] = ..., created_at: _Optional[str] = ..., replayed: _Optional[bool] = ...) -> None: ...
 
 class RefusedEvent(_message.Message):
     __slots__ = ("violations",)
