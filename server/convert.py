@@ -1,5 +1,6 @@
 """Messages to what storage takes, and back."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
@@ -12,7 +13,6 @@ from analytics.v1.event_pb2 import (
     ContactAnalyticsEvent,
     LeadAnalyticsEvent,
     PageMeta,
-    RecordedEvent,
 )
 from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest, SearchLeadAnalyticsEventsRequest
 from server.rules import Texts, field_rules
@@ -166,9 +166,24 @@ def query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
     )
 
 
-def recorded_event(event: Found) -> RecordedEvent:
-    """What a search answers for one event."""
-    return RecordedEvent(**event._asdict())
+def add_events(recordings: Any, events: Iterable[Found]) -> None:
+    """Adds to the `recordings` of an answer what a search answers for each of `events`."""
+    add = recordings.add
+    for customer, entity_type, entity, user, tool, recording, event_type, event, message, created, updated in events:
+        # Each by its name: a dict in between costs a search a twentieth of its time.
+        add(
+            customer_id=customer,
+            entity_type=entity_type,
+            entity_id=entity,
+            user_id=user,
+            tool_signature=tool,
+            recording_id=recording,
+            event_type=event_type,
+            event_id=event,
+            message=message,
+            created_at=created,
+            updated_at=updated,
+        )
 
 
 def page_meta(query: Query, page: Page) -> PageMeta:

@@ -1,6 +1,7 @@
 """How large a page is as JSON, known before it is sent: it is refused here and not cut off by Envoy."""
 
 import re
+from collections.abc import Iterable
 from json.encoder import encode_basestring
 
 from analytics.v1.event_pb2 import RecordedEvent
@@ -23,7 +24,7 @@ _ESCAPED_OTHERS = re.compile(
 )
 
 
-def check_size(recordings: list[RecordedEvent]) -> None:
+def check_size(recordings: Iterable[RecordedEvent]) -> None:
     """Raises PageTooLarge if the records take more than `MAX_BYTES` as JSON, measured a little upwards."""
     if sum(map(RecordedEvent.ByteSize, recordings)) * _MAX_GROWTH <= MAX_BYTES:
         return

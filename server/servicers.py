@@ -1,7 +1,7 @@
 """The three services: a few lines for each RPC. What they raise becomes a status in `server.errors`."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 from analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
@@ -15,7 +15,6 @@ from analytics.v1.contact_analytics_service_pb2 import (
     SearchContactAnalyticsEventsRequest,
     SearchContactAnalyticsEventsResponse,
 )
-from analytics.v1.event_pb2 import PageMeta, RecordedEvent
 from analytics.v1.lead_analytics_service_pb2 import (
     CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsRequest,
@@ -27,6 +26,8 @@ from server.creates import Creates
 from server.page_json import check_size
 from server.write_stream import write_stream
 from storage import Query, Searches, Writer
+
+T = TypeVar("T", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
 
 
 class AnalyticsEvents:
@@ -64,8 +65,8 @@ class LeadAnalytics:
         self, request: SearchLeadAnalyticsEventsRequest, context: Any
     ) -> SearchLeadAnalyticsEventsResponse:
         """Answers one page."""
-        recordings, meta = await _find(self._searches, convert.query(request, "lead", request.lead_id))
-        return SearchLeadAnalyticsEventsResponse(recordings=recordings, meta=meta)
+        query = convert.query(request, "lead", request.lead_id)
+        return await _find(self._searches, query, SearchLeadAnalyticsEventsResponse())
 
 
 class ContactAnalytics:
@@ -81,13 +82,14 @@ class ContactAnalytics:
         self, request: SearchContactAnalyticsEventsRequest, context: Any
     ) -> SearchContactAnalyticsEventsResponse:
         """Answers one page."""
-        recordings, meta = await _find(self._searches, convert.query(request, "contact", request.contact_id))
-        return SearchContactAnalyticsEventsResponse(recordings=recordings, meta=meta)
+        query = convert.query(request, "contact", request.contact_id)
+        return await _find(self._searches, query, SearchContactAnalyticsEventsResponse())
 
 
-async def _find(searches: Searches, query: Query) -> tuple[list[RecordedEvent], PageMeta]:
-    """One page of a search, for either kind of entity."""
+async def _find(searches: Searches, query: Query, answer: T) -> T:
+    """Fills `answer` with one page of a search, for either kind of entity."""
     page = await searches.find(query)
-    recordings = [convert.recorded_event(event) for event in page.events]
-    check_size(recordings)
-    return recordings, convert.page_meta(query, page)
+    convert.add_events(answer.recordings, page.events)
+    check_size(answer.recordings)
+    answer.meta.CopyFrom(convert.page_meta(query, page))
+    return answer

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -63,7 +63,7 @@ class Searches:
         """
         self._url = url
         self._availability = availability
-        self._max_pending = connections + max_waiting
+        self._max_waiting = max_waiting
         self._max_page_bytes = max_page_bytes
         self._session = {
             **SESSION,
@@ -72,8 +72,16 @@ class Searches:
         }
         self._loop = asyncio.get_running_loop()
         self._pending: set[asyncio.Future[Page]] = set()
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="search")
+        # Not an executor: its futures, conditions and callbacks cost as much as the conversion of a page.
+        self._queue: SimpleQueue[tuple[Query, asyncio.Future[Page]] | None] = SimpleQueue()
         self._mine = threading.local()
+        # Daemons, so that a database that hangs cannot keep the process from ending.
+        self._threads = [
+            threading.Thread(target=self._answer_queries, name=f"search-{number}", daemon=True)
+            for number in range(connections)
+        ]
+        for thread in self._threads:
+            thread.start()
         availability.on_change(self._on_availability)
 
     async def find(self, query: Query) -> Page:
@@ -87,21 +95,20 @@ class Searches:
         """
         if not self._availability.up:
             raise DatabaseUnavailable
-        if len(self._pending) >= self._max_pending:
+        if self._queue.qsize() >= self._max_waiting:
             raise QueueFull
         answer: asyncio.Future[Page] = self._loop.create_future()
         self._pending.add(answer)
-        work = self._threads.submit(self._find, query)
-        work.add_done_callback(lambda done: self._loop.call_soon_threadsafe(_hand_over, done, answer))
+        self._queue.put((query, answer))
         try:
             return await answer
         finally:
             self._pending.discard(answer)
-            work.cancel()
 
     async def close(self) -> None:
         """Takes no more searches. Those that run end at their time-out; their callers are gone."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for _ in self._threads:
+            self._queue.put(None)
 
     def _on_availability(self, up: bool) -> None:
         """Lets nobody wait for a database that is away, not even for a search that hangs in it."""
@@ -112,6 +119,18 @@ class Searches:
                 answer.set_exception(DatabaseUnavailable())
 
     # What follows runs in the threads.
+
+    def _answer_queries(self) -> None:
+        while (item := self._queue.get()) is not None:
+            query, answer = item
+            if answer.done():  # Its caller has gone.
+                continue
+            try:
+                page = self._find(query)
+            except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
+                self._loop.call_soon_threadsafe(_fail, answer, error)
+            else:
+                self._loop.call_soon_threadsafe(_hand_over, answer, page)
 
     def _find(self, query: Query) -> Page:
         keys = {
@@ -168,11 +187,11 @@ def _run(connection: psycopg2.extensions.connection, sql: str, values: dict[str,
         raise DatabaseUnavailable from None
 
 
-def _hand_over(work: "Future[Page]", answer: asyncio.Future[Page]) -> None:
-    """Gives the outcome of `work` to whoever still waits for it."""
-    if answer.done() or work.cancelled():
-        return
-    if error := work.exception():
+def _hand_over(answer: asyncio.Future[Page], page: Page) -> None:
+    if not answer.done():
+        answer.set_result(page)
+
+
+def _fail(answer: asyncio.Future[Page], error: Exception) -> None:
+    if not answer.done():
         answer.set_exception(error)
-    else:
-        answer.set_result(work.result())
