@@ -12,8 +12,8 @@ from grpc_reflection.v1alpha import reflection
 from analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
 from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
-from server.handlers import MAX_MESSAGE_BYTES, add_service
-from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
+from server.handlers import MAX_CALLS, MAX_MESSAGE_BYTES, add_services
+from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics, UnreadPages
 from server.settings import ConfigurationError, Settings, check_listenable, in_url
 from storage import Availability, Searches, Writer
 from storage.schema import pending
@@ -23,8 +23,23 @@ log = logging.getLogger(__name__)
 # How long a commit in flight may still take once no caller waits for it any more.
 _DISCONNECT_SECONDS = 2.0
 
+# The largest answer is a page of 16 MiB as JSON, and no message is larger than its JSON.
+MAX_ANSWER_BYTES = 17 << 20
+
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+    # A client with more calls than that at once, on one connection, holds them back itself.
+    ("grpc.max_concurrent_streams", MAX_CALLS),
+    # A peer that vanished without a word is noticed in about 40 s, and its calls are ended.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # A client may ask every 10 s whether we are there, with or without a call; one that asks more often is sent away.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 2),
+    # A connection that nobody has used for long is given up; the client makes another when it needs one.
+    ("grpc.max_connection_idle_ms", 30 * 60_000),
     # Otherwise a second server could bind the same port, and take half of the calls, without a word.
     ("grpc.so_reuseport", 0),
 ]
@@ -48,22 +63,23 @@ class Application:
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 
+        unread = UnreadPages()
         services = {
             ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]: AnalyticsEvents(self._writer),
             LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]: LeadAnalytics(
-                self._writer, self._searches
+                self._writer, self._searches, unread
             ),
             CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]: ContactAnalytics(
-                self._writer, self._searches
+                self._writer, self._searches, unread
             ),
         }
-        for service, servicer in services.items():
-            add_service(self._server, service, servicer)
+        add_services(self._server, services)
         self._health_names = [OVERALL_HEALTH, *(service.full_name for service in services)]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            [*self._health_names[1:], SERVICE_NAME, reflection.SERVICE_NAME], self._server
-        )
+        if settings.reflection:
+            reflection.enable_server_reflection(
+                [*self._health_names[1:], SERVICE_NAME, reflection.SERVICE_NAME], self._server
+            )
         if settings.grpc_port:
             # The library would only say that it failed, and log it in a form of its own.
             check_listenable("GRPC_PORT", settings.bind_address, settings.grpc_port)

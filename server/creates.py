@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from server.errors import MalformedMessage
+from server.errors import MalformedMessage, TooSlow
 from storage import Event, Outcome, StorageError, Writer
 
 KEY = "idempotency-key"
@@ -19,6 +19,22 @@ KEY = "idempotency-key"
 _REPLAYED = (("idempotency-replayed", "true"),)
 
 T = TypeVar("T", bound=Message)
+
+
+# Shorter waits are not worth asking for a deadline.
+_SHORT_SECONDS = 0.1
+
+# For a caller that has set no deadline. By HTTP, Envoy gives up after 15.
+_PATIENCE_SECONDS = 10.0
+
+
+def check_time(writer: Writer, context: Any) -> None:
+    """Raises TooSlow if what is given to `writer` now cannot be expected to be written by the deadline of the call."""
+    expected = writer.expected_seconds()
+    if expected > _SHORT_SECONDS:
+        remaining = context.time_remaining()
+        if expected > (_PATIENCE_SECONDS if remaining is None else remaining):
+            raise TooSlow
 
 
 class Creates(Generic[T]):
@@ -57,6 +73,7 @@ class Creates(Generic[T]):
         Raises:
             MalformedMessage, InvalidRequest, StorageError
         """
+        check_time(self._writer, context)
         create = _Create(self, data, key)
         answer = await self._writer.write(create)
         if create.replayed:

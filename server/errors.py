@@ -48,6 +48,14 @@ class MessageTooLarge(Exception):
         self.message = message
 
 
+class TooManyCalls(Exception):
+    """The server works on as many calls as it may. Nothing was done for this one."""
+
+
+class TooSlow(Exception):
+    """The call would not be answered before its deadline. Nothing was done for it."""
+
+
 class _Refusal(NamedTuple):
     code: grpc.StatusCode
     message: str
@@ -62,6 +70,8 @@ _TABLE: dict[type[Exception], _Refusal] = {
     KeyInProgress: _Refusal(
         grpc.StatusCode.ABORTED, "an event with this idempotency key is being processed", retry=True
     ),
+    TooManyCalls: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are under way", retry=True),
+    TooSlow: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "there is no time for this request", retry=True),
     DatabaseUnavailable: _Refusal(grpc.StatusCode.UNAVAILABLE, "the database cannot be reached", retry=True),
     # Logged by storage, once for all the callers of a batch.
     WriteFailed: _Refusal(grpc.StatusCode.INTERNAL, "internal error"),

@@ -6,7 +6,7 @@ exception in a servicer, whose text it sends to the caller. An interceptor would
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from server.creates import KEY, Creates
-from server.errors import MalformedMessage, MessageTooLarge, abort, is_from_json
+from server.errors import MalformedMessage, MessageTooLarge, TooManyCalls, abort, is_from_json
 
 MAX_BYTES = 1 << 20
 """The limit of CONTRACT.md for the request of one event or of a search."""
@@ -28,21 +28,52 @@ MAX_MESSAGE_BYTES = 6 * MAX_BATCH_BYTES
 """The largest message that is looked at. Envoy holds JSON to the limits above; as a message it may grow, by a factor of
 5.5 if it is all `version_info` of lists of zeros."""
 
+MAX_CALLS = 1_000
+"""How many unary calls a server works on at once. At its full rate, the last of them waits half a second."""
+
+MAX_STREAMS = 32
+"""How many streams it has open. Each may have several chunks of the size of a batch under way."""
+
 log = logging.getLogger(__name__)
 
 
-def add_service(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object) -> None:
-    """Has `server` answer the RPCs of `service`, unary or streaming both ways, by the methods that bear their names."""
+class Places:
+    """A number of calls that may be under way at once, over all services of a server. Health checks take none."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+
+    def __enter__(self) -> None:
+        """Takes a place. Raises TooManyCalls if there is none."""
+        if not self._free:
+            raise TooManyCalls
+        self._free -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._free += 1
+
+
+def add_services(server: grpc.aio.Server, servicers: Mapping[ServiceDescriptor, object]) -> None:
+    """Has `server` answer the RPCs of each service by its servicer, within the bounds above."""
+    calls, streams = Places(MAX_CALLS), Places(MAX_STREAMS)
+    for service, servicer in servicers.items():
+        _add_service(server, service, servicer, calls, streams)
+
+
+def _add_service(
+    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, calls: Places, streams: Places
+) -> None:
+    """Unary or streaming both ways, by the methods of `servicer` that bear their names."""
     handlers = {}
     keyed = {}
     for method in service.methods:
         behaviour = getattr(servicer, method.name)
         path = f"/{service.full_name}/{method.name}"
         if isinstance(behaviour, Creates):
-            handlers[path] = _bytes_handler(method, behaviour)
-            keyed[path] = _bytes_handler(method, behaviour.with_key)
+            handlers[path] = _bytes_handler(method, behaviour, calls)
+            keyed[path] = _bytes_handler(method, behaviour.with_key, calls)
         else:
-            handlers[path] = _handler(method, behaviour)
+            handlers[path] = _handler(method, behaviour, streams if method.client_streaming else calls)
     server.add_generic_rpc_handlers((_Service(handlers, keyed),))
 
 
@@ -83,14 +114,17 @@ def _logged(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> C
     return answer
 
 
-def _bytes_handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+def _bytes_handler(
+    method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places
+) -> "grpc.RpcMethodHandler[Any, Any]":
     behaviour = _logged(method, behaviour)
 
     async def answer(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
         try:
             if len(data) > MAX_BYTES and not is_from_json(context):
                 raise MessageTooLarge
-            return await behaviour(data, context)
+            with places:
+                return await behaviour(data, context)
         except Exception as error:  # noqa: BLE001 - the border of the program: none may pass it as it is
             await abort(context, error, method.input_type)
 
@@ -98,7 +132,9 @@ def _bytes_handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any
     return grpc.unary_unary_rpc_method_handler(behave)
 
 
-def _handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+def _handler(
+    method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places
+) -> "grpc.RpcMethodHandler[Any, Any]":
     behaviour = _logged(method, behaviour)
     request_class = GetMessageClass(method.input_type)
     most = MAX_BATCH_BYTES if "events" in method.input_type.fields_by_name else MAX_BYTES
@@ -117,7 +153,8 @@ def _handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> 
                 request = request.message
             if isinstance(request, Exception):
                 raise request
-            return await behaviour(request, context)
+            with places:
+                return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - as above
             await abort(context, error, method.input_type)
 
@@ -125,8 +162,9 @@ def _handler(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> 
         requests: AsyncIterator[Message | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[Any]:
         try:
-            async for each in behaviour(requests, context):
-                yield each
+            with places:
+                async for each in behaviour(requests, context):
+                    yield each
         except Exception as error:  # noqa: BLE001 - as above
             await abort(context, error, method.input_type)
 

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
+from google.protobuf.message import Message
+
 from analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
@@ -22,12 +24,41 @@ from analytics.v1.lead_analytics_service_pb2 import (
 )
 from server import convert
 from server.batch import Batch
-from server.creates import Creates
+from server.creates import Creates, check_time
+from server.errors import TooManyCalls
 from server.page_json import check_size
 from server.write_stream import write_stream
 from storage import Query, Searches, Writer
 
 T = TypeVar("T", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
+
+
+class UnreadPages:
+    """Bounds what large pages take in memory until their callers have read them, which may be never."""
+
+    def __init__(self, *, large: int = 1 << 20, most: int = 256 << 20) -> None:
+        """Counts none yet.
+
+        Args:
+            large: in bytes, what need not be counted. All calls that may be under way take a gigabyte with such pages,
+                and only if nobody reads.
+            most: in bytes, what the others may take together.
+        """
+        self._large = large
+        self._free = most
+
+    def count(self, page: Message, context: Any) -> None:
+        """Counts `page` until the call of `context` has ended. Raises TooManyCalls if it would be too much."""
+        size = page.ByteSize()
+        if size <= self._large:
+            return
+        if size > self._free:
+            raise TooManyCalls
+        self._free -= size
+        context.add_done_callback(lambda _: self._forget(size))
+
+    def _forget(self, size: int) -> None:
+        self._free += size
 
 
 class AnalyticsEvents:
@@ -43,6 +74,7 @@ class AnalyticsEvents:
         self, request: BatchCreateAnalyticsEventsRequest, context: Any
     ) -> BatchCreateAnalyticsEventsResponse:
         """Stores many events."""
+        check_time(self._writer, context)
         return await self._writer.write(Batch(request))
 
     def WriteAnalyticsEvents(
@@ -55,8 +87,9 @@ class AnalyticsEvents:
 class LeadAnalytics:
     """Takes in and finds events about leads."""
 
-    def __init__(self, writer: Writer, searches: Searches) -> None:
+    def __init__(self, writer: Writer, searches: Searches, unread: UnreadPages) -> None:
         self._searches = searches
+        self._unread = unread
         self.CreateLeadAnalyticsEvent = Creates(
             writer, CreateLeadAnalyticsEventRequest, convert.event_of_lead, convert.lead_analytics_event
         )
@@ -66,14 +99,17 @@ class LeadAnalytics:
     ) -> SearchLeadAnalyticsEventsResponse:
         """Answers one page."""
         query = convert.query(request, "lead", request.lead_id)
-        return await _find(self._searches, query, SearchLeadAnalyticsEventsResponse())
+        answer = await _find(self._searches, query, SearchLeadAnalyticsEventsResponse())
+        self._unread.count(answer, context)
+        return answer
 
 
 class ContactAnalytics:
     """Takes in and finds events about contacts."""
 
-    def __init__(self, writer: Writer, searches: Searches) -> None:
+    def __init__(self, writer: Writer, searches: Searches, unread: UnreadPages) -> None:
         self._searches = searches
+        self._unread = unread
         self.CreateContactAnalyticsEvent = Creates(
             writer, CreateContactAnalyticsEventRequest, convert.event_of_contact, convert.contact_analytics_event
         )
@@ -83,7 +119,9 @@ class ContactAnalytics:
     ) -> SearchContactAnalyticsEventsResponse:
         """Answers one page."""
         query = convert.query(request, "contact", request.contact_id)
-        return await _find(self._searches, query, SearchContactAnalyticsEventsResponse())
+        answer = await _find(self._searches, query, SearchContactAnalyticsEventsResponse())
+        self._unread.count(answer, context)
+        return answer
 
 
 async def _find(searches: Searches, query: Query, answer: T) -> T:

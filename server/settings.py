@@ -29,6 +29,8 @@ class Settings(NamedTuple):
     """The least level that is logged, as `logging` counts it."""
     drain_notice: int = 0
     """Seconds for which new calls are still taken after a signal, once health says NOT_SERVING."""
+    reflection: bool = True
+    """Whether clients may ask for the protos."""
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -47,6 +49,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         grpc_port=read_number(environment, "GRPC_PORT", 50051, 0, MAX_PORT),
         log_level=read_log_level(environment),
         drain_notice=read_number(environment, "DRAIN_NOTICE_SECONDS", 2, 0, 60),
+        reflection=bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1)),
     )
 
 

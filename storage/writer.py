@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -98,6 +99,8 @@ class Writer:
         self._busy = False
         self._gathering: asyncio.TimerHandle | None = None
         self._expected = 0
+        self._sent_at = 0.0
+        self._batch_seconds = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = asyncio.Event()
@@ -136,6 +139,15 @@ class Writer:
             self._send_batch()
         return cast("T_co", await answer)
 
+    def expected_seconds(self) -> float:
+        """In how many seconds about what is given to `write` now will have been written: the queue's length in time."""
+        if not self._in_flight:
+            return 0.0
+        # A commit that takes longer than the one before is the better guess of the next.
+        seconds = max(self._batch_seconds, time.monotonic() - self._sent_at)
+        batches = self._waiting_events // self._max_batch_events + self._waiting_bytes // self._max_batch_bytes
+        return seconds * (1 + batches)
+
     async def close(self) -> None:
         """Waits until all that was taken in is written, then closes the connection."""
         await self._idle.wait()
@@ -173,6 +185,7 @@ class Writer:
         del self._waiting[:taken]
         self._in_flight = batch
         if batch:
+            self._sent_at = time.monotonic()
             self._batches.put(events)
         elif self._waiting:
             self._loop.call_soon(self._send_batch)
@@ -182,6 +195,7 @@ class Writer:
 
     def _finish_batch(self, outcomes: list[Outcome]) -> None:
         """Tells the callers of the batch in flight how it went, and gathers the next one."""
+        self._batch_seconds = time.monotonic() - self._sent_at
         start = 0
         for waiting, events in self._in_flight:
             end = start + len(events)

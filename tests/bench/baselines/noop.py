@@ -12,7 +12,7 @@ import grpc.aio
 from analytics.v1.event_pb2 import LeadAnalyticsEvent
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
 from server.app import _OPTIONS
-from server.handlers import add_service
+from server.handlers import add_services
 
 
 class NoOp:
@@ -44,7 +44,7 @@ class NoOp:
 async def serve(port: int) -> None:
     server = grpc.aio.server(options=_OPTIONS)
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
-    add_service(server, service, NoOp())
+    add_services(server, {service: NoOp()})
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()
