@@ -1,0 +1,173 @@
+"""More than a server can take: what is too much is refused at once, with a word on when to come again."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import grpc.aio
+import psycopg2
+import pytest
+
+from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
+from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
+from server.app import create_server
+from server.handlers import MAX_CALLS, MAX_STREAMS
+from server.settings import Settings
+from tests.support import requests
+from tests.support.in_process import Client, RunningServer
+from tests.support.refusals import refused
+from tests.support.stack import until
+
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@contextlib.contextmanager
+def locked_table(database_url: str) -> Iterator[None]:
+    """Nobody can write as long as this holds."""
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def test_calls_over_the_bound_are_refused_at_once_and_health_is_not(
+    server: RunningServer, customer: str, database_url: str
+) -> None:
+    more = 200
+
+    async def flood() -> Counter[str]:
+        # Several connections, since one of them carries no more calls than the bound.
+        channels = [
+            grpc.aio.insecure_channel(
+                f"127.0.0.1:{server.application.port}", options=[("grpc.use_local_subchannel_pool", 1)]
+            )
+            for _ in range(3)
+        ]
+        stubs = [LeadAnalyticsServiceStub(channel) for channel in channels]
+        outcomes: Counter[str] = Counter()
+
+        async def call(number: int) -> None:
+            call: Any = stubs[number % 3].CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=30)
+            code, trailers = await call.code(), await call.trailing_metadata()
+            is_refusal = code == EXHAUSTED and ("retry-after", "1") in [tuple(item) for item in trailers]
+            outcomes["refused" if is_refusal else code.name] += 1
+
+        with locked_table(database_url):
+            calls = [asyncio.create_task(call(number)) for number in range(MAX_CALLS + more)]
+            await asyncio.wait(calls, timeout=3)
+            assert outcomes == {"refused": more}
+            assert await asyncio.to_thread(server.client.is_serving)
+        await asyncio.gather(*calls)
+        for channel in channels:
+            await channel.close()
+        return outcomes
+
+    assert asyncio.run(flood()) == {"OK": MAX_CALLS, "refused": more}
+    found = server.client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
+    assert found.meta.row_count == MAX_CALLS
+
+
+def test_a_call_that_cannot_make_its_deadline_is_refused_at_once(
+    client: Client, customer: str, database_url: str
+) -> None:
+    with locked_table(database_url):
+        first = client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer), timeout=20)
+        time.sleep(1.0)
+        start = time.monotonic()
+        with refused(EXHAUSTED) as refusal:
+            client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=0.7)
+        assert refusal.retry_seconds == 1
+        assert time.monotonic() - start < 0.5
+        patient = client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer), timeout=20)
+    first.result()
+    patient.result()
+
+
+def test_streams_over_the_bound_are_refused(server: RunningServer) -> None:
+    async def flood() -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.application.port}") as channel:
+            stub = AnalyticsEventServiceStub(channel)
+            streams = [stub.WriteAnalyticsEvents() for _ in range(MAX_STREAMS)]
+            await asyncio.gather(*[stream.wait_for_connection() for stream in streams])
+            await asyncio.sleep(0.5)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.WriteAnalyticsEvents().read()
+            assert caught.value.code() == EXHAUSTED
+            for stream in streams:
+                await stream.done_writing()
+                assert await stream.read() is grpc.aio.EOF
+            another = stub.WriteAnalyticsEvents()
+            await another.done_writing()
+            assert await another.read() is grpc.aio.EOF
+
+    asyncio.run(flood())
+
+
+def test_pages_that_nobody_reads_are_bounded_and_cost_nothing_once_their_callers_are_gone(
+    server: RunningServer, client: Client, customer: str
+) -> None:
+    events = [requests.analytics_event(customer, message="m" * 65_000)] * 120
+    for _ in range(2):
+        client.events.BatchCreateAnalyticsEvents(BatchCreateAnalyticsEventsRequest(events=events), timeout=10)
+    search = requests.lead_search(customer, page_size=240)
+    message = search.SerializeToString()
+    path = b"/analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
+    with contextlib.ExitStack() as stack:
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{server.application.port}", options=[("grpc.max_receive_message_length", 32 << 20)]
+        )
+        callers = []
+        reader = Client(stack.enter_context(channel))
+        for _ in range(18):  # Of 15.6 MB each, where 256 MiB are allowed.
+            caller = stack.enter_context(socket.create_connection(("127.0.0.1", server.application.port)))
+            caller.sendall(http2_request(path, struct.pack(">BI", 0, len(message)) + message))
+            callers.append(caller)
+        until(lambda: reader.leads.SearchLeadAnalyticsEvents.future(search, timeout=10).code() == EXHAUSTED, 20)
+        with refused(EXHAUSTED) as refusal:
+            reader.leads.SearchLeadAnalyticsEvents(search, timeout=10)
+        assert refusal.retry_seconds == 1
+        for caller in callers:
+            caller.close()
+        until(lambda: reader.leads.SearchLeadAnalyticsEvents.future(search, timeout=10).code() == grpc.StatusCode.OK, 5)
+
+
+def http2_request(path: bytes, body: bytes) -> bytes:
+    """A gRPC call as its bytes on a connection, from a client that then reads nothing."""
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+    headers = [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"test"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+    ]
+    block = b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers)
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block) + frame(0, 1, 1, body)
+
+
+def test_reflection_can_be_switched_off(database_url: str) -> None:
+    async def services() -> set[str]:
+        settings = Settings(database_url, "127.0.0.1", 0, logging.INFO, reflection=False)
+        application = await create_server(settings)
+        await application.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{application.port}") as channel:
+                call = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await call.read()
+                return {caught.value.code().name}
+        finally:
+            await application.stop(1)
+
+    assert asyncio.run(services()) == {"UNIMPLEMENTED"}
