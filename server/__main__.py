@@ -22,16 +22,17 @@ async def serve(settings: Settings) -> None:
         DatabaseUnavailable, ConfigurationError: as `create_server` does.
     """
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    told: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told.put_nowait, number)
     application = await create_server(settings)
     await application.start()
     # What start-up made stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await stop.wait()
-    await application.stop(GRACE_SECONDS, settings.drain_notice)
+    # Whoever presses Ctrl-C, or stops what is in front of the server too, does not want to wait for a load balancer.
+    notice = settings.drain_notice if await told.get() == signal.SIGTERM else 0
+    await application.stop(GRACE_SECONDS, notice)
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ class Settings(NamedTuple):
     log_level: int
     """The least level that is logged, as `logging` counts it."""
     drain_notice: int = 0
-    """Seconds for which new calls are still taken after a signal, once health says NOT_SERVING."""
+    """Seconds for which new calls are still taken after SIGTERM, once health says NOT_SERVING."""
     reflection: bool = True
     """Whether clients may ask for the protos."""
 

@@ -73,10 +73,9 @@ class Supervisor:
             "DATABASE_URL": url,
             "BIND_ADDRESS": settings.bind_address,
             "PYTHONUNBUFFERED": "1",
-            # Nobody has to be told: the only one to balance loads is Envoy, and that is stopped first.
-            "DRAIN_NOTICE_SECONDS": "0",
         }
-        gently = [(signal.SIGTERM, 15.0)]
+        # Not SIGTERM, with which a server gives a load balancer time: Envoy is stopped before the servers.
+        gently = [(signal.SIGINT, 15.0)]
         await run_to_end(Command("migrate", [sys.executable, "-m", "storage.migrate"], environment, gently))
         servers = [
             Part(

@@ -53,14 +53,14 @@ def test_calls_over_the_bound_are_refused_at_once_and_health_is_not(
         stubs = [LeadAnalyticsServiceStub(channel) for channel in channels]
         outcomes: Counter[str] = Counter()
 
-        async def call(number: int) -> None:
+        async def one(number: int) -> None:
             call: Any = stubs[number % 3].CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=30)
             code, trailers = await call.code(), await call.trailing_metadata()
             is_refusal = code == EXHAUSTED and ("retry-after", "1") in [tuple(item) for item in trailers]
             outcomes["refused" if is_refusal else code.name] += 1
 
         with locked_table(database_url):
-            calls = [asyncio.create_task(call(number)) for number in range(MAX_CALLS + more)]
+            calls = [asyncio.create_task(one(number)) for number in range(MAX_CALLS + more)]
             await asyncio.wait(calls, timeout=3)
             assert outcomes == {"refused": more}
             assert await asyncio.to_thread(server.client.is_serving)

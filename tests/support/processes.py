@@ -23,9 +23,11 @@ def environment(**variables: str) -> dict[str, str]:
         "BIND_ADDRESS",
         "LOG_LEVEL",
         "WORKERS",
+        "DRAIN_NOTICE_SECONDS",
+        "GRPC_REFLECTION",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    return {**inherited, "DRAIN_NOTICE_SECONDS": "0", **variables}
+    return {**inherited, **variables}
 
 
 def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[str]":

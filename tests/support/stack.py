@@ -54,7 +54,11 @@ class Stack:
         self.data = directory / "data"
         self._output, self._log = directory / "out", directory / "log"
         self.environment = {**free_ports(), "WORKERS": str(WORKERS), "DATA_DIR": str(self.data), **environment}
-        with self._output.open("w") as output, self._log.open("w") as log:
+        self.start()
+
+    def start(self) -> None:
+        """Starts it (again). What it says goes on where the one before it ended."""
+        with self._output.open("a") as output, self._log.open("a") as log:
             command = [sys.executable, "-m", "server.stack"]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=output, stderr=log, env=environment_without_ours(**self.environment)
@@ -120,11 +124,20 @@ class Stack:
                     found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
-    def number_of(self, part: str) -> int:
-        """The process number of a part, 0 if it does not run."""
+    def numbers_of(self, part: str) -> list[int]:
+        """The process numbers of a part, of "server-1" those of all workers."""
         sign = {"postgres": "bin/postgres -D", "server-1": "-m server ", "envoy": "_bin/envoy "}[part]
-        # Those of several workers in the order of their start.
-        return min((number for number, command in self.processes().items() if sign in command), default=0)
+        return sorted(number for number, command in self.processes().items() if sign in command)
+
+    def is_whole(self) -> bool:
+        """Whether all of its parts run."""
+        return all(self.numbers_of(part) for part in ("postgres", "envoy")) and len(self.numbers_of("server-1")) == int(
+            self.environment["WORKERS"]
+        )
+
+    def number_of(self, part: str) -> int:
+        """The process number of a part, 0 if it does not run; of several workers, that of the first."""
+        return min(self.numbers_of(part), default=0)
 
 
 @contextlib.contextmanager

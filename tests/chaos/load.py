@@ -1,0 +1,205 @@
+"""Callers that send events with idempotency keys until they are acknowledged, and keep the receipts."""
+
+import http.client
+import itertools
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import grpc
+
+from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
+from tests.support import requests
+
+EVENTS_A_RECORDING = 500
+BATCH = 20
+PATIENCE_SECONDS = 5.0
+
+# What a caller may hear while a part of the service is away. Anything else is a fault of the service.
+_HTTP_PASSING = {409, 429, 503, 504}
+_GRPC_PASSING = {
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.UNAVAILABLE,
+}
+
+
+class Receipt(NamedTuple):
+    """One acknowledgement."""
+
+    number: int
+    id: str
+    started: float
+    """When its attempt began, as time.monotonic() tells it."""
+
+
+class Failure(NamedTuple):
+    """One attempt that was not acknowledged."""
+
+    ended: float
+    what: str
+
+
+def event(customer: str, number: int) -> dict[str, Any]:
+    """The event of this number: no other is like it."""
+    return {
+        "customer_id": customer,
+        "lead_id": "lead",
+        "user_id": "user",
+        "recording_id": f"recording-{number // EVENTS_A_RECORDING}",
+        "event_type": "view",
+        "message": f"{number}",
+        "version_info": {"number": number},
+    }
+
+
+class Load:
+    """The callers: some by JSON, some by gRPC, some in batches, all through Envoy. To be used as a context."""
+
+    def __init__(self, port: int, customer: str, *, http: int = 6, rpc: int = 3, batches: int = 1) -> None:
+        self.customer = customer
+        self.receipts: list[Receipt] = []
+        self.failures: list[Failure] = []
+        self.wrong: list[str] = []
+        """Answers that no fault excuses."""
+        self._port = port
+        self._numbers = itertools.count()
+        self._stop = threading.Event()
+        callers = [*[self._by_http] * http, *[self._by_grpc] * rpc, *[self._by_batch] * batches]
+        self._threads = [threading.Thread(target=self._call, args=(caller,), daemon=True) for caller in callers]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(2 * PATIENCE_SECONDS + 10)
+
+    @property
+    def sent(self) -> int:
+        """More than the highest number that any caller has used."""
+        return int(repr(self._numbers)[6:-1])
+
+    def _call(self, caller: Callable[[random.Random], None]) -> None:
+        try:
+            caller(random.Random(threading.get_ident()))
+        except Exception as error:  # noqa: BLE001 - told by the checker
+            self.wrong.append(f"a caller ended: {error!r}")
+
+    def _take(self) -> int:
+        return next(self._numbers)
+
+    def _failed(self, what: str) -> None:
+        self.failures.append(Failure(time.monotonic(), what))
+        self._stop.wait(0.02)
+
+    def _by_http(self, chance: random.Random) -> None:
+        connection: http.client.HTTPConnection | None = None
+        while not self._stop.is_set():
+            number = self._take()
+            body = json.dumps(event(self.customer, number))
+            headers = {"content-type": "application/json", "idempotency-key": f"{number}"}
+            while not self._stop.is_set():
+                # Some hang up in the middle, as a caller does whose own machine fails: the answer is lost.
+                hasty = chance.random() < 0.02
+                started = time.monotonic()
+                try:
+                    if connection is None:
+                        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+                    connection.timeout = PATIENCE_SECONDS
+                    connection.request("POST", "/api/v1/lead_analytics", body, headers)
+                    if connection.sock is not None:
+                        connection.sock.settimeout(0.003 if hasty else PATIENCE_SECONDS)
+                    answer = connection.getresponse()
+                    data = answer.read()
+                except (OSError, http.client.HTTPException) as error:
+                    if connection is not None:
+                        connection.close()
+                    connection = None
+                    if not hasty:
+                        self._failed(f"HTTP {type(error).__name__}")
+                    continue
+                if answer.status == 201:
+                    identifier = json.loads(data)["partitionKey"].partition("|")[2]
+                    self.receipts.append(Receipt(number, identifier, started))
+                    break
+                if answer.status not in _HTTP_PASSING:
+                    self.wrong.append(f"{answer.status} {data.decode()}")
+                    break
+                self._failed(f"HTTP {answer.status}")
+
+    def _by_grpc(self, chance: random.Random) -> None:
+        options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+        with grpc.insecure_channel(f"127.0.0.1:{self._port}", options=options) as channel:
+            stub = LeadAnalyticsServiceStub(channel)
+            while not self._stop.is_set():
+                number = self._take()
+                request = requests.lead_event(**{"customer": self.customer, **_fields(self.customer, number)})
+                while not self._stop.is_set():
+                    hasty = chance.random() < 0.02
+                    started = time.monotonic()
+                    try:
+                        answer = stub.CreateLeadAnalyticsEvent(
+                            request,
+                            timeout=0.003 if hasty else PATIENCE_SECONDS,
+                            metadata=(("idempotency-key", f"{number}"),),
+                        )
+                    except grpc.RpcError as error:
+                        if hasty:
+                            continue
+                        if error.code() not in _GRPC_PASSING:
+                            self.wrong.append(f"{time.monotonic():.1f} {error.code()} {error.details()}")
+                            break
+                        self._failed(f"gRPC {error.code().name}")
+                        continue
+                    self.receipts.append(Receipt(number, answer.partition_key.partition("|")[2], started))
+                    break
+
+    def _by_batch(self, chance: random.Random) -> None:
+        while not self._stop.is_set():
+            numbers = [self._take() for _ in range(BATCH)]
+            events = [
+                {
+                    **{name: value for name, value in event(self.customer, number).items() if name != "lead_id"},
+                    "entity_type": "lead",
+                    "entity_id": "lead",
+                    "idempotency_key": f"{number}",
+                }
+                for number in numbers
+            ]
+            while not self._stop.is_set():
+                started = time.monotonic()
+                connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
+                try:
+                    headers = {"content-type": "application/json"}
+                    body = json.dumps({"events": events})
+                    connection.request("POST", "/api/v1/analytics_events:batch", body, headers)
+                    answer = connection.getresponse()
+                    data = json.loads(answer.read() or b"{}")
+                except (OSError, http.client.HTTPException) as error:
+                    self._failed(f"batch {type(error).__name__}")
+                    continue
+                finally:
+                    connection.close()
+                if answer.status == 200:
+                    stored = {
+                        outcome["index"]: outcome["stored"] for outcome in data["outcomes"] if "stored" in outcome
+                    }
+                    self.receipts += [Receipt(numbers[index], it["id"], started) for index, it in stored.items()]
+                    if len(stored) == BATCH:
+                        break
+                elif answer.status not in _HTTP_PASSING:
+                    self.wrong.append(f"batch {answer.status} {data}")
+                    break
+                self._failed(f"batch {answer.status}")
+
+
+def _fields(customer: str, number: int) -> dict[str, Any]:
+    return {name: value for name, value in event(customer, number).items() if name != "customer_id"}
