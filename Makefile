@@ -63,6 +63,10 @@ bench: $(VENV)/bench ## Measure against honest baselines, as ratios; needs h2loa
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 N ?= 100000
+.PHONY: chaos
+chaos: install ## Break the stack 200 times under load and compare receipts with rows (ARGS="--rounds 20")
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: seed
 seed: install ## Store N=100000 realistic events in DATABASE_URL, for trials
 	@$(BIN)/python -m tests.bench.seed $(N)

@@ -66,18 +66,22 @@ class Availability:
         return answer
 
     def _answers(self) -> bool:
-        try:
-            if self._connection is None:
-                self._connection = connect(self._url, "analytics availability", {})
-            with self._connection.cursor() as cursor:
-                cursor.execute("SELECT pg_is_in_recovery()")
-                row = cursor.fetchone()
-                return row is not None and not row[0]
-        except Exception as error:
-            # Whatever it is: an answer that never comes would make an outage last for ever.
-            if not isinstance(error, DatabaseUnavailable | psycopg2.Error):
-                log.exception("the database could not be asked")
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-            return False
+        while True:
+            is_new = self._connection is None
+            try:
+                if self._connection is None:
+                    self._connection = connect(self._url, "analytics availability", {})
+                with self._connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_is_in_recovery()")
+                    row = cursor.fetchone()
+                    return row is not None and not row[0]
+            except Exception as error:
+                # Whatever it is: an answer that never comes would make an outage last for ever.
+                if not isinstance(error, DatabaseUnavailable | psycopg2.Error):
+                    log.exception("the database could not be asked")
+                if self._connection is not None:
+                    self._connection.close()
+                    self._connection = None
+                if is_new:
+                    return False
+                # That an old connection is gone may say nothing of the database.

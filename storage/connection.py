@@ -66,5 +66,6 @@ def is_lost(connection: psycopg2.extensions.connection, error: psycopg2.Error) -
         return True
     state = error.pgcode
     if state is None:
-        return isinstance(error, psycopg2.OperationalError)
+        # Not the server said it, but libpq. A bare DatabaseError is an answer that broke off in the middle of a COPY.
+        return isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError
     return state.startswith(_UNAVAILABLE_CLASSES) or state == _READ_ONLY

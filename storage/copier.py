@@ -73,6 +73,7 @@ class Copier:
             log.warning("a batch found no database", extra={"events": len(rows), "reason": str(error)})
             return _each(DatabaseUnavailable, rows)
         except Exception as error:
+            self.close()  # Whatever state it is in, the next batch shall not meet it.
             state = getattr(error, "pgcode", None)
             log.exception("a batch could not be written", extra={"events": len(rows), "sqlstate": state})
             return _each(WriteFailed, rows)
@@ -129,8 +130,7 @@ class Copier:
                 self._copy_once(self._connection, rows)
                 return
             except DatabaseUnavailable:
-                self._connection.close()
-                self._connection = None
+                self.close()
         self._connection = connect(self._url, "analytics writer", _SESSION)
         self._copy_once(self._connection, rows)
 
@@ -147,9 +147,10 @@ class Copier:
             raise
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection. The next batch would open another."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None
 
 
 class _RowRefused(Exception):

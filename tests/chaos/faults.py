@@ -4,8 +4,10 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg2
 
@@ -104,6 +106,31 @@ def restart_the_workers(stack: Stack) -> None:
         time.sleep(2.0)  # Ready, and known to Envoy to be.
 
 
+def fill_the_disk(stack: Stack) -> None:
+    """No byte is left on the disk for 3 s. Only for a stack that has a disk of its own: see `small_disk`."""
+    filler = stack.data.parent / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"\0" * (1 << 20))
+    time.sleep(STOPPED_SECONDS)
+    filler.unlink()
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path) -> Iterator[bool]:
+    """A disk of its own for `directory`, in memory; yields whether there is one, which takes root's rights."""
+    directory.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", str(directory)]
+    mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(directory)], check=True)
+
+
+DISK = "the disk is full for 3 s"
+
 FAULTS: dict[str, Callable[[Stack], None]] = {
     "a worker is killed": kill_a_worker,
     "all workers are killed": kill_all_workers,
@@ -115,6 +142,7 @@ FAULTS: dict[str, Callable[[Stack], None]] = {
     "a PostgreSQL backend is stopped for 3 s": stop_a_backend,
     "all database connections are cut": cut_the_database,
     "the workers are restarted in turn": restart_the_workers,
+    DISK: fill_the_disk,
 }
 
 HARMLESS = {"the workers are restarted in turn"}

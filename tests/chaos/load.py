@@ -134,6 +134,8 @@ class Load:
                     self.wrong.append(f"{answer.status} {data.decode()}")
                     break
                 self._failed(f"HTTP {answer.status}")
+        if connection is not None:
+            connection.close()
 
     def _by_grpc(self, chance: random.Random) -> None:
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
