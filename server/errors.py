@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 # Set by envoy.yaml on what it has made of JSON: that caller knows the JSON names of the fields.
 FROM_JSON = "x-from-json"
 
+# Set by Envoy, which tells it to the caller and to its own log too.
+REQUEST_ID = "x-request-id"
+
 # The details of an error travel in trailers, of which a client takes 8 KiB: this many violations fit with room to
 # spare, and only the items of `recording_id` can be more.
 _MAX_VIOLATIONS = 30
@@ -88,7 +91,8 @@ async def abort(context: "grpc.aio.ServicerContext[Any, Any]", error: Exception,
         error: what its servicer raised.
         request: the type of its request, which knows the names of the fields.
     """
-    status = status_of(error, request, from_json=is_from_json(context))
+    sent = dict(context.invocation_metadata() or ())
+    status = status_of(error, request, from_json=FROM_JSON in sent, request_id=str(sent.get(REQUEST_ID, "")))
     metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     if any(detail.Is(RetryInfo.DESCRIPTOR) for detail in status.details):
         metadata.append(("retry-after", str(_RETRY_AFTER_SECONDS)))
@@ -101,13 +105,14 @@ def is_from_json(context: "grpc.aio.ServicerContext[Any, Any]") -> bool:
     return any(key == FROM_JSON for key, _ in context.invocation_metadata() or ())
 
 
-def status_of(error: Exception, request: Descriptor, *, from_json: bool = False) -> Status:
+def status_of(error: Exception, request: Descriptor, *, from_json: bool = False, request_id: str = "") -> Status:
     """The status that stands for `error`; one that is a bug is logged. `request` is as in `abort`.
 
     Args:
         error: what a servicer raised.
         request: the type of the request, which knows the names of the fields.
         from_json: whether the caller knows fields by their JSON names.
+        request_id: what the log is to call the request.
     """
     if violations := _violations(error)[:_MAX_VIOLATIONS]:
         if from_json:
@@ -119,7 +124,7 @@ def status_of(error: Exception, request: Descriptor, *, from_json: bool = False)
         )
     refusal = _TABLE.get(type(error), _BUG)
     if refusal is _BUG:
-        log.error("unexpected error", exc_info=error, extra={"request": request.full_name})
+        log.error("unexpected error", exc_info=error, extra={"request": request.full_name, "request_id": request_id})
     if refusal.retry:
         return _status(refusal, RetryInfo(retry_delay=Duration(seconds=_RETRY_AFTER_SECONDS)))
     return _status(refusal)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter
 
 import psycopg2
@@ -47,3 +48,20 @@ def test_requests_over_the_limit_are_429_at_once_and_the_others_are_stored(stack
 
     assert asyncio.run(flood()) == {201: LIMIT}
     assert stack.request("/api/v1/lead_analytics", EVENT) == 201
+
+
+def test_callers_that_are_slow_idle_or_silent_starve_nobody(stack: Stack) -> None:
+    head = b"POST /api/v1/lead_analytics HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n"
+    begun = [
+        b"",  # An idle connection.
+        head,  # Headers without an end.
+        head + b"content-length: 1000\r\n\r\n{",  # A body without an end.
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",  # HTTP/2, and then nothing.
+    ]
+    with contextlib.ExitStack() as sockets:
+        for port in (stack.http_port, stack.grpc_port):
+            for start in begun * 200:
+                caller = sockets.enter_context(socket.create_connection(("127.0.0.1", port)))
+                caller.sendall(start)
+        assert [stack.request("/api/v1/lead_analytics", EVENT) for _ in range(50)] == [201] * 50
+        assert stack.serves()
