@@ -1,6 +1,7 @@
 """Many events at once: what both bulk doors do with a batch or a chunk."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
@@ -9,6 +10,7 @@ from analytics.v1.analytics_event_service_pb2 import (
 )
 from analytics.v1.event_pb2 import EventViolation, RefusedEvent, StoredEvent
 from server.convert import event_of_analytics
+from server.rules import field_rules
 from server.validation import FieldViolation, InvalidRequest, check
 from storage import Event, EventRefused, KeyInProgress, KeyReused, Outcome, StorageError
 
@@ -21,6 +23,34 @@ KEY_REUSED = "belongs to another event of this customer: send that event again, 
 
 
 KEY_IN_PROGRESS = "is being written by another call, and that takes long: send this event again"
+
+
+_EVENTS: Any = BatchCreateAnalyticsEventsRequest.DESCRIPTOR.fields_by_name["events"]
+MAX_EVENTS = field_rules(_EVENTS).repeated.max_items
+"""How many events a batch or a chunk may have."""
+
+_EVENT_TAG = _EVENTS.number << 3 | 2
+
+
+def at_most_events(data: bytes, count: int) -> bytes:
+    """The request `data` up to its event of that number: a batch of millions of empty events would fill the memory.
+
+    What is not simply one event after another is returned as it is, for the parser to judge.
+    """
+    position = 0
+    for _ in range(count):
+        if position >= len(data) or data[position] != _EVENT_TAG:
+            return data
+        position += 1
+        size = shift = 0
+        for byte in data[position : position + 5]:
+            position += 1
+            size |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        position += size
+    return data[:position]
 
 
 class Batch:

@@ -7,7 +7,6 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -44,11 +43,7 @@ class MalformedMessage(Exception):
 
 
 class MessageTooLarge(Exception):
-    """A request is larger than its RPC takes. `message` is what it says, if it was parsed."""
-
-    def __init__(self, message: Message | None = None) -> None:
-        super().__init__()
-        self.message = message
+    """A request is larger than its RPC takes."""
 
 
 class TooManyCalls(Exception):

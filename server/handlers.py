@@ -15,8 +15,10 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from server.batch import MAX_EVENTS, at_most_events
 from server.creates import KEY, Creates
-from server.errors import MalformedMessage, MessageTooLarge, TooManyCalls, abort, is_from_json
+from server.errors import MalformedMessage, MessageTooLarge, abort, is_from_json
+from server.places import MAX_CALL_BYTES, MAX_CALLS, MAX_STREAMS, Places
 
 MAX_BYTES = 1 << 20
 """The limit of CONTRACT.md for the request of one event or of a search."""
@@ -28,34 +30,12 @@ MAX_MESSAGE_BYTES = 6 * MAX_BATCH_BYTES
 """The largest message that is looked at. Envoy holds JSON to the limits above; as a message it may grow, by a factor of
 5.5 if it is all `version_info` of lists of zeros."""
 
-MAX_CALLS = 1_000
-"""How many unary calls a server works on at once. At its full rate, the last of them waits half a second."""
-
-MAX_STREAMS = 32
-"""How many streams it has open. Each may have several chunks of the size of a batch under way."""
-
 log = logging.getLogger(__name__)
 
 
-class Places:
-    """A number of calls that may be under way at once, over all services of a server. Health checks take none."""
-
-    def __init__(self, count: int) -> None:
-        self._free = count
-
-    def __enter__(self) -> None:
-        """Takes a place. Raises TooManyCalls if there is none."""
-        if not self._free:
-            raise TooManyCalls
-        self._free -= 1
-
-    def __exit__(self, *_: object) -> None:
-        self._free += 1
-
-
 def add_services(server: grpc.aio.Server, servicers: Mapping[ServiceDescriptor, object]) -> None:
-    """Has `server` answer the RPCs of each service by its servicer, within the bounds above."""
-    calls, streams = Places(MAX_CALLS), Places(MAX_STREAMS)
+    """Has `server` answer the RPCs of each service by its servicer, within the bounds of `server.places`."""
+    calls, streams = Places(MAX_CALLS, MAX_CALL_BYTES), Places(MAX_STREAMS, 0)
     for service, servicer in servicers.items():
         _add_service(server, service, servicer, calls, streams)
 
@@ -69,11 +49,12 @@ def _add_service(
     for method in service.methods:
         behaviour = getattr(servicer, method.name)
         path = f"/{service.full_name}/{method.name}"
+        if method.client_streaming:
+            handlers[path] = _stream_handler(method, behaviour, streams)
+            continue
+        handlers[path] = _unary_handler(method, behaviour, calls)
         if isinstance(behaviour, Creates):
-            handlers[path] = _bytes_handler(method, behaviour, calls)
-            keyed[path] = _bytes_handler(method, behaviour.with_key, calls)
-        else:
-            handlers[path] = _handler(method, behaviour, streams if method.client_streaming else calls)
+            keyed[path] = _unary_handler(method, behaviour.with_key, calls)
     server.add_generic_rpc_handlers((_Service(handlers, keyed),))
 
 
@@ -96,7 +77,7 @@ class _Service(grpc.GenericRpcHandler):
 
 def _logged(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """`behaviour`, logged if requests are to be: a server that does not log them spends no thought on it at each."""
-    if not log.isEnabledFor(logging.DEBUG) or method.client_streaming:
+    if not log.isEnabledFor(logging.DEBUG):
         return behaviour
 
     async def answer(request: Message, context: Any) -> Any:
@@ -114,61 +95,85 @@ def _logged(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> C
     return answer
 
 
-def _bytes_handler(
+def _unary_handler(
     method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places
 ) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Looks at the size of a request before anything is made of it: a message takes many times its bytes."""
+    takes_bytes = _takes_bytes(behaviour)
     behaviour = _logged(method, behaviour)
+    most = _most(method)
+    parse = _parser(method)
 
     async def answer(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+        size = len(data)
         try:
-            if len(data) > MAX_BYTES and not is_from_json(context):
+            if size > most and not is_from_json(context):
                 raise MessageTooLarge
-            with places:
-                return await behaviour(data, context)
+            places.take(size)
+            try:
+                return await behaviour(data if takes_bytes else parse(data), context)
+            finally:
+                places.give(size)
         except Exception as error:  # noqa: BLE001 - the border of the program: none may pass it as it is
             await abort(context, error, method.input_type)
 
     behave: Any = answer
-    return grpc.unary_unary_rpc_method_handler(behave)
+    serialize = None if takes_bytes else GetMessageClass(method.output_type).SerializeToString
+    return grpc.unary_unary_rpc_method_handler(behave, response_serializer=serialize)
 
 
-def _handler(
+def _stream_handler(
     method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    behaviour = _logged(method, behaviour)
-    request_class = GetMessageClass(method.input_type)
-    most = MAX_BATCH_BYTES if "events" in method.input_type.fields_by_name else MAX_BYTES
+    most = _most(method)
+
+    parse = _parser(method)
 
     # What cannot be parsed is passed on as the exception that it is, since the library would have its own word for it.
-    def parse(data: bytes) -> Message | Exception:
+    def parse_or_not(data: bytes) -> Message | Exception:
         try:
-            request = request_class.FromString(data)
-        except DecodeError:
-            return MalformedMessage()
-        return MessageTooLarge(request) if len(data) > most else request
-
-    async def answer(request: Message | Exception, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-        try:
-            if isinstance(request, MessageTooLarge) and request.message is not None and is_from_json(context):
-                request = request.message
-            if isinstance(request, Exception):
-                raise request
-            with places:
-                return await behaviour(request, context)
-        except Exception as error:  # noqa: BLE001 - as above
-            await abort(context, error, method.input_type)
+            return MessageTooLarge() if len(data) > most else parse(data)
+        except MalformedMessage as error:
+            return error
 
     async def answer_all(
         requests: AsyncIterator[Message | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[Any]:
         try:
-            with places:
+            places.take(0)
+            try:
                 async for each in behaviour(requests, context):
                     yield each
+            finally:
+                places.give(0)
         except Exception as error:  # noqa: BLE001 - as above
             await abort(context, error, method.input_type)
 
-    kind = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
-    behave: Any = answer_all if method.client_streaming else answer
+    behave: Any = answer_all
     serialize = GetMessageClass(method.output_type).SerializeToString
-    return kind(behave, request_deserializer=parse, response_serializer=serialize)
+    return grpc.stream_stream_rpc_method_handler(
+        behave, request_deserializer=parse_or_not, response_serializer=serialize
+    )
+
+
+def _takes_bytes(behaviour: object) -> bool:
+    return isinstance(getattr(behaviour, "__self__", behaviour), Creates)
+
+
+def _most(method: MethodDescriptor) -> int:
+    """How many bytes a request may have."""
+    return MAX_BATCH_BYTES if "events" in method.input_type.fields_by_name else MAX_BYTES
+
+
+def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
+    from_string = GetMessageClass(method.input_type).FromString
+    has_events = "events" in method.input_type.fields_by_name
+
+    def parse(data: bytes) -> Message:
+        try:
+            # One event too many is enough to say that there are too many.
+            return from_string(at_most_events(data, MAX_EVENTS + 1) if has_events else data)
+        except DecodeError:
+            raise MalformedMessage from None
+
+    return parse

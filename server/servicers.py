@@ -27,6 +27,7 @@ from server.batch import Batch
 from server.creates import Creates, check_time
 from server.errors import TooManyCalls
 from server.page_json import check_size
+from server.places import Chunks
 from server.write_stream import write_stream
 from storage import Query, Searches, Writer
 
@@ -66,6 +67,7 @@ class AnalyticsEvents:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._chunks = Chunks()
         self.CreateAnalyticsEvent = Creates(
             writer, CreateAnalyticsEventRequest, convert.event_of_analytics, convert.analytics_event
         )
@@ -81,7 +83,7 @@ class AnalyticsEvents:
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], context: Any
     ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
         """Stores chunk after chunk of events."""
-        return write_stream(self._writer, request_iterator)
+        return write_stream(self._writer, request_iterator, self._chunks)
 
 
 class LeadAnalytics:

@@ -11,6 +11,7 @@ from analytics.v1.analytics_event_service_pb2 import (
 )
 from server.batch import Batch
 from server.errors import status_of
+from server.places import Chunks
 from storage import QueueFull, Writer
 
 WINDOW = 8
@@ -23,7 +24,7 @@ _PAUSE_SECONDS = 0.02
 
 
 async def write_stream(
-    writer: Writer, requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception]
+    writer: Writer, requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception], chunks: Chunks
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     """Stores each of `requests` and yields its outcome once it is committed.
 
@@ -37,8 +38,9 @@ async def write_stream(
         try:
             await places.acquire()
             async for request in requests:
-                under_way.put_nowait(asyncio.create_task(_store(writer, request)))
+                under_way.put_nowait(asyncio.create_task(_store(writer, request, chunks)))
                 await places.acquire()
+                await chunks.room()
         finally:
             under_way.put_nowait(None)
 
@@ -69,13 +71,17 @@ async def write_stream(
 
 
 async def _store(
-    writer: Writer, request: WriteAnalyticsEventsRequest | Exception
+    writer: Writer, request: WriteAnalyticsEventsRequest | Exception, chunks: Chunks
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
     batch = Batch(request)
-    while True:
-        try:
-            return await writer.write(batch)
-        except QueueFull:
-            await asyncio.sleep(_PAUSE_SECONDS)
+    chunks.add(batch.size)
+    try:
+        while True:
+            try:
+                return await writer.write(batch)
+            except QueueFull:
+                await asyncio.sleep(_PAUSE_SECONDS)
+    finally:
+        chunks.add(-batch.size)

@@ -75,6 +75,7 @@ def kill_the_supervisor(stack: Stack) -> None:
     stack.process.kill()
     stack.process.wait()
     stack.start()
+    stack.wait_until_up()
 
 
 def stop_a_worker(stack: Stack) -> None:

@@ -19,7 +19,7 @@ from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsR
 from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
 from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 from server.app import create_server
-from server.handlers import MAX_CALLS, MAX_STREAMS
+from server.places import MAX_CALLS, MAX_STREAMS
 from server.settings import Settings
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer

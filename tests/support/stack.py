@@ -54,11 +54,12 @@ class Stack:
         self.data = directory / "data"
         self._output, self._log = directory / "out", directory / "log"
         self.environment = {**free_ports(), "WORKERS": str(WORKERS), "DATA_DIR": str(self.data), **environment}
+        self._log.unlink(missing_ok=True)
         self.start()
 
     def start(self) -> None:
-        """Starts it (again). What it says goes on where the one before it ended."""
-        with self._output.open("a") as output, self._log.open("a") as log:
+        """Starts it (again). The log goes on where that of the one before it ended."""
+        with self._output.open("w") as output, self._log.open("a") as log:
             command = [sys.executable, "-m", "server.stack"]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=output, stderr=log, env=environment_without_ours(**self.environment)
