@@ -29,11 +29,11 @@ def _command(name: str, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(name: str, port: int, url: str) -> Iterator[None]:
-    """A contender on `port`, ready."""
+def started(name: str, port: int, url: str) -> Iterator[int]:
+    """A contender on `port`, ready; yields the number of its process."""
     variables = environment(DATABASE_URL=url, GRPC_PORT=str(port))
-    with _running([sys.executable, *_command(name, port)], port, variables):
-        yield
+    with _running([sys.executable, *_command(name, port)], port, variables) as number:
+        yield number
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def envoy_without_lua(stack: Stack, directory: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], port: int, variables: dict[str, str]) -> Iterator[None]:
+def _running(command: Sequence[str], port: int, variables: dict[str, str]) -> Iterator[int]:
     process = subprocess.Popen(command, cwd=ROOT, env=variables, start_new_session=True)
     try:
         end = time.monotonic() + 30
@@ -67,7 +67,7 @@ def _running(command: Sequence[str], port: int, variables: dict[str, str]) -> It
             if process.poll() is not None or time.monotonic() > end:
                 sys.exit(f"{' '.join(command)} did not start")
             time.sleep(0.05)
-        yield
+        yield process.pid
     finally:
         os.killpg(process.pid, 15)
         with contextlib.suppress(subprocess.TimeoutExpired):
