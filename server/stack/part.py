@@ -5,10 +5,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from server.stack import console
-from server.stack.process import Command, Process
+from server.stack.process import ENDED_WELL, Command, Process
 from server.stack.settings import StackError
 
-_SETTLED_SECONDS = 30.0  # A part that has stayed up for this long is well again: its earlier deaths are forgiven.
+_SETTLED_SECONDS = 5.0  # A part that has been ready for this long is well: its earlier deaths are forgiven.
 _DEATHS_ALLOWED = 5
 _FIRST_PAUSE_SECONDS = 0.1  # Before it is started again; doubled at each death.
 _POLL_SECONDS = 0.05
@@ -85,6 +85,9 @@ class Part:
             self._process = await Process.start(self._command)
             end, seconds = await self._live(self._process)
             self.ready.clear()
+            if seconds and end == ENDED_WELL:  # Somebody has told it to, for it to be started again.
+                console.log("stack", f"{self.name} ended; starting it again")
+                continue
             deaths = 1 if seconds >= _SETTLED_SECONDS else deaths + 1
             lines = self._process.last_lines
             if deaths == _DEATHS_ALLOWED:

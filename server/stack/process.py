@@ -18,6 +18,9 @@ _KEPT_LINES = 20
 _LINE_BYTES = 4000
 _LAUNCH = Path(__file__).with_name("launch.py")
 
+ENDED_WELL = "exit code 0"
+"""What `Process.wait` returns of a process that has ended in good order."""
+
 # The processes that run, whoever started them: an impatient user's second Ctrl-C is for all of them.
 running: "set[Process]" = set()
 
