@@ -15,6 +15,7 @@ from tests.support.http import Answer, Http, violations
 from tests.support.stack import Stack
 
 LEAD = "/api/v1/lead_analytics"
+BATCH = "/api/v1/analytics_events:batch"
 SEARCH = "/api/v1/lead_analytics/search"
 FIELDS = sorted(LIMITS.keys() - {"contact_id", "entity_id", "idempotency_key"})
 GOOD = {"customer_id": "hostile", "lead_id": "l", "user_id": "u", "recording_id": "r", "event_type": "view"}
@@ -149,9 +150,29 @@ def test_a_key_that_stands_twice_in_a_version_info_is_refused(http: Http, twice:
     said = violations(http.post(LEAD, with_json("version_info", twice)))
     assert said == {"version_info": "has a key twice"}
     batch = b'{"events":[{"version_info":' + twice + b"}]}"
-    assert violations(http.post("/api/v1/analytics_events:batch", batch)) == {
-        "events[0].version_info": "has a key twice"
-    }
+    assert violations(http.post(BATCH, batch)) == {"events[0].version_info": "has a key twice"}
+
+
+@pytest.mark.parametrize(
+    ("events", "field"),
+    [
+        ("[{},5]", "events[1]"),
+        ('["x"]', "events[0]"),
+        ("true", "events"),
+        ('[{"version_info":"a: b"}]', "events[0].version_info"),
+    ],
+)
+def test_what_is_no_event_in_a_batch_is_named_by_its_place(http: Http, events: str, field: str) -> None:
+    said = violations(http.post(BATCH, f'{{"events":{events}}}'.encode()))
+    assert said == {field: "must be a JSON object"}
+
+
+def test_a_null_in_a_batch_is_no_event(http: Http, customer: str) -> None:
+    # The transcoder drops it: the outcomes are counted without it, as the README says.
+    good = {"customer_id": customer, "user_id": "u", "recording_id": "r", "event_type": "view"}
+    events = [{**good, "entity_type": "lead", "entity_id": "l"}, None, {}]
+    outcomes = http.post(BATCH, {"events": events}).json["outcomes"]
+    assert [(outcome["index"], "stored" in outcome) for outcome in outcomes] == [(0, True), (1, False)]
 
 
 def test_of_a_field_that_stands_twice_in_a_body_the_last_is_taken(http: Http, row: Row) -> None:
