@@ -9,8 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from server.batch import KEY_REUSED
 from server.errors import MalformedMessage, TooSlow
-from storage import Event, Outcome, StorageError, Writer
+from server.validation import FieldViolation, InvalidRequest
+from storage import Event, KeyReused, Outcome, StorageError, Writer
 
 KEY = "idempotency-key"
 """The metadata (by HTTP, the header) that names an event, so that it can be sent again without being stored again."""
@@ -103,6 +105,9 @@ class _Create:
 
     def answer(self, events: list[Event], outcomes: Sequence[Outcome]) -> bytes:
         (outcome,) = outcomes
+        if isinstance(outcome, KeyReused):
+            # It came by either way, and is named as it came.
+            raise InvalidRequest([FieldViolation(KEY if self._key else "idempotency_key", KEY_REUSED)])
         if isinstance(outcome, StorageError):
             raise outcome
         self.replayed = outcome.id != events[0].id

@@ -10,13 +10,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from server.batch import KEY_REUSED, NOT_STORABLE
+from server.batch import NOT_STORABLE
 from server.validation import FieldViolation, InvalidRequest
 from storage import (
     DatabaseUnavailable,
     EventRefused,
     KeyInProgress,
-    KeyReused,
     PageTooLarge,
     QueueFull,
     SearchTimedOut,
@@ -62,7 +61,6 @@ class _Refusal(NamedTuple):
 
 _TABLE: dict[type[Exception], _Refusal] = {
     MessageTooLarge: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch"),
-    EventRefused: _Refusal(grpc.StatusCode.INVALID_ARGUMENT, NOT_STORABLE),
     SearchTimedOut: _Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "the search took too long"),
     QueueFull: _Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting", retry=True),
     KeyInProgress: _Refusal(
@@ -131,8 +129,8 @@ def _violations(error: Exception) -> list[FieldViolation]:
             return error.violations
         case MalformedMessage():
             return [FieldViolation("", "is not a message of the expected type, or nests too deeply")]
-        case KeyReused():
-            return [FieldViolation("idempotency-key", KEY_REUSED)]
+        case EventRefused():
+            return [FieldViolation("", NOT_STORABLE)]
         case PageTooLarge():
             return [FieldViolation("page_size", "the page is over 16 MiB as JSON: ask for fewer events at a time")]
         case _:

@@ -24,10 +24,11 @@ from analytics.v1.lead_analytics_service_pb2 import (
 )
 from server import convert
 from server.batch import Batch
-from server.creates import Creates, check_time
+from server.creates import KEY, Creates, check_time
 from server.errors import TooManyCalls
 from server.page_json import check_size
 from server.places import Chunks
+from server.validation import FieldViolation, InvalidRequest
 from server.write_stream import write_stream
 from storage import Query, Searches, Writer
 
@@ -76,6 +77,11 @@ class AnalyticsEvents:
         self, request: BatchCreateAnalyticsEventsRequest, context: Any
     ) -> BatchCreateAnalyticsEventsResponse:
         """Stores many events."""
+        if any(name == KEY for name, _ in context.invocation_metadata() or ()):
+            # Its caller believes to be safe.
+            raise InvalidRequest(
+                [FieldViolation(KEY, "is for a single event: in a batch each has its own idempotency_key")]
+            )
         check_time(self._writer, context)
         return await self._writer.write(Batch(request))
 

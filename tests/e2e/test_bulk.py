@@ -59,3 +59,8 @@ def test_a_stream_passes_through_envoy(client: Client, customer: str) -> None:
     chunk = WriteAnalyticsEventsRequest(events=[requests.analytics_event(customer)] * 10)
     answers = list(client.events.WriteAnalyticsEvents(iter([chunk] * 5), timeout=10))
     assert [answer.committed.stored_count for answer in answers] == [10] * 5
+
+
+def test_a_key_for_a_whole_batch_is_refused(http: Http, customer: str) -> None:
+    answer = http.post(BATCH, {"events": [event(customer)]}, {"idempotency-key": "k"})
+    assert set(violations(answer)) == {"idempotency-key"}

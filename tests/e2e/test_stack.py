@@ -1,9 +1,11 @@
 """The stack as `make run` starts it: how it comes up, what it survives, and that it leaves nothing behind."""
 
 import contextlib
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from tests.support.http import Http
 from tests.support.stack import EVENT, PORTS, WORKERS, Stack, free_ports, running, until
 
 
@@ -67,6 +70,39 @@ def test_requests_go_to_all_workers_and_to_the_others_while_one_is_away(shared: 
     while time.monotonic() < end:
         assert shared.request("/api/v1/lead_analytics", EVENT) == 201
     until(lambda: shared.log.count("server-1 died") and shared.number_of("server-1"))
+
+
+def test_what_a_worker_took_with_it_is_sent_again_if_it_has_a_key_and_only_then(shared: Stack) -> None:
+    workers = [int(shared.environment["GRPC_PORT"]) + worker for worker in range(WORKERS)]
+    until(lambda: all(listens(port) for port in workers))
+    time.sleep(1.5)  # A round of Envoy's health checks.
+
+    def post(number: int) -> tuple[str, int]:
+        event = {**json.loads(EVENT), "customer_id": ("keyed", "empty key")[number % 2]}
+        headers = {"idempotency-key": "" if number % 2 else str(number)}
+        return event["customer_id"], Http(shared.http_port).post("/api/v1/lead_analytics", event, headers).status
+
+    with contextlib.closing(psycopg2.connect(shared.database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE analytics_event IN EXCLUSIVE MODE")
+        with ThreadPoolExecutor(32) as callers:
+            calls = [callers.submit(post, number) for number in range(32)]
+            time.sleep(0.5)  # Until all are under way, in both workers.
+            os.kill(shared.number_of("server-1"), signal.SIGKILL)
+            time.sleep(0.3)
+            connection.rollback()
+            answers = [call.result() for call in calls]
+        assert {status for name, status in answers if name == "keyed"} == {201}
+        assert {status for name, status in answers if name == "empty key"} == {201, 503}
+        cursor.execute("SELECT customer_id, count(*) FROM analytics_event WHERE customer_id LIKE '%key%' GROUP BY 1")
+        stored: dict[str, int] = dict(cursor.fetchall())
+    assert stored["keyed"] == 16
+    assert answers.count(("empty key", 201)) <= stored["empty key"] <= 16
+    until(lambda: shared.number_of("server-1") and all(listens(port) for port in workers))
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def requests_by_endpoint(stack: Stack) -> dict[str, int]:

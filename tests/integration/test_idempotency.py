@@ -119,6 +119,15 @@ def test_a_key_may_be_in_the_request_or_beside_it_or_both_when_equal(client: Cli
     assert set(refusal.violations) == {"idempotency_key"}
 
 
+def test_a_key_that_is_anothers_is_named_as_it_was_sent(client: Client, customer: str) -> None:
+    client.events.CreateAnalyticsEvent(requests.analytics_event(customer), metadata=key("k"), timeout=5)
+    for fields, metadata in (({}, key("k")), ({"idempotency_key": "k"}, ())):
+        with refused(INVALID) as refusal:
+            request = requests.analytics_event(customer, message="another", **fields)
+            client.events.CreateAnalyticsEvent(request, metadata=metadata, timeout=5)
+        assert refusal.violations == {"idempotency-key" if metadata else "idempotency_key": KEY_REUSED}
+
+
 def test_an_event_that_came_by_another_call_is_answered_as_this_call_answers(client: Client, customer: str) -> None:
     first = client.events.CreateAnalyticsEvent(requests.analytics_event(customer, idempotency_key="k"), timeout=5)
     again = client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), metadata=key("k"), timeout=5)
