@@ -54,9 +54,10 @@ def configure(level: int) -> None:
     logging.getLogger("grpc._cython").setLevel(logging.CRITICAL)
     # What is printed where nobody can catch it, as psycopg2 does in a COPY that breaks off, may quote a row.
     sys.excepthook = lambda kind, error, trace: _log_uncaught(error)
-    sys.unraisablehook = lambda unraisable: _log_uncaught(unraisable.exc_value)
+    # The COPY fails as well, and that is told where it is caught.
+    sys.unraisablehook = lambda unraisable: _log_uncaught(unraisable.exc_value, logging.WARNING)
     threading.excepthook = lambda arguments: _log_uncaught(arguments.exc_value)
 
 
-def _log_uncaught(error: BaseException | None) -> None:
-    logging.getLogger(__name__).error("uncaught error", exc_info=error)
+def _log_uncaught(error: BaseException | None, level: int = logging.ERROR) -> None:
+    logging.getLogger(__name__).log(level, "uncaught error", exc_info=error)

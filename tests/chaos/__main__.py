@@ -112,7 +112,7 @@ def main() -> int:
         except AssertionError:
             print("\n".join(stack.log.splitlines()[-60:]), file=sys.stderr)
             raise
-        bugs = [line for line in stack.log.splitlines() if '"exception"' in line]
+        bugs = [line for line in stack.log.splitlines() if '"level":"ERROR"' in line and '"exception"' in line]
     print(table(load, done, verdict))
     for what, bad in verdict._asdict().items():
         print(f"{what}: {len(bad)} {bad[:10] if bad else ''}")

@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
 import psycopg2
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.support.stack import Stack, until
 
@@ -103,8 +106,8 @@ def restart_the_workers(stack: Stack) -> None:
         count = len(_workers(stack))
         os.kill(number, signal.SIGTERM)
         until(lambda number=number: number not in _workers(stack))  # type: ignore[misc] # mypy sees no default here
-        until(lambda count=count: len(_workers(stack)) == count)  # type: ignore[misc] # as above
-        time.sleep(2.0)  # Ready, and known to Envoy to be.
+        until(lambda count=count: len(_workers(stack)) == count and all_serve(stack))  # type: ignore[misc] # as above
+        time.sleep(2.0)  # Envoy asks once a second.
 
 
 def fill_the_disk(stack: Stack) -> None:
@@ -131,6 +134,19 @@ def small_disk(directory: Path) -> Iterator[bool]:
 
 
 DISK = "the disk is full for 3 s"
+
+
+def all_serve(stack: Stack) -> bool:
+    """Whether each of the workers says that it serves."""
+    for number in range(int(stack.environment["WORKERS"])):
+        with grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port + number}") as channel:
+            try:
+                if HealthStub(channel).Check(HealthCheckRequest(), timeout=1).status != HealthCheckResponse.SERVING:
+                    return False
+            except grpc.RpcError:
+                return False
+    return True
+
 
 FAULTS: dict[str, Callable[[Stack], None]] = {
     "a worker is killed": kill_a_worker,
