@@ -163,7 +163,7 @@ def test_reflection_can_be_switched_off(database_url: str) -> None:
         await application.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{application.port}") as channel:
-                call = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
+                call: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await call.read()
                 return {caught.value.code().name}
