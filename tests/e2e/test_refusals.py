@@ -110,6 +110,14 @@ def test_a_list_where_one_value_belongs_is_refused_without_a_name(http: Http, fi
     assert violations(http.post(LEAD, {**GOOD, field: ["c"]})) == {"": "holds a list where a single value belongs"}
 
 
+def test_valid_json_is_not_called_invalid(http: Http) -> None:
+    assert violations(http.post(LEAD, {**GOOD, "": 1})) == {"": "has a key that is empty"}
+    for event in (5, "a\nb", True):
+        answer = http.post("/api/v1/analytics_events:batch", {"events": [{}, event]})
+        assert violations(answer) == {"events[1]": "must be a JSON object"}
+    assert violations(http.post(LEAD, b'{"version_info":{"a":1e999}}')) == {"": "holds a number that is too large"}
+
+
 def test_a_field_that_nobody_knows_is_dropped_from_a_body(http: Http) -> None:
     assert http.post(LEAD, {**GOOD, "unknown": {"a": [1]}}).status == 201
 
@@ -202,7 +210,7 @@ def test_an_unknown_route_is_404(http: Http, method: str, path: str) -> None:
         ("/api/v1/contact_analytics/search", "GET"),
     ],
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "BREW"])
 def test_another_method_is_405_and_told_the_one_that_is_allowed(
     http: Http, path: str, allowed: str, method: str
 ) -> None:
