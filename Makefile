@@ -30,6 +30,11 @@ run: install ## Start PostgreSQL, the server and Envoy; Ctrl-C stops them
 test: install ## Run all tests
 	$(BIN)/python -m pytest
 
+CHAOS_CASES ?= 6000
+.PHONY: chaos
+chaos: install ## Send thousands of random requests (CHAOS_CASES=6000); each must get a documented answer
+	CHAOS_CASES=$(CHAOS_CASES) $(BIN)/python -m pytest tests/e2e/test_openapi.py
+
 .PHONY: lint
 lint: install ## Check types, style, layers, the protos, and that they break no caller
 	$(BIN)/ruff check .
