@@ -64,8 +64,9 @@ bench: $(VENV)/bench ## Measure against honest baselines, as ratios; needs h2loa
 
 N ?= 100000
 .PHONY: chaos
-chaos: install ## Break the stack 200 times under load and compare receipts with rows (ARGS="--rounds 20")
-	@$(BIN)/python -m tests.chaos $(ARGS)
+chaos: install ## Break the stack 200 times under load (ARGS="--rounds 20"), and send it thousands of random requests
+	$(BIN)/python -m tests.chaos $(ARGS)
+	CHAOS_CASES=2000 $(BIN)/python -m pytest tests/e2e/test_openapi.py tests/integration/test_any_message.py
 
 .PHONY: seed
 seed: install ## Store N=100000 realistic events in DATABASE_URL, for trials

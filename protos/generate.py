@@ -5,6 +5,7 @@ googleapis-common-protos as text, and validate.proto travels inside protovalidat
 """
 
 import argparse
+import json
 import shutil
 import sys
 import sysconfig
@@ -17,6 +18,8 @@ from grpc_tools import protoc
 
 # Private, but the only place where the wheel keeps validate.proto; protovalidate is pinned to one major version.
 from protovalidate._gen.buf.validate import validate_pb
+
+import openapi
 
 PROTOS = Path(__file__).resolve().parent
 SERVICES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*_service.proto"))
@@ -44,7 +47,7 @@ def run_protoc(validate: Path, *arguments: str) -> None:
 
 
 def generate(out: Path) -> None:
-    """Writes the Python modules, their type stubs and `analytics.binpb` into `out`, replacing what was there."""
+    """Writes the Python modules and type stubs, `analytics.binpb` and `openapi.json` into `out`, over the old."""
     plugin = f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}"
     with tempfile.TemporaryDirectory() as scratch:
         validate = Path(scratch) / "validate.binpb"
@@ -55,20 +58,28 @@ def generate(out: Path) -> None:
         run_protoc(validate, f"--grpc_python_out={made}", plugin, f"--mypy_grpc_out=quiet:{made}", *SERVICES)
         image = f"--descriptor_set_out={made / 'analytics.binpb'}"
         run_protoc(validate, "--include_imports", image, *MESSAGES, *FOR_ENVOY)
+        described = Path(scratch) / "described.binpb"
+        write_described_image(validate, described)
+        document = openapi.Document(described.read_bytes()).make()
+        (made / "openapi.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
         for package in ("analytics", "buf"):
             (made / package / "py.typed").touch()
             shutil.rmtree(out / package, ignore_errors=True)
         shutil.copytree(made, out, dirs_exist_ok=True)
 
 
+def write_described_image(validate: Path, out: Path) -> None:
+    """Writes a descriptor set with comments and positions to the file `out`."""
+    image = ("--include_imports", "--include_source_info", f"--descriptor_set_out={out}")
+    run_protoc(validate, *image, *MESSAGES, *FOR_ENVOY)
+
+
 def write_lint_image(out: Path) -> None:
-    """Writes a descriptor set with comments and positions to the file `out`: what `buf lint` reads."""
+    """Writes what `buf lint` reads to the file `out`."""
     with tempfile.TemporaryDirectory() as scratch:
         validate = Path(scratch) / "validate.binpb"
         validate.write_bytes(validate_descriptor_set())
-        run_protoc(
-            validate, "--include_imports", "--include_source_info", f"--descriptor_set_out={out}", *MESSAGES, *FOR_ENVOY
-        )
+        write_described_image(validate, out)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ T = TypeVar("T", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEvents
 class UnreadPages:
     """Bounds what large pages take in memory until their callers have read them, which may be never."""
 
-    def __init__(self, *, large: int = 1 << 20, most: int = 256 << 20) -> None:
+    def __init__(self, *, large: int = 1 << 20, most: int = 128 << 20) -> None:
         """Counts none yet.
 
         Args:

@@ -10,7 +10,6 @@ FAULTS = [
     "a worker is killed",
     "the postmaster is killed",
     "Envoy is killed",
-    "all database connections are cut",
     *HARMLESS,
 ]
 

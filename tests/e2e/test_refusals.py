@@ -110,6 +110,16 @@ def test_a_list_where_one_value_belongs_is_refused_without_a_name(http: Http, fi
     assert violations(http.post(LEAD, {**GOOD, field: ["c"]})) == {"": "holds a list where a single value belongs"}
 
 
+def test_valid_json_is_not_called_invalid(http: Http) -> None:
+    assert violations(http.post(LEAD, {**GOOD, "": 1})) == {"": "has a key that is empty"}
+    for event in (5, "a\nb", True):
+        answer = http.post("/api/v1/analytics_events:batch", {"events": [{}, event]})
+        assert violations(answer) == {"events[1]": "must be a JSON object"}
+    assert violations(http.post(LEAD, b'{"version_info":{"a":1e999}}')) == {"": "holds a number that is too large"}
+    for twice in (b'{"version_info":{"a":1,"a":2}}', b'{"version_info":{"b":{"a":1,"a":2}}}'):
+        assert violations(http.post(LEAD, twice)) == {"version_info": "has a key twice"}
+
+
 def test_a_field_that_nobody_knows_is_dropped_from_a_body(http: Http) -> None:
     assert http.post(LEAD, {**GOOD, "unknown": {"a": [1]}}).status == 201
 
@@ -147,6 +157,11 @@ def test_a_wrong_parameter_is_refused_under_the_name_that_the_caller_wrote(
 def test_a_search_takes_no_body_and_a_create_no_parameters(http: Http) -> None:
     assert set(violations(http("GET", SEARCH, {"recording_id": ["a"]}))) == {""}
     assert set(violations(http.post(f"{LEAD}?message=m", GOOD))) == {"message"}
+
+
+def test_a_question_mark_alone_is_no_parameter(http: Http) -> None:
+    assert http.post(f"{LEAD}?", GOOD).status == 201
+    assert violations(http("GET", f"{SEARCH}?"))
 
 
 def test_however_much_is_wrong_with_a_search_it_is_refused_at_once(http: Http) -> None:
@@ -239,6 +254,7 @@ def test_headers_over_the_limit_are_431(http: Http) -> None:
         (b"GARBAGE\r\n\r\n", 422),
         (b"GET / HTTP/1.1\r\nhost: a\r\nbad header\r\n\r\n", 422),
         (b"GET / HTTP/1.0\r\n\r\n", 426),
+        (b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 422),
     ],
 )
 def test_what_is_no_http_is_answered_in_the_same_shape(http: Http, request_bytes: bytes, status: int) -> None:

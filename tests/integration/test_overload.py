@@ -125,7 +125,7 @@ def test_pages_that_nobody_reads_are_bounded_and_cost_nothing_once_their_callers
         )
         callers = []
         reader = Client(stack.enter_context(channel))
-        for _ in range(18):  # Of 15.6 MB each, where 256 MiB are allowed.
+        for _ in range(10):  # Of 15.6 MB each, where 128 MiB are allowed.
             caller = stack.enter_context(socket.create_connection(("127.0.0.1", server.application.port)))
             caller.sendall(http2_request(path, struct.pack(">BI", 0, len(message)) + message))
             callers.append(caller)
