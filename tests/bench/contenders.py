@@ -69,6 +69,6 @@ def _running(command: Sequence[str], port: int, variables: dict[str, str]) -> It
             time.sleep(0.05)
         yield process.pid
     finally:
-        os.killpg(process.pid, 15)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, 15)
             process.wait(10)
