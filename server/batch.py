@@ -12,7 +12,7 @@ from analytics.v1.event_pb2 import EventViolation, RefusedEvent, StoredEvent
 from server.convert import event_of_analytics
 from server.rules import field_rules
 from server.validation import FieldViolation, InvalidRequest, check
-from storage import Event, EventRefused, KeyInProgress, KeyReused, Outcome, StorageError
+from storage import Event, EventRefused, KeyInProgress, KeyReused, Outcome, Row, StorageError, row
 
 NOT_STORABLE = "the database cannot store this event"
 """What is said of an event that kept every rule and that the database refused."""
@@ -65,32 +65,33 @@ class Batch:
         check(request)
         self.count = len(request.events)
         self.size = request.ByteSize()
-        self._events: list[Event] = []
+        self._rows: list[Row] = []
         self._refused: dict[int, list[FieldViolation]] = {}
         for index, each in enumerate(request.events):
             try:
-                self._events.append(event_of_analytics(each))
+                self._rows.append(row(event_of_analytics(each)))
             except InvalidRequest as error:
                 self._refused[index] = error.violations
 
-    def events(self) -> list[Event]:
+    def take(self) -> list[Row]:
         """The good events."""
-        return self._events
+        return self._rows
 
-    def answer(self, events: list[Event], outcomes: Sequence[Outcome]) -> BatchCreateAnalyticsEventsResponse:
+    def answer(self, outcomes: Sequence[Outcome]) -> BatchCreateAnalyticsEventsResponse:
         """What became of each event. Raises a StorageError if that is not known of one."""
         answer = BatchCreateAnalyticsEventsResponse()
         add = answer.outcomes.add
-        attempts = zip(events, outcomes, strict=True)
+        attempts = zip(self._rows, outcomes, strict=True)
         for index in range(self.count):
             if index in self._refused:
                 add(index=index, refused=_refused(self._refused[index]))
                 continue
-            event, outcome = next(attempts)
+            (event, _), outcome = next(attempts)
             match outcome:
                 case Event():
                     stored = StoredEvent(id=outcome.id, created_at=outcome.created_at, replayed=outcome.id != event.id)
                     add(index=index, stored=stored)
+                    answer.stored_count += 1
                 case EventRefused():
                     add(index=index, refused=_refused([FieldViolation("", NOT_STORABLE)]))
                 case KeyReused():
@@ -99,8 +100,7 @@ class Batch:
                     add(index=index, refused=_refused([FieldViolation("idempotency_key", KEY_IN_PROGRESS)]))
                 case StorageError():
                     raise outcome
-        answer.refused_count = sum(1 for outcome in answer.outcomes if outcome.HasField("refused"))
-        answer.stored_count = self.count - answer.refused_count
+        answer.refused_count = self.count - answer.stored_count
         return answer
 
 

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from server.batch import KEY_REUSED
 from server.errors import MalformedMessage, TooSlow
 from server.validation import FieldViolation, InvalidRequest
-from storage import Event, KeyReused, Outcome, StorageError, Writer
+from storage import Event, KeyReused, Outcome, Row, StorageError, Writer, row
 
 KEY = "idempotency-key"
 """The metadata (by HTTP, the header) that names an event, so that it can be sent again without being stored again."""
@@ -86,7 +86,7 @@ class Creates(Generic[T]):
 class _Create:
     """One call, as the writer takes it."""
 
-    __slots__ = ("_data", "_key", "_rpc", "replayed", "size")
+    __slots__ = ("_data", "_id", "_key", "_rpc", "replayed", "size")
     count = 1
 
     def __init__(self, rpc: "Creates[Any]", data: bytes, key: str) -> None:
@@ -96,19 +96,21 @@ class _Create:
         self.size = len(data)
         self.replayed = False
 
-    def events(self) -> list[Event]:
+    def take(self) -> list[Row]:
         try:
             request = self._rpc.request.FromString(self._data)
         except DecodeError:
             raise MalformedMessage from None
-        return [self._rpc.event_of(request, self._key)]
+        event = self._rpc.event_of(request, self._key)
+        self._id = event.id
+        return [row(event)]
 
-    def answer(self, events: list[Event], outcomes: Sequence[Outcome]) -> bytes:
+    def answer(self, outcomes: Sequence[Outcome]) -> bytes:
         (outcome,) = outcomes
         if isinstance(outcome, KeyReused):
             # It came by either way, and is named as it came.
             raise InvalidRequest([FieldViolation(KEY if self._key else "idempotency_key", KEY_REUSED)])
         if isinstance(outcome, StorageError):
             raise outcome
-        self.replayed = outcome.id != events[0].id
+        self.replayed = outcome.id != self._id
         return self._rpc.answer_of(outcome).SerializeToString()

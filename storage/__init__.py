@@ -2,6 +2,7 @@
 
 from storage.availability import Availability
 from storage.copier import Outcome
+from storage.copy_row import Row, row
 from storage.errors import (
     DatabaseUnavailable,
     EventRefused,
@@ -31,6 +32,7 @@ __all__ = [
     "PageTooLarge",
     "Query",
     "QueueFull",
+    "Row",
     "SearchTimedOut",
     "Searches",
     "StorageError",
@@ -38,4 +40,5 @@ __all__ = [
     "WriteFailed",
     "Writer",
     "new_id_and_time",
+    "row",
 ]

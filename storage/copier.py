@@ -3,14 +3,13 @@
 import io
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
 
 from storage.connection import connect, is_lost
-from storage.copy_row import COPY_STATEMENT, copy_row
+from storage.copy_row import COPY_STATEMENT, Row
 from storage.errors import DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
 from storage.event import Event
 from storage.stored import already_stored
@@ -36,11 +35,6 @@ _ROW_ERROR_CLASSES = ("22", "23", "54")
 _RETRYABLE = ("40", "57014")
 
 
-class _Row(NamedTuple):
-    event: Event
-    line: bytes
-
-
 class Copier:
     """Commits events on a connection of its own, which it opens when it needs one. To be used from one thread."""
 
@@ -48,13 +42,12 @@ class Copier:
         self._url = url
         self._connection: psycopg2.extensions.connection | None = None
 
-    def write(self, events: list[Event]) -> list[Outcome]:
-        """Commits the events and returns what came of each."""
-        rows = [_Row(event, copy_row(event)) for event in events]
-        if not any(event.idempotency_key for event in events):
-            return self._write(rows)
+    def write(self, given: list[Row]) -> list[Outcome]:
+        """Commits the events of the rows and returns what came of each."""
+        if not any(row.event.idempotency_key for row in given):
+            return self._write(given)
         # In the order of the keys, so that two workers with the same ones wait for each other in one direction only.
-        rows.sort(key=_key)
+        rows = sorted(given, key=_key)
         outcomes: dict[str, Outcome] = {}
         while rows:
             # Who brings a key for a second time finds the first in the table.
@@ -63,9 +56,9 @@ class Copier:
             ]
             outcomes |= zip((row.event.id for row in now), self._write(now), strict=True)
             rows = [row for row in rows if row.event.id not in outcomes]
-        return [outcomes[event.id] for event in events]
+        return [outcomes[row.event.id] for row in given]
 
-    def _write(self, rows: list[_Row]) -> list[Outcome]:
+    def _write(self, rows: list[Row]) -> list[Outcome]:
         """Commits the rows and returns what came of each; never raises, since the callers are waiting."""
         try:
             return self._committed(rows)
@@ -78,7 +71,7 @@ class Copier:
             log.exception("a batch could not be written", extra={"events": len(rows), "sqlstate": state})
             return _each(WriteFailed, rows)
 
-    def _committed(self, rows: list[_Row]) -> list[Outcome]:
+    def _committed(self, rows: list[Row]) -> list[Outcome]:
         keyed = any(row.event.idempotency_key for row in rows)
         while True:
             try:
@@ -104,20 +97,20 @@ class Copier:
         log.warning("the database refused an event", extra={"sqlstate": sqlstate})
         return [EventRefused()]
 
-    def _without(self, rows: list[_Row], told: "dict[str, Event | StorageError]") -> list[Outcome]:
+    def _without(self, rows: list[Row], told: "dict[str, Event | StorageError]") -> list[Outcome]:
         """What came of the rows when that of some, by id, is known: the others are written without them."""
         rest = [row for row in rows if row.event.id not in told]
         written = dict(zip((row.event.id for row in rest), self._write(rest) if rest else [], strict=True))
         return [told.get(row.event.id) or written[row.event.id] for row in rows]
 
-    def _already_stored(self, rows: list[_Row]) -> "dict[str, Event | StorageError]":
+    def _already_stored(self, rows: list[Row]) -> "dict[str, Event | StorageError]":
         assert self._connection is not None
         try:
             return {**already_stored(self._connection, [row.event for row in rows])}
         except psycopg2.Error as error:
             raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
 
-    def _copy(self, rows: list[_Row]) -> None:
+    def _copy(self, rows: list[Row]) -> None:
         """Commits the rows in one COPY; tries once more on a new connection if the old one turns out to be lost.
 
         The second time, what the first has committed is in the way: a unique violation, as of a known key.
@@ -134,7 +127,7 @@ class Copier:
         self._connection = connect(self._url, "analytics writer", _SESSION)
         self._copy_once(self._connection, rows)
 
-    def _copy_once(self, connection: psycopg2.extensions.connection, rows: list[_Row]) -> None:
+    def _copy_once(self, connection: psycopg2.extensions.connection, rows: list[Row]) -> None:
         try:
             with connection.cursor() as cursor:
                 cursor.copy_expert(COPY_STATEMENT, io.BytesIO(b"".join([row.line for row in rows])), size=1 << 20)
@@ -161,15 +154,15 @@ class _RowRefused(Exception):
         self.sqlstate = sqlstate
 
 
-def _key(row: _Row) -> tuple[str, str]:
+def _key(row: Row) -> tuple[str, str]:
     return row.event.customer_id, row.event.idempotency_key
 
 
-def _is_new(row: _Row, before: _Row) -> bool:
+def _is_new(row: Row, before: Row) -> bool:
     """Whether `row`, of rows in the order of their keys, does not bring the key of the row before it once more."""
     return not row.event.idempotency_key or _key(row) != _key(before)
 
 
-def _each(error: Callable[[], StorageError], rows: list[_Row]) -> list[Outcome]:
+def _each(error: Callable[[], StorageError], rows: list[Row]) -> list[Outcome]:
     """An error of its own for each row: raised in many callers, one shared error would collect all their frames."""
     return [error() for _ in rows]

@@ -1,6 +1,6 @@
 """Rows in PostgreSQL's COPY text format, made from the model's own fields."""
 
-from typing import cast
+from typing import NamedTuple, cast
 
 from storage.event import TEXTS, Event
 from storage.model import AnalyticsEvent, columns, search_key
@@ -14,6 +14,20 @@ COPY_STATEMENT = 'COPY "{}" ({}) FROM STDIN'.format(
     AnalyticsEvent._meta.table_name,
     ", ".join(f'"{AnalyticsEvent._meta.fields[name].column_name}"' for name in _COLUMNS),
 )
+
+
+class Row(NamedTuple):
+    """An event, ready to be written."""
+
+    event: Event
+    line: bytes
+    """For `COPY_STATEMENT`."""
+
+
+def row(event: Event) -> Row:
+    """Makes `event` ready. A batch of them is best made so while another is being committed."""
+    return Row(event, copy_row(event))
+
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from storage.availability import Availability
 from storage.copier import Copier, Outcome
+from storage.copy_row import Row
 from storage.errors import DatabaseUnavailable, QueueFull
-from storage.event import Event
 
 # PostgreSQL's commit_delay and commit_siblings have the same purpose; there each event would be a transaction still.
 # Measured at 4 to 64 callers: up to a tenth more creates a second, with a fifth less of both cores spent on each.
@@ -36,11 +36,11 @@ class Work(Protocol[T_co]):
     def size(self) -> int:
         """How many bytes it keeps in memory, about."""
 
-    def events(self) -> list[Event]:
-        """The events to write, each of them new. What it raises, its caller gets."""
+    def take(self) -> list[Row]:
+        """The rows to write, of new events. Called once. What it raises, its caller gets."""
 
-    def answer(self, events: list[Event], outcomes: Sequence[Outcome]) -> T_co:
-        """What to tell the caller, when of each of `events` the outcome is known. What it raises, its caller gets."""
+    def answer(self, outcomes: Sequence[Outcome]) -> T_co:
+        """What to tell the caller, when of each of the rows the outcome is known. What it raises, its caller gets."""
 
 
 class _Waiting(NamedTuple):
@@ -52,7 +52,7 @@ class _Waiting(NamedTuple):
 
 class _Writing(NamedTuple):
     waiting: _Waiting
-    events: list[Event]
+    rows: int
 
 
 class Writer:
@@ -104,7 +104,7 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = asyncio.Event()
-        self._batches: SimpleQueue[list[Event] | None] = SimpleQueue()
+        self._batches: SimpleQueue[list[Row] | None] = SimpleQueue()
         # A daemon, so that a database that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._write_batches, name="writer", daemon=True)
         self._thread.start()
@@ -163,7 +163,7 @@ class Writer:
             self._gathering.cancel()
             self._gathering = None
         batch: list[_Writing] = []
-        events: list[Event] = []
+        rows: list[Row] = []
         count = size = taken = 0
         for waiting in self._waiting:
             if count and (count + waiting.rows > self._max_batch_events or size >= self._max_batch_bytes):
@@ -174,19 +174,19 @@ class Writer:
             if waiting.answer.done():
                 continue
             try:
-                own = waiting.work.events()
+                own = waiting.work.take()
             except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
                 waiting.answer.set_exception(error)
                 continue
-            batch.append(_Writing(waiting, own))
-            events += own
+            batch.append(_Writing(waiting, len(own)))
+            rows += own
             count += waiting.rows
             size += waiting.size
         del self._waiting[:taken]
         self._in_flight = batch
         if batch:
             self._sent_at = time.monotonic()
-            self._batches.put(events)
+            self._batches.put(rows)
         elif self._waiting:
             self._loop.call_soon(self._send_batch)
         else:
@@ -197,11 +197,11 @@ class Writer:
         """Tells the callers of the batch in flight how it went, and gathers the next one."""
         self._batch_seconds = time.monotonic() - self._sent_at
         start = 0
-        for waiting, events in self._in_flight:
-            end = start + len(events)
+        for waiting, rows in self._in_flight:
+            end = start + rows
             if not waiting.answer.done():
                 try:
-                    waiting.answer.set_result(waiting.work.answer(events, outcomes[start:end]))
+                    waiting.answer.set_result(waiting.work.answer(outcomes[start:end]))
                 except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
                     waiting.answer.set_exception(error)
             start = end
@@ -225,8 +225,8 @@ class Writer:
 
     def _write_batches(self) -> None:
         """Runs in the thread."""
-        while (events := self._batches.get()) is not None:
-            outcomes = self._copier.write(events) if events else []
+        while (rows := self._batches.get()) is not None:
+            outcomes = self._copier.write(rows) if rows else []
             self._loop.call_soon_threadsafe(self._finish_batch, outcomes)
         self._copier.close()
         self._loop.call_soon_threadsafe(self._closed.set)

@@ -15,9 +15,11 @@ from storage import (
     EventRefused,
     Outcome,
     QueueFull,
+    Row,
     StorageError,
     Writer,
     new_id_and_time,
+    row,
 )
 from storage.copier import Copier
 
@@ -37,10 +39,10 @@ class One:
         self._event = event
         self.size = len(event.message) + 250
 
-    def events(self) -> list[Event]:
-        return [self._event]
+    def take(self) -> list[Row]:
+        return [row(self._event)]
 
-    def answer(self, events: list[Event], outcomes: Sequence[Outcome]) -> Event:
+    def answer(self, outcomes: Sequence[Outcome]) -> Event:
         (outcome,) = outcomes
         if isinstance(outcome, StorageError):
             raise outcome
