@@ -7,6 +7,11 @@ from server.batch import at_most_events
 from tests.support import requests
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.batch._SMALL_BYTES", 0)
+
+
 def batch(count: int, **fields: object) -> bytes:
     event = requests.analytics_event("customer", **fields)
     return BatchCreateAnalyticsEventsRequest(events=[event] * count).SerializeToString()
