@@ -68,14 +68,14 @@ class Application:
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 
-        unread = UnreadPages()
+        self._unread = UnreadPages()
         services = {
             ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]: AnalyticsEvents(self._writer),
             LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]: LeadAnalytics(
-                self._writer, self._searches, unread
+                self._writer, self._searches, self._unread
             ),
             CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]: ContactAnalytics(
-                self._writer, self._searches, unread
+                self._writer, self._searches, self._unread
             ),
         }
         add_services(self._server, services)
