@@ -60,7 +60,7 @@ def test_a_key_holds_after_a_restart_and_on_another_server(
         {"lead_id": "another"},
         {"apex_local_time": ""},
         {"version_info": {}},
-        {"version_info": {**requests.EVERY_OPTIONAL_FIELD["version_info"], "build": 8}},  # type: ignore[dict-item]
+        {"version_info": {**requests.EVERY_OPTIONAL_FIELD["version_info"], "build": 8}},  # type: ignore[dict-item] # its values are of several types
         {"version_info": None},
     ],
 )

@@ -69,7 +69,7 @@ _SCALARS = st.one_of(
     _TEXT.map(lambda text: Value(string_value=text)),
     _GOOD_NUMBERS.map(lambda number: Value(number_value=number)),
     st.booleans().map(lambda truth: Value(bool_value=truth)),
-    st.just(Value(null_value=0)),  # type: ignore[arg-type]
+    st.just(Value(null_value=0)),  # type: ignore[arg-type] # the stub wants the enum, the message takes its number
 )
 _BAD = st.one_of(
     _NUL.map(lambda text: Value(string_value=text)),
