@@ -13,8 +13,8 @@ from analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVE
 from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
 from server.handlers import MAX_MESSAGE_BYTES, add_services
-from server.places import MAX_CALLS
-from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics, UnreadPages
+from server.places import MAX_CALLS, UnreadPages
+from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable, in_url
 from storage import Availability, Searches, Writer
 from storage.schema import pending

@@ -39,6 +39,14 @@ def check_time(writer: Writer, context: Any) -> None:
             raise TooSlow
 
 
+def parsed(kind: type[T], data: bytes) -> T:
+    """The message of that type that `data` is. Raises MalformedMessage if it is none."""
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise MalformedMessage from None
+
+
 class Creates(Generic[T]):
     """Answers one RPC, from bytes to bytes."""
 
@@ -97,11 +105,7 @@ class _Create:
         self.replayed = False
 
     def take(self) -> list[Row]:
-        try:
-            request = self._rpc.request.FromString(self._data)
-        except DecodeError:
-            raise MalformedMessage from None
-        event = self._rpc.event_of(request, self._key)
+        event = self._rpc.event_of(parsed(self._rpc.request, self._data), self._key)
         self._id = event.id
         return [row(event)]
 

@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from server.batch import MAX_EVENTS, at_most_events
-from server.creates import KEY, Creates
+from server.creates import KEY, Creates, parsed
 from server.errors import MalformedMessage, MessageTooLarge, abort, is_from_json
 from server.places import MAX_CALL_BYTES, MAX_CALLS, MAX_STREAMS, Places
 
@@ -52,9 +52,10 @@ def _add_service(
         if method.client_streaming:
             handlers[path] = _stream_handler(method, behaviour, streams)
             continue
-        handlers[path] = _unary_handler(method, behaviour, calls)
-        if isinstance(behaviour, Creates):
-            keyed[path] = _unary_handler(method, behaviour.with_key, calls)
+        takes_bytes = isinstance(behaviour, Creates)
+        handlers[path] = _unary_handler(method, behaviour, calls, takes_bytes=takes_bytes)
+        if takes_bytes:
+            keyed[path] = _unary_handler(method, behaviour.with_key, calls, takes_bytes=True)
     server.add_generic_rpc_handlers((_Service(handlers, keyed),))
 
 
@@ -96,10 +97,9 @@ def _logged(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> C
 
 
 def _unary_handler(
-    method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places
+    method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places, *, takes_bytes: bool
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """Looks at the size of a request before anything is made of it: a message takes many times its bytes."""
-    takes_bytes = _takes_bytes(behaviour)
     behaviour = _logged(method, behaviour)
     most = _most(method)
     parse = _parser(method)
@@ -126,7 +126,6 @@ def _stream_handler(
     method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     most = _most(method)
-
     parse = _parser(method)
 
     # What cannot be parsed is passed on as the exception that it is, since the library would have its own word for it.
@@ -156,24 +155,18 @@ def _stream_handler(
     )
 
 
-def _takes_bytes(behaviour: object) -> bool:
-    return isinstance(getattr(behaviour, "__self__", behaviour), Creates)
+def _takes_many(method: MethodDescriptor) -> bool:
+    return "events" in method.input_type.fields_by_name
 
 
 def _most(method: MethodDescriptor) -> int:
     """How many bytes a request may have."""
-    return MAX_BATCH_BYTES if "events" in method.input_type.fields_by_name else MAX_BYTES
+    return MAX_BATCH_BYTES if _takes_many(method) else MAX_BYTES
 
 
 def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
-    from_string = GetMessageClass(method.input_type).FromString
-    has_events = "events" in method.input_type.fields_by_name
-
-    def parse(data: bytes) -> Message:
-        try:
-            # One event too many is enough to say that there are too many.
-            return from_string(at_most_events(data, MAX_EVENTS + 1) if has_events else data)
-        except DecodeError:
-            raise MalformedMessage from None
-
-    return parse
+    kind = GetMessageClass(method.input_type)
+    if _takes_many(method):
+        # One event too many is enough to say that there are too many.
+        return lambda data: parsed(kind, at_most_events(data, MAX_EVENTS + 1))
+    return lambda data: parsed(kind, data)

@@ -1,6 +1,7 @@
 """How much a server has in hand at once: calls, and the bytes that they brought."""
 
 import asyncio
+from typing import Any
 
 from server.errors import TooManyCalls
 
@@ -59,3 +60,35 @@ class Chunks:
             self._room.clear()
         else:
             self._room.set()
+
+
+class UnreadPages:
+    """Bounds what large pages take in memory until their callers have read them, which may be never."""
+
+    def __init__(self, *, large: int = 1 << 20, most: int = 128 << 20) -> None:
+        """Counts none yet.
+
+        Args:
+            large: in bytes, what need not be counted. All calls that may be under way take a gigabyte with such pages,
+                and only if nobody reads.
+            most: in bytes, what the others may take together.
+        """
+        self._large = large
+        self._free = most
+
+    def count(self, size: int, context: Any) -> None:
+        """Counts a page until the call of `context` has ended. Raises TooManyCalls if it would be too much.
+
+        Args:
+            size: of the page, in bytes.
+            context: of the RPC that it answers.
+        """
+        if size <= self._large:
+            return
+        if size > self._free:
+            raise TooManyCalls
+        self._free -= size
+        context.add_done_callback(lambda _: self._forget(size))
+
+    def _forget(self, size: int) -> None:
+        self._free += size

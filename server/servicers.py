@@ -3,8 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
-from google.protobuf.message import Message
-
 from analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
@@ -25,42 +23,13 @@ from analytics.v1.lead_analytics_service_pb2 import (
 from server import convert
 from server.batch import Batch
 from server.creates import KEY, Creates, check_time
-from server.errors import TooManyCalls
 from server.page_json import check_size
-from server.places import Chunks
+from server.places import Chunks, UnreadPages
 from server.validation import FieldViolation, InvalidRequest
 from server.write_stream import write_stream
 from storage import Query, Searches, Writer
 
 T = TypeVar("T", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
-
-
-class UnreadPages:
-    """Bounds what large pages take in memory until their callers have read them, which may be never."""
-
-    def __init__(self, *, large: int = 1 << 20, most: int = 128 << 20) -> None:
-        """Counts none yet.
-
-        Args:
-            large: in bytes, what need not be counted. All calls that may be under way take a gigabyte with such pages,
-                and only if nobody reads.
-            most: in bytes, what the others may take together.
-        """
-        self._large = large
-        self._free = most
-
-    def count(self, page: Message, context: Any) -> None:
-        """Counts `page` until the call of `context` has ended. Raises TooManyCalls if it would be too much."""
-        size = page.ByteSize()
-        if size <= self._large:
-            return
-        if size > self._free:
-            raise TooManyCalls
-        self._free -= size
-        context.add_done_callback(lambda _: self._forget(size))
-
-    def _forget(self, size: int) -> None:
-        self._free += size
 
 
 class AnalyticsEvents:
@@ -108,7 +77,7 @@ class LeadAnalytics:
         """Answers one page."""
         query = convert.query(request, "lead", request.lead_id)
         answer = await _find(self._searches, query, SearchLeadAnalyticsEventsResponse())
-        self._unread.count(answer, context)
+        self._unread.count(answer.ByteSize(), context)
         return answer
 
 
@@ -128,7 +97,7 @@ class ContactAnalytics:
         """Answers one page."""
         query = convert.query(request, "contact", request.contact_id)
         answer = await _find(self._searches, query, SearchContactAnalyticsEventsResponse())
-        self._unread.count(answer, context)
+        self._unread.count(answer.ByteSize(), context)
         return answer
 
 

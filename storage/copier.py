@@ -72,13 +72,12 @@ class Copier:
             return _each(WriteFailed, rows)
 
     def _committed(self, rows: list[Row]) -> list[Outcome]:
-        keyed = any(row.event.idempotency_key for row in rows)
         while True:
             try:
                 self._copy(rows)
             except _RowRefused as error:
                 sqlstate = error.sqlstate
-                if keyed or sqlstate != LOCK_NOT_AVAILABLE:
+                if sqlstate != LOCK_NOT_AVAILABLE or any(row.event.idempotency_key for row in rows):
                     break
             else:
                 return [row.event for row in rows]

@@ -5,6 +5,9 @@ from typing import Any
 
 from peewee import SQL, CompositeKey, DateTimeField, Field, Model, TextField, UUIDField
 
+TIME_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+"""How PostgreSQL's to_char makes of an instant, in a session in UTC, what `storage.event.Event.created_at` has."""
+
 
 class TimestampField(DateTimeField):
     """An instant, which PostgreSQL keeps in UTC whatever the session's time zone."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from peewee import JOIN, SQL, Case, Cast, Join, PostgresqlDatabase, Select, Value, fn
 
 from storage.event import Found
-from storage.model import AnalyticsEvent
+from storage.model import TIME_FORMAT, AnalyticsEvent
 
 
 class _Parameter(NamedTuple):
@@ -96,7 +96,7 @@ def _events(on_page: Any, total: Any) -> Any:
 
 def _time_text(instant: Any) -> Any:
     """A time as `Event.created_at` has it; sessions are in UTC."""
-    return fn.to_char(instant, SQL('\'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\''))
+    return fn.to_char(instant, SQL(f"'{TIME_FORMAT}'"))
 
 
 def _all() -> Statement:

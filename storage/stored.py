@@ -7,11 +7,11 @@ import psycopg2.extensions
 
 from storage.errors import KeyReused
 from storage.event import TEXTS, Event
-from storage.model import AnalyticsEvent
+from storage.model import TIME_FORMAT, AnalyticsEvent
 
 # As Event has them. A session of ours is in UTC.
 _AS_TEXT = {"id": "{0}::text", "version_info": "{0}::text"} | dict.fromkeys(
-    ("created_at", "updated_at"), """to_char({0}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+    ("created_at", "updated_at"), f"to_char({{0}}, '{TIME_FORMAT}')"
 )
 _COLUMNS = ", ".join(_AS_TEXT.get(name, "{0}").format(f'event."{name}"') for name in Event._fields)
 _SELECT = f'SELECT {_COLUMNS} FROM "{AnalyticsEvent._meta.table_name}" AS event'  # noqa: S608 - the names are the model's
@@ -32,10 +32,10 @@ def already_stored(connection: psycopg2.extensions.connection, events: list[Even
     found: list[Event] = []
     with connection.cursor() as cursor:
         cursor.execute(_BY_ID, (tuple((event.customer_id, _uuid(event.id)) for event in events),))
-        found += map(_event, cursor.fetchall())
+        found += map(Event._make, cursor.fetchall())
         if keys := tuple((event.customer_id, event.idempotency_key) for event in events if event.idempotency_key):
             cursor.execute(_BY_KEY, (keys,))
-            found += map(_event, cursor.fetchall())
+            found += map(Event._make, cursor.fetchall())
     by_id = {event.id: event for event in found}
     by_key = {(event.customer_id, event.idempotency_key): event for event in found if event.idempotency_key}
     told: dict[str, Event | KeyReused] = {}
@@ -48,10 +48,6 @@ def already_stored(connection: psycopg2.extensions.connection, events: list[Even
 
 def _uuid(text: str) -> Any:
     return psycopg2.extensions.AsIs(f"'{text}'::uuid")
-
-
-def _event(row: tuple[Any, ...]) -> Event:
-    return Event._make(row)
 
 
 def _same(event: Event, stored: Event) -> bool:

@@ -9,11 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import grpc
 import psycopg2
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from server.stack.supervisor import _is_serving
 from tests.support.stack import Stack, until
 
 STOPPED_SECONDS = 3.0
@@ -138,14 +136,8 @@ DISK = "the disk is full for 3 s"
 
 def all_serve(stack: Stack) -> bool:
     """Whether each of the workers says that it serves."""
-    for number in range(int(stack.environment["WORKERS"])):
-        with grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port + number}") as channel:
-            try:
-                if HealthStub(channel).Check(HealthCheckRequest(), timeout=1).status != HealthCheckResponse.SERVING:
-                    return False
-            except grpc.RpcError:
-                return False
-    return True
+    workers = range(int(stack.environment["WORKERS"]))
+    return all(_is_serving(f"127.0.0.1:{stack.grpc_port + number}") for number in workers)
 
 
 FAULTS: dict[str, Callable[[Stack], None]] = {

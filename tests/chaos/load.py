@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
 from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
-from tests.support import requests
 
 EVENTS_A_RECORDING = 500
 BATCH = 20
@@ -85,7 +85,7 @@ class Load:
     @property
     def sent(self) -> int:
         """More than the highest number that any caller has used."""
-        return int(repr(self._numbers)[6:-1])
+        return next(self._numbers)
 
     def _call(self, caller: Callable[[random.Random], None]) -> None:
         try:
@@ -143,7 +143,7 @@ class Load:
             stub = LeadAnalyticsServiceStub(channel)
             while not self._stop.is_set():
                 number = self._take()
-                request = requests.lead_event(**{"customer": self.customer, **_fields(self.customer, number)})
+                request = CreateLeadAnalyticsEventRequest(**event(self.customer, number))
                 while not self._stop.is_set():
                     hasty = chance.random() < 0.02
                     started = time.monotonic()
@@ -201,7 +201,3 @@ class Load:
                     self.wrong.append(f"batch {answer.status} {data}")
                     break
                 self._failed(f"batch {answer.status}")
-
-
-def _fields(customer: str, number: int) -> dict[str, Any]:
-    return {name: value for name, value in event(customer, number).items() if name != "customer_id"}
