@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from server import logs
+from server import logs, loop
 from server.app import create_server
 from server.settings import ConfigurationError, Settings, read_settings
 from storage import DatabaseUnavailable
@@ -21,10 +21,9 @@ async def serve(settings: Settings) -> None:
     Raises:
         DatabaseUnavailable, ConfigurationError: as `create_server` does.
     """
-    loop = asyncio.get_running_loop()
     told: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.put_nowait, number)
+        asyncio.get_running_loop().add_signal_handler(number, told.put_nowait, number)
     application = await create_server(settings)
     await application.start()
     # What start-up made stays: the collector need not look at it again.
@@ -40,7 +39,7 @@ def main() -> int:
     try:
         settings = read_settings()
         logs.configure(settings.log_level)
-        asyncio.run(serve(settings))
+        loop.run(serve(settings))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2

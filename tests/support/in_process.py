@@ -15,6 +15,7 @@ from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceS
 from analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceStub
 from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 from server.app import Application, create_server
+from server.loop import new_event_loop
 from server.settings import Settings
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class RunningServer:
 @contextlib.contextmanager
 def running_server(database_url: str) -> Iterator[RunningServer]:
     """Starts a server on a free port and stops it in the end."""
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 

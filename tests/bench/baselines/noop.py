@@ -3,7 +3,6 @@
 `python -m tests.bench.baselines.noop PORT`
 """
 
-import asyncio
 import sys
 from typing import Any
 
@@ -11,6 +10,7 @@ import grpc.aio
 
 from analytics.v1.event_pb2 import LeadAnalyticsEvent
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
+from server import loop
 from server.app import _OPTIONS
 from server.handlers import add_services
 
@@ -51,4 +51,4 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    loop.run(serve(int(sys.argv[1])))
