@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and what their errors mean."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg2
@@ -8,9 +9,12 @@ import psycopg2.extensions
 
 from storage.errors import DatabaseUnavailable
 
+CONNECT_SECONDS = 2
+"""How long the database has to let us in."""
+
 # Noticing a peer that vanished without a word: at most about 5 s over TCP; on a Unix socket they do nothing.
 _KEEPALIVE = {
-    "connect_timeout": 2,
+    "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 2,
     "keepalives_interval": 1,
     "keepalives_count": 3,
@@ -44,20 +48,32 @@ def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extens
     Raises:
         DatabaseUnavailable: the database cannot be reached or does not let us in.
     """
-    parameters: dict[str, Any] = {**_KEEPALIVE, **psycopg2.extensions.parse_dsn(url), "application_name": name}
+    with unavailable():
+        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters(url, name, settings))
+    connection.autocommit = True
+    return connection
+
+
+def parameters(url: str, name: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """What psycopg2 is to be given for the arguments of `connect`."""
+    given: dict[str, Any] = {**_KEEPALIVE, **psycopg2.extensions.parse_dsn(url), "application_name": name}
     settings = {"timezone": "UTC", "client_encoding": "UTF8", **settings}
-    parameters["options"] = " ".join(
-        [parameters.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())]
+    given["options"] = " ".join(
+        [given.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())]
     ).strip()
+    return given
+
+
+@contextlib.contextmanager
+def unavailable() -> Iterator[None]:
+    """Turns what psycopg2 says of a database that it cannot connect to into DatabaseUnavailable."""
     try:
-        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
+        yield
     except psycopg2.OperationalError as error:
         raise DatabaseUnavailable(str(error).strip().partition("\n")[0]) from None
     except UnicodeDecodeError:
         # Its reason, in a language and an encoding of its own.
         raise DatabaseUnavailable("it refuses connections") from None
-    connection.autocommit = True
-    return connection
 
 
 def is_lost(connection: psycopg2.extensions.connection, error: psycopg2.Error) -> bool:

@@ -1,19 +1,16 @@
-"""Searches: a few threads, each with a connection of its own, off the event loop."""
+"""Searches: a few tasks, each with a connection of its own."""
 
 import asyncio
 import logging
-import threading
-from queue import SimpleQueue
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import psycopg2
 import psycopg2.errors
-import psycopg2.extensions
 
 from storage.availability import Availability
-from storage.connection import connect, is_lost
 from storage.errors import DatabaseUnavailable, PageTooLarge, QueueFull, SearchTimedOut
 from storage.event import Found, Page
+from storage.loop_connection import LoopConnection
 from storage.model import search_key
 from storage.search_sql import ALL, LATEST, SESSION
 
@@ -63,7 +60,6 @@ class Searches:
         """
         self._url = url
         self._availability = availability
-        self._max_waiting = max_waiting
         self._max_page_bytes = max_page_bytes
         self._session = {
             **SESSION,
@@ -72,16 +68,8 @@ class Searches:
         }
         self._loop = asyncio.get_running_loop()
         self._pending: set[asyncio.Future[Page]] = set()
-        # Not an executor: its futures, conditions and callbacks cost as much as the conversion of a page.
-        self._queue: SimpleQueue[tuple[Query, asyncio.Future[Page]] | None] = SimpleQueue()
-        self._mine = threading.local()
-        # Daemons, so that a database that hangs cannot keep the process from ending.
-        self._threads = [
-            threading.Thread(target=self._answer_queries, name=f"search-{number}", daemon=True)
-            for number in range(connections)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._queue: asyncio.Queue[tuple[Query, asyncio.Future[Page]]] = asyncio.Queue(max_waiting)
+        self._tasks = [asyncio.create_task(self._answer_queries()) for _ in range(connections)]
         availability.on_change(self._on_availability)
 
     async def find(self, query: Query) -> Page:
@@ -95,20 +83,20 @@ class Searches:
         """
         if not self._availability.up:
             raise DatabaseUnavailable
-        if self._queue.qsize() >= self._max_waiting:
+        if self._queue.full():
             raise QueueFull
         answer: asyncio.Future[Page] = self._loop.create_future()
         self._pending.add(answer)
-        self._queue.put((query, answer))
+        self._queue.put_nowait((query, answer))
         try:
             return await answer
         finally:
             self._pending.discard(answer)
 
     async def close(self) -> None:
-        """Takes no more searches. Those that run end at their time-out; their callers are gone."""
-        for _ in self._threads:
-            self._queue.put(None)
+        """Ends all searches. What of them runs in the database ends there, at its time-out at the latest."""
+        for task in self._tasks:
+            task.cancel()
 
     def _on_availability(self, up: bool) -> None:
         """Lets nobody wait for a database that is away, not even for a search that hangs in it."""
@@ -118,21 +106,25 @@ class Searches:
             if not answer.done():
                 answer.set_exception(DatabaseUnavailable())
 
-    # What follows runs in the threads.
+    async def _answer_queries(self) -> None:
+        session = _Session(self._url, self._session)
+        try:
+            while True:
+                query, answer = await self._queue.get()
+                if answer.done():  # Its caller has gone.
+                    continue
+                try:
+                    page = await self._find(session, query)
+                except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
+                    if not answer.done():
+                        answer.set_exception(error)
+                else:
+                    if not answer.done():
+                        answer.set_result(page)
+        finally:
+            session.close()
 
-    def _answer_queries(self) -> None:
-        while (item := self._queue.get()) is not None:
-            query, answer = item
-            if answer.done():  # Its caller has gone.
-                continue
-            try:
-                page = self._find(query)
-            except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
-                self._loop.call_soon_threadsafe(_fail, answer, error)
-            else:
-                self._loop.call_soon_threadsafe(_hand_over, answer, page)
-
-    def _find(self, query: Query) -> Page:
+    async def _find(self, session: "_Session", query: Query) -> Page:
         keys = {
             search_key(query.entity_type, query.entity_id, query.user_id, recording)
             for recording in query.recording_ids
@@ -148,7 +140,7 @@ class Searches:
         }
         statement = LATEST if query.latest else ALL
         try:
-            rows = self._fetch(statement.execute, values)
+            rows = await session.fetch(statement.execute, values)
         except psycopg2.errors.QueryCanceled:
             log.warning("a search took too long", extra={"recordings": len(keys)})
             raise SearchTimedOut from None
@@ -159,39 +151,27 @@ class Searches:
             raise PageTooLarge
         return Page(events, total)
 
-    def _fetch(self, statement: str, values: dict[str, Any]) -> list[Any]:
-        """Executes the statement; once more on a new connection if the old one turns out to be lost."""
-        connection: psycopg2.extensions.connection | None = getattr(self._mine, "connection", None)
-        if connection is not None:
+
+class _Session:
+    """A connection for searches, opened when it is first needed and once more when it is lost."""
+
+    def __init__(self, url: str, settings: Mapping[str, str]) -> None:
+        self._url = url
+        self._settings = settings
+        self._connection: LoopConnection | None = None
+
+    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
+        if self._connection is not None:
             try:
-                return _run(connection, statement, values)
-            except DatabaseUnavailable:
-                self._mine.connection = None
-        connection = connect(self._url, "analytics search", self._session)
-        for each in (ALL, LATEST):
-            _run(connection, each.prepare)
-        self._mine.connection = connection
-        return _run(connection, statement, values)
+                return await self._connection.run(statement, values)
+            except DatabaseUnavailable as error:
+                log.info("a search found its connection closed", extra={"reason": str(error)})
+                self._connection = None
+        self._connection = await LoopConnection.open(
+            self._url, "analytics search", self._settings, [ALL.prepare, LATEST.prepare]
+        )
+        return await self._connection.run(statement, values)
 
-
-def _run(connection: psycopg2.extensions.connection, sql: str, values: dict[str, Any] | None = None) -> list[Any]:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, values)
-            return cursor.fetchall() if cursor.description else []
-    except psycopg2.Error as error:
-        if not is_lost(connection, error):
-            raise
-        log.info("a search found its connection closed", extra={"sqlstate": error.pgcode})
-        connection.close()
-        raise DatabaseUnavailable from None
-
-
-def _hand_over(answer: asyncio.Future[Page], page: Page) -> None:
-    if not answer.done():
-        answer.set_result(page)
-
-
-def _fail(answer: asyncio.Future[Page], error: Exception) -> None:
-    if not answer.done():
-        answer.set_exception(error)
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
