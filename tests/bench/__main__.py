@@ -5,20 +5,27 @@ printed is the median of the rounds' ratios, and the least and the greatest of t
 """
 
 import argparse
+import contextlib
 import io
+import json
 import os
 import statistics
 import sys
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
 from google.protobuf.json_format import MessageToJson
 
 from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
+from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 from server import convert
 from server.stack.postgres import running_postgres
 from storage.connection import connect
@@ -26,7 +33,7 @@ from storage.copy_row import COPY_STATEMENT, copy_row
 from storage.schema import migrate
 from tests.bench.contenders import envoy_without_lua, started
 from tests.bench.load import GRPC, Load, grpc_body, h2load, require_h2load
-from tests.bench.seed import kinds, seed
+from tests.bench.seed import seed
 from tests.support import requests
 from tests.support.processes import free_port
 from tests.support.stack import Stack, running
@@ -38,6 +45,13 @@ FIELDS: dict[str, Any] = requests.EVERY_OPTIONAL_FIELD | {"version_info": {"pack
 BATCH_SIZE = 500
 SEARCHED_EVENTS = 1_000_000
 MEMORY_SECONDS = 120.0
+
+# Who did 50 things to some recordings of a lead.
+_THREAD_OF_50 = """
+SELECT customer_id, user_id, entity_id, array_agg(DISTINCT recording_id) FROM analytics_event
+WHERE entity_type = 'lead' GROUP BY customer_id, user_id, entity_id
+HAVING count(*) = 50 AND count(DISTINCT recording_id) BETWEEN 2 AND 10 LIMIT 1
+"""
 
 
 class Round(NamedTuple):
@@ -57,7 +71,7 @@ class Bench:
         self.directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         self.url = cleanup.enter_context(running_postgres(self.directory))
         migrate(self.url)
-        self.seeded = False
+        self._search: SearchLeadAnalyticsEventsRequest | None = None
         self.processes: dict[str, int] = {}
         self.first_memory = 0.0
         self._ports: dict[str, int] = {}
@@ -80,6 +94,36 @@ class Bench:
             self._stack = self.cleanup.enter_context(running(directory, DATABASE_URL=self.url, WORKERS="2"))
             self._stack.wait_until_up()
         return self._stack
+
+    def search(self) -> SearchLeadAnalyticsEventsRequest:
+        """A search that finds 50 events, of which a page is 10, among a million."""
+        if self._search is None:
+            with contextlib.closing(connect(self.url, "bench", {})) as connection, connection.cursor() as cursor:
+                seed(connection, SEARCHED_EVENTS)
+                cursor.execute(_THREAD_OF_50)
+                customer, user, lead, recordings = cursor.fetchone() or ()
+            self._search = requests.lead_search(customer, user_id=user, lead_id=lead, recording_id=recordings)
+            for found in (self._found_by_us(), self._found_by_peer()):
+                if found != (10, 50):
+                    sys.exit(f"the search was to find 10 events of 50, not {found}")
+        return self._search
+
+    def search_path(self) -> str:
+        """The same by HTTP."""
+        search = self.search()
+        query = [("customer_id", search.customer_id), ("user_id", search.user_id), ("lead_id", search.lead_id)]
+        query += [("recording_id", recording) for recording in search.recording_id]
+        return f"/api/v1/lead_analytics/search?{urllib.parse.urlencode(query)}"
+
+    def _found_by_us(self) -> tuple[int, int]:
+        with grpc.insecure_channel(f"127.0.0.1:{self.port('server')}") as channel:
+            answer = LeadAnalyticsServiceStub(channel).SearchLeadAnalyticsEvents(self.search(), timeout=10)
+        return len(answer.recordings), answer.meta.row_count
+
+    def _found_by_peer(self) -> tuple[int, int]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port('peer')}{self.search_path()}", timeout=10) as answer:
+            found = json.load(answer)
+        return len(found["recordings"]), found["meta"]["rowCount"]
 
     def grpc(self, port: int, rpc: str, request: Any, *, connections: int = 8, streams: int = 8) -> Load:
         """Loads an RPC."""
@@ -155,23 +199,9 @@ def row_5(bench: Bench) -> Round:
 
 def row_6(bench: Bench) -> Round:
     """A page of a search by gRPC against FastAPI's, 16 at a time, a million events: ≥ 1.5."""
-    if not bench.seeded:
-        connection = connect(bench.url, "bench", {})
-        seed(connection, SEARCHED_EVENTS)
-        connection.close()
-        bench.seeded = True
-    thread = next(event for event in kinds(200_000)[0] if event.entity_type == "lead")
-    search = requests.lead_search(
-        thread.customer_id,
-        user_id=thread.user_id,
-        lead_id=thread.entity_id,
-        recording_id=[f"recording-{number}" for number in range(1, 6)],
-    )
+    search = bench.search()
     ours = bench.grpc(bench.port("server"), SEARCH, search, connections=4, streams=4)
-    query = f"customer_id={thread.customer_id}&user_id={thread.user_id}&lead_id={thread.entity_id}"
-    recordings = "".join(f"&recording_id={recording}" for recording in search.recording_id)
-    path = f"/api/v1/lead_analytics/search?{query}{recordings}"
-    return rates(ours, bench.json(bench.port("peer"), path, connections=16))
+    return rates(ours, bench.json(bench.port("peer"), bench.search_path(), connections=16))
 
 
 def row_7(bench: Bench) -> Round:
