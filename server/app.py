@@ -50,6 +50,11 @@ _OPTIONS = [
 ]
 
 
+def new_grpc_server() -> grpc.aio.Server:
+    """A gRPC server with our bounds, for the running event loop, that serves nothing yet."""
+    return grpc.aio.server(options=_OPTIONS)
+
+
 class Application:
     """A running server, made by `create_server`. Belongs to the event loop that made it."""
 
@@ -64,7 +69,7 @@ class Application:
         self._writer = Writer(settings.database_url, self._availability)
         self._searches = Searches(settings.database_url, self._availability)
         self._health = aio.HealthServicer()
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = new_grpc_server()
         self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 

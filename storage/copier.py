@@ -20,13 +20,14 @@ Outcome = Event | StorageError
 """What came of an event: as it is stored, or why it is not. Under an idempotency key that was known it is stored as the
 event that was there before; that one has another id."""
 
-_SESSION = {
+SESSION = {
     # An acknowledged event is on disk, whatever the default of the database is.
     "synchronous_commit": "on",
     # How long to wait for another worker that is writing the same idempotency key. Without one, a lock is an
     # operator's on the table, and is waited for.
     "lock_timeout": "3s",
 }
+"""The settings of a session that writes."""
 
 # What the database says of one row, not of the statement: data exception, integrity violation, limit exceeded.
 _ROW_ERROR_CLASSES = ("22", "23", "54")
@@ -123,7 +124,7 @@ class Copier:
                 return
             except DatabaseUnavailable:
                 self.close()
-        self._connection = connect(self._url, "analytics writer", _SESSION)
+        self._connection = connect(self._url, "analytics writer", SESSION)
         self._copy_once(self._connection, rows)
 
     def _copy_once(self, connection: psycopg2.extensions.connection, rows: list[Row]) -> None:

@@ -3,17 +3,20 @@
 from typing import NamedTuple, cast
 
 from storage.event import TEXTS, Event
-from storage.model import AnalyticsEvent, columns, search_key
+from storage.model import AnalyticsEvent, columns, search_key_of
 
-# The search key is the one column that is no field of an event.
-_COLUMNS = [*Event._fields, "search_key"]
-if sorted(_COLUMNS) != sorted(field.name for field in columns()):
+COLUMNS = [*Event._fields, "search_key"]
+"""Those of the table in the order of `INTO`. The search key is the one that is no field of an event."""
+if sorted(COLUMNS) != sorted(field.name for field in columns()):
     raise AssertionError("the fields of Event and the columns of the table are not the same")
 
-COPY_STATEMENT = 'COPY "{}" ({}) FROM STDIN'.format(
+INTO = '"{}" ({})'.format(
     AnalyticsEvent._meta.table_name,
-    ", ".join(f'"{AnalyticsEvent._meta.fields[name].column_name}"' for name in _COLUMNS),
+    ", ".join(f'"{AnalyticsEvent._meta.fields[name].column_name}"' for name in COLUMNS),
 )
+"""The table and its columns, as COPY and INSERT name them."""
+
+COPY_STATEMENT = f"COPY {INTO} FROM STDIN"
 
 
 class Row(NamedTuple):
@@ -41,5 +44,5 @@ def copy_row(event: Event) -> bytes:
         line = "\t".join([text.translate(_ESCAPES) for text in texts])
     # JSON text has no raw control characters.
     version_info = "\\N" if event.version_info is None else event.version_info.replace("\\", "\\\\")
-    key = search_key(event.entity_type, event.entity_id, event.user_id, event.recording_id)
+    key = search_key_of(event)
     return f"{line}\t{version_info}\t{event.id}\t{event.created_at}\t{event.updated_at}\t{key}\n".encode()

@@ -102,7 +102,7 @@ class LoopConnection:
 
 
 async def in_thread(function: Callable[[], T], name: str) -> T:
-    """What `function` returns or raises, in a thread: a daemon, so that what hangs cannot keep the process from ending."""
+    """What `function` returns or raises, in a thread: a daemon, so that what hangs does not keep the process alive."""
     done: Future[T] = Future()
 
     def call() -> None:

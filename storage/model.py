@@ -5,6 +5,8 @@ from typing import Any
 
 from peewee import SQL, CompositeKey, DateTimeField, Field, Model, TextField, UUIDField
 
+from storage.event import Event
+
 TIME_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
 """How PostgreSQL's to_char makes of an instant, in a session in UTC, what `storage.event.Event.created_at` has."""
 
@@ -81,6 +83,11 @@ def search_key(entity_type: str, entity_id: str, user_id: str, recording_id: str
     """
     ids = "\0".join((entity_type, entity_id, user_id, recording_id))
     return hashlib.blake2b(ids.encode(), digest_size=16).hexdigest()
+
+
+def search_key_of(event: Event) -> str:
+    """The search key of an event."""
+    return search_key(event.entity_type, event.entity_id, event.user_id, event.recording_id)
 
 
 def columns() -> list[Any]:

@@ -13,6 +13,7 @@ from storage import (
     DatabaseUnavailable,
     Event,
     EventRefused,
+    KeyReused,
     Outcome,
     QueueFull,
     Row,
@@ -22,6 +23,7 @@ from storage import (
     row,
 )
 from storage.copier import Copier
+from storage.loop_connection import LoopConnection
 
 
 def event(customer: str, message: str = "", key: str = "") -> Event:
@@ -183,6 +185,80 @@ def test_a_batch_whose_commit_was_not_heard_of_is_neither_lost_nor_doubled(
     assert stored_messages(database_url, customer) == ["before", "unheard", "unheard", "unheard"]
 
 
+async def alone(writer: Writer, event: Event) -> Event:
+    """Writes an event by itself, as it is done once there is a connection for that."""
+    if not writer._inserter.is_ready():
+        assert writer._inserter._opening is not None
+        await writer._inserter._opening
+    assert writer._inserter.is_ready()
+    return await writer.write(One(event))
+
+
+def test_an_event_that_comes_alone_is_stored_as_one_of_many_is(database_url: str, customer: str) -> None:
+    both = event(customer, "a\tb\\c'd\r\nПривет", "k1"), event(customer, "a\tb\\c'd\r\nПривет", "k2")
+
+    async def work(writer: Writer, _: Availability) -> None:
+        assert await alone(writer, both[0]) == both[0]
+        assert writer._copier._connection is None  # It was not asked.
+        await asyncio.gather(writer.write(One(both[1])), writer.write(One(event(customer))))
+
+    with_writer(database_url, work)
+    columns = "to_jsonb(e) - 'id' - 'idempotency_key' - 'created_at' - 'updated_at'"
+    rows = query(database_url, f"SELECT {columns} FROM analytics_event e WHERE customer_id = %s ORDER BY id", customer)
+    assert rows[0] == rows[1] != rows[2]
+
+
+def test_an_event_that_comes_alone_and_is_refused_or_known_is_told_so(database_url: str, customer: str) -> None:
+    first, again = event(customer, "a", "key"), event(customer, "a", "key")
+
+    async def work(writer: Writer, _: Availability) -> None:
+        assert await alone(writer, first) == first
+        assert await alone(writer, again) == first
+        with pytest.raises(KeyReused):
+            await alone(writer, event(customer, "another", "key"))
+        with pytest.raises(EventRefused):
+            await alone(writer, event(customer, "bad\0"))
+
+    with_writer(database_url, work)
+    assert stored_messages(database_url, customer) == ["a"]
+
+
+def test_a_commit_of_a_single_event_that_was_not_heard_of_is_neither_lost_nor_doubled(
+    database_url: str, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = LoopConnection.run
+
+    async def run_and_break(self: LoopConnection, sql: str, values: Any = None) -> list[Any]:
+        rows = await run(self, sql, values)
+        if sql.startswith("EXECUTE insert_event"):
+            self.close()
+            raise DatabaseUnavailable
+        return rows
+
+    monkeypatch.setattr(LoopConnection, "run", run_and_break)
+    unheard = event(customer, "unheard")
+
+    async def work(writer: Writer, _: Availability) -> None:
+        assert await alone(writer, unheard) == unheard
+
+    with_writer(database_url, work)
+    assert stored_messages(database_url, customer) == ["unheard"]
+
+
+def test_a_connection_for_single_events_that_is_cut_costs_nobody_anything(database_url: str, customer: str) -> None:
+    async def work(writer: Writer, _: Availability) -> None:
+        await alone(writer, event(customer, "before"))
+        query(
+            database_url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'analytics inserter'",
+        )
+        await writer.write(One(event(customer, "after")))
+        await alone(writer, event(customer, "later"))
+
+    with_writer(database_url, work)
+    assert stored_messages(database_url, customer) == ["before", "after", "later"]
+
+
 def test_a_database_that_is_known_to_be_away_is_not_waited_for(database_url: str, customer: str) -> None:
     async def work(writer: Writer, availability: Availability) -> None:
         availability.up = False
@@ -194,16 +270,18 @@ def test_a_database_that_is_known_to_be_away_is_not_waited_for(database_url: str
 
 
 def test_commits_are_synchronous_whatever_the_default_of_the_database(database_url: str, customer: str) -> None:
-    async def work(writer: Writer, _: Availability) -> str:
-        await writer.write(One(event(customer)))
+    async def work(writer: Writer, _: Availability) -> list[str]:
+        await asyncio.gather(*[writer.write(One(event(customer))) for _ in range(2)])
+        await alone(writer, event(customer))
         assert writer._copier._connection is not None
+        assert writer._inserter._connection is not None
         with writer._copier._connection.cursor() as cursor:
             cursor.execute("SHOW synchronous_commit")
-            (setting,) = cursor.fetchone() or ("",)
-            return str(setting)
+            settings = [*cursor.fetchall(), *await writer._inserter._connection.run("SHOW synchronous_commit")]
+        return [setting for (setting,) in settings]
 
     execute(database_url, "ALTER DATABASE analytics SET synchronous_commit = off")
     try:
-        assert with_writer(database_url, work) == "on"
+        assert with_writer(database_url, work) == ["on", "on"]
     finally:
         execute(database_url, "ALTER DATABASE analytics RESET synchronous_commit")

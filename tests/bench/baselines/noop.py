@@ -6,12 +6,10 @@
 import sys
 from typing import Any
 
-import grpc.aio
-
 from analytics.v1.event_pb2 import LeadAnalyticsEvent
 from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
 from server import loop
-from server.app import _OPTIONS
+from server.app import new_grpc_server
 from server.handlers import add_services
 
 
@@ -42,7 +40,7 @@ class NoOp:
 
 
 async def serve(port: int) -> None:
-    server = grpc.aio.server(options=_OPTIONS)
+    server = new_grpc_server()
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
     add_services(server, {service: NoOp()})
     server.add_insecure_port(f"127.0.0.1:{port}")
