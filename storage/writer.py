@@ -19,6 +19,11 @@ _SEVERAL_CALLERS = 4
 _GATHERING_SECONDS = 0.005
 _GATHERED_EVENTS = 64
 
+# So many that wait are made a batch while another is still being committed: the database then need not wait for us.
+# Fewer do better to wait for more.
+_AHEAD_EVENTS = 256
+_MOST_IN_FLIGHT = 2
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -51,9 +56,17 @@ class _Waiting(NamedTuple):
     answer: "asyncio.Future[Any]"
 
 
-class _Writing(NamedTuple):
-    waiting: _Waiting
-    rows: int
+class _Batch:
+    """What is given to the database at once."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.callers: list[tuple[_Waiting, int]] = []
+        """Each with the number of its rows."""
+
+    def add(self, waiting: _Waiting, rows: list[Row]) -> None:
+        self.rows += rows
+        self.callers.append((waiting, len(rows)))
 
 
 class Writer:
@@ -97,16 +110,16 @@ class Writer:
         self._waiting: list[_Waiting] = []
         self._waiting_events = 0
         self._waiting_bytes = 0
-        self._in_flight: list[_Writing] = []
-        self._busy = False
+        self._in_flight: list[_Batch] = []
+        self._scheduled = False
         self._gathering: asyncio.TimerHandle | None = None
         self._expected = 0
-        self._sent_at = 0.0
+        self._begun_at = 0.0
         self._batch_seconds = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = asyncio.Event()
-        self._batches: SimpleQueue[list[Row] | None] = SimpleQueue()
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
         # A daemon, so that a database that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._write_batches, name="writer", daemon=True)
         self._thread.start()
@@ -132,13 +145,12 @@ class Writer:
         self._waiting.append(_Waiting(work, count, size, answer))
         self._waiting_events += count
         self._waiting_bytes += size
-        if not self._busy:
-            self._busy = True
-            self._idle.clear()
-            # Not at once: what else is ready in this turn of the loop joins the batch.
-            self._loop.call_soon(self._send_batch)
-        elif self._gathering is not None and self._enough():
-            self._send_batch()
+        self._idle.clear()
+        if self._gathering is not None:
+            if self._enough():
+                self._send_batch()
+        elif not self._in_flight or self._is_worth_another():
+            self._schedule()
         return cast("T_co", await answer)
 
     def expected_seconds(self) -> float:
@@ -146,9 +158,9 @@ class Writer:
         if not self._in_flight:
             return 0.0
         # A commit that takes longer than the one before is the better guess of the next.
-        seconds = max(self._batch_seconds, time.monotonic() - self._sent_at)
+        seconds = max(self._batch_seconds, time.monotonic() - self._begun_at)
         batches = self._waiting_events // self._max_batch_events + self._waiting_bytes // self._max_batch_bytes
-        return seconds * (1 + batches)
+        return seconds * (len(self._in_flight) + batches)
 
     async def close(self) -> None:
         """Waits until all that was taken in is written, then closes the connection."""
@@ -160,13 +172,43 @@ class Writer:
     def _enough(self) -> bool:
         return len(self._waiting) >= self._expected or self._waiting_events >= _GATHERED_EVENTS
 
+    def _is_worth_another(self) -> bool:
+        return len(self._in_flight) < _MOST_IN_FLIGHT and self._waiting_events >= _AHEAD_EVENTS
+
+    def _schedule(self) -> None:
+        # Not at once: what else is ready in this turn of the loop joins the batch.
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._send_batch)
+
     def _send_batch(self) -> None:
-        """Hands what is waiting to the thread, up to the limits of a batch."""
+        """Hands what is waiting to the database, up to the limits of a batch."""
+        self._scheduled = False
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
-        batch: list[_Writing] = []
-        rows: list[Row] = []
+        if len(self._in_flight) == _MOST_IN_FLIGHT:
+            return
+        batch = self._take_batch()
+        if batch.rows:
+            if not self._in_flight:
+                self._begun_at = time.monotonic()
+                if len(batch.rows) == 1 and self._inserter.is_ready():
+                    self._in_flight.append(batch)
+                    self._inserting = asyncio.create_task(self._insert(batch))
+                    return
+            self._in_flight.append(batch)
+            self._batches.put(batch)
+            return
+        self._answer(batch, [])
+        if self._waiting:
+            self._schedule()
+        elif not self._in_flight:
+            self._idle.set()
+
+    def _take_batch(self) -> _Batch:
+        """Takes what is waiting out of the queue."""
+        batch = _Batch()
         count = size = taken = 0
         for waiting in self._waiting:
             if count and (count + waiting.rows > self._max_batch_events or size >= self._max_batch_bytes):
@@ -177,39 +219,43 @@ class Writer:
             if waiting.answer.done():
                 continue
             try:
-                own = waiting.work.take()
+                batch.add(waiting, waiting.work.take())
             except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
                 waiting.answer.set_exception(error)
                 continue
-            batch.append(_Writing(waiting, len(own)))
-            rows += own
             count += waiting.rows
             size += waiting.size
         del self._waiting[:taken]
-        self._in_flight = batch
-        if batch:
-            self._sent_at = time.monotonic()
-            if len(rows) == 1 and self._inserter.is_ready():
-                self._inserting = asyncio.create_task(self._insert(rows))
-            else:
-                self._batches.put(rows)
-        elif self._waiting:
-            self._loop.call_soon(self._send_batch)
-        else:
-            self._busy = False
-            self._idle.set()
+        return batch
 
-    async def _insert(self, rows: list[Row]) -> None:
-        if await self._inserter.insert(rows[0].event):
-            self._finish_batch([rows[0].event])
+    async def _insert(self, batch: _Batch) -> None:
+        event = batch.rows[0].event
+        if await self._inserter.insert(event):
+            self._finish_batch(batch, [event])
         else:
-            self._batches.put(rows)
+            self._batches.put(batch)
 
-    def _finish_batch(self, outcomes: list[Outcome]) -> None:
-        """Tells the callers of the batch in flight how it went, and gathers the next one."""
-        self._batch_seconds = time.monotonic() - self._sent_at
+    def _finish_batch(self, batch: _Batch, outcomes: list[Outcome]) -> None:
+        """Tells the callers of a batch how it went, and gathers the next one."""
+        now = time.monotonic()
+        self._batch_seconds, self._begun_at = now - self._begun_at, now
+        self._in_flight.remove(batch)
+        if self._is_worth_another():
+            # First: to answer for many events takes as long as to commit them.
+            self._send_batch()
+        self._answer(batch, outcomes)
+        if self._in_flight:
+            return
+        # Those who have just been answered, and those who came meanwhile.
+        self._expected = len(batch.callers) + len(self._waiting)
+        if self._expected < _SEVERAL_CALLERS or self._enough():
+            self._send_batch()
+        else:
+            self._gathering = self._loop.call_later(_GATHERING_SECONDS, self._send_batch)
+
+    def _answer(self, batch: _Batch, outcomes: list[Outcome]) -> None:
         start = 0
-        for waiting, rows in self._in_flight:
+        for waiting, rows in batch.callers:
             end = start + rows
             if not waiting.answer.done():
                 try:
@@ -217,19 +263,13 @@ class Writer:
                 except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
                     waiting.answer.set_exception(error)
             start = end
-        # Those who have just been answered, and those who came meanwhile.
-        self._expected = len(self._in_flight) + len(self._waiting)
-        self._in_flight = []
-        if self._expected < _SEVERAL_CALLERS or self._enough():
-            self._send_batch()
-        else:
-            self._gathering = self._loop.call_later(_GATHERING_SECONDS, self._send_batch)
 
     def _on_availability(self, up: bool) -> None:
         """Lets nobody wait for a database that is away, not even for a commit that hangs."""
         if up:
             return
-        for waiting in (*(writing.waiting for writing in self._in_flight), *self._waiting):
+        in_flight = [waiting for batch in self._in_flight for waiting, _ in batch.callers]
+        for waiting in (*in_flight, *self._waiting):
             if not waiting.answer.done():
                 waiting.answer.set_exception(DatabaseUnavailable())
         self._waiting.clear()
@@ -237,8 +277,7 @@ class Writer:
 
     def _write_batches(self) -> None:
         """Runs in the thread."""
-        while (rows := self._batches.get()) is not None:
-            outcomes = self._copier.write(rows) if rows else []
-            self._loop.call_soon_threadsafe(self._finish_batch, outcomes)
+        while (batch := self._batches.get()) is not None:
+            self._loop.call_soon_threadsafe(self._finish_batch, batch, self._copier.write(batch.rows))
         self._copier.close()
         self._loop.call_soon_threadsafe(self._closed.set)
