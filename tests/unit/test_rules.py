@@ -35,6 +35,17 @@ def test_the_compiled_rules_hold_exactly_when_protovalidate_finds_nothing(make: 
     assert texts.keep_rules(texts.read(request)) == (not violations_of(request))
 
 
+@pytest.mark.parametrize("make", COMPILED)
+@given(data=st.data())
+def test_many_keep_the_rules_when_each_of_them_does(make: Any, data: Any) -> None:
+    names = [field.name for field in make("c").DESCRIPTOR.fields if field.name != "version_info"]
+    changes = st.dictionaries(st.sampled_from(names), VALUES, max_size=1)
+    changed = data.draw(st.lists(changes, min_size=1, max_size=4))
+    texts = COMPILED[make]
+    rows = [texts.read(make(**{"customer": each.pop("customer_id", "c"), **each})) for each in changed]
+    assert texts.all_keep_rules(rows) == all(map(texts.keep_rules, rows))
+
+
 def test_a_rule_that_is_not_compiled_is_an_error_and_not_overlooked() -> None:
     search: Any = SearchContactAnalyticsEventsRequest.DESCRIPTOR
     with pytest.raises(NotImplementedError, match="recording_id"):
