@@ -15,8 +15,9 @@ from storage.errors import (
     WriteFailed,
 )
 from storage.event import TEXTS, Event, Found, Page, new_id_and_time
+from storage.queue import Work
 from storage.search import Query, Searches
-from storage.writer import Work, Writer
+from storage.writer import Writer
 
 __all__ = [
     "TEXTS",

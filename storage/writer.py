@@ -1,17 +1,18 @@
-"""Group commit: the queue in which many callers wait for one commit."""
+"""Group commit: many callers wait for one commit."""
 
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 from storage.availability import Availability
 from storage.copier import Copier, Outcome
-from storage.copy_row import Row
-from storage.errors import DatabaseUnavailable, QueueFull
+from storage.errors import DatabaseUnavailable
 from storage.inserter import Inserter
+from storage.queue import Batch, Queue, Work
+
+T = TypeVar("T")
 
 # PostgreSQL's commit_delay and commit_siblings have the same purpose; there each event would be a transaction still.
 # Measured at 4 to 64 callers: up to a tenth more creates a second, with a fifth less of both cores spent on each.
@@ -23,50 +24,6 @@ _GATHERED_EVENTS = 64
 # Fewer do better to wait for more.
 _AHEAD_EVENTS = 256
 _MOST_IN_FLIGHT = 2
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Work(Protocol[T_co]):
-    """What one caller gives to be written.
-
-    It is read when its turn has come, and answered when it is committed, each in one pass over all of a batch: the same
-    few functions for one caller after another cost a third of what they cost in between other things.
-    """
-
-    @property
-    def count(self) -> int:
-        """How many events it holds at most."""
-
-    @property
-    def size(self) -> int:
-        """How many bytes it keeps in memory, about."""
-
-    def take(self) -> list[Row]:
-        """The rows to write, of new events. Called once. What it raises, its caller gets."""
-
-    def answer(self, outcomes: Sequence[Outcome]) -> T_co:
-        """What to tell the caller, when of each of the rows the outcome is known. What it raises, its caller gets."""
-
-
-class _Waiting(NamedTuple):
-    work: Work[Any]
-    rows: int
-    size: int
-    answer: "asyncio.Future[Any]"
-
-
-class _Batch:
-    """What is given to the database at once."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.callers: list[tuple[_Waiting, int]] = []
-        """Each with the number of its rows."""
-
-    def add(self, waiting: _Waiting, rows: list[Row]) -> None:
-        self.rows += rows
-        self.callers.append((waiting, len(rows)))
 
 
 class Writer:
@@ -102,15 +59,14 @@ class Writer:
         self._copier = Copier(url)
         self._inserter = Inserter(url)
         self._availability = availability
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self._max_batch_events = max_batch_events
-        self._max_batch_bytes = max_batch_bytes
+        self._queue = Queue(
+            max_events=max_events,
+            max_bytes=max_bytes,
+            max_batch_events=max_batch_events,
+            max_batch_bytes=max_batch_bytes,
+        )
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Waiting] = []
-        self._waiting_events = 0
-        self._waiting_bytes = 0
-        self._in_flight: list[_Batch] = []
+        self._in_flight: list[Batch] = []
         self._scheduled = False
         self._gathering: asyncio.TimerHandle | None = None
         self._expected = 0
@@ -119,13 +75,13 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = asyncio.Event()
-        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         # A daemon, so that a database that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._write_batches, name="writer", daemon=True)
         self._thread.start()
         availability.on_change(self._on_availability)
 
-    async def write(self, work: Work[T_co]) -> T_co:
+    async def write(self, work: Work[T]) -> T:
         """Returns the answer of `work` once its events are committed, those that can be: all in one commit.
 
         A caller that is cancelled before its work was taken into a batch takes it back; afterwards the events are
@@ -138,20 +94,14 @@ class Writer:
         """
         if not self._availability.up:
             raise DatabaseUnavailable
-        count, size = work.count, work.size
-        if self._waiting_events + count > self._max_events or self._waiting_bytes + size > self._max_bytes:
-            raise QueueFull
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(_Waiting(work, count, size, answer))
-        self._waiting_events += count
-        self._waiting_bytes += size
+        answer = self._queue.put(work)
         self._idle.clear()
         if self._gathering is not None:
             if self._enough():
                 self._send_batch()
         elif not self._in_flight or self._is_worth_another():
             self._schedule()
-        return cast("T_co", await answer)
+        return cast("T", await answer)
 
     def expected_seconds(self) -> float:
         """In how many seconds about what is given to `write` now will have been written: the queue's length in time."""
@@ -159,8 +109,7 @@ class Writer:
             return 0.0
         # A commit that takes longer than the one before is the better guess of the next.
         seconds = max(self._batch_seconds, time.monotonic() - self._begun_at)
-        batches = self._waiting_events // self._max_batch_events + self._waiting_bytes // self._max_batch_bytes
-        return seconds * (len(self._in_flight) + batches)
+        return seconds * (len(self._in_flight) + self._queue.batches())
 
     async def close(self) -> None:
         """Waits until all that was taken in is written, then closes the connection."""
@@ -170,10 +119,10 @@ class Writer:
         await self._closed.wait()
 
     def _enough(self) -> bool:
-        return len(self._waiting) >= self._expected or self._waiting_events >= _GATHERED_EVENTS
+        return len(self._queue.callers) >= self._expected or self._queue.events >= _GATHERED_EVENTS
 
     def _is_worth_another(self) -> bool:
-        return len(self._in_flight) < _MOST_IN_FLIGHT and self._waiting_events >= _AHEAD_EVENTS
+        return len(self._in_flight) < _MOST_IN_FLIGHT and self._queue.events >= _AHEAD_EVENTS
 
     def _schedule(self) -> None:
         # Not at once: what else is ready in this turn of the loop joins the batch.
@@ -189,7 +138,7 @@ class Writer:
             self._gathering = None
         if len(self._in_flight) == _MOST_IN_FLIGHT:
             return
-        batch = self._take_batch()
+        batch = self._queue.take()
         if batch.rows:
             if not self._in_flight:
                 self._begun_at = time.monotonic()
@@ -200,42 +149,20 @@ class Writer:
             self._in_flight.append(batch)
             self._batches.put(batch)
             return
-        self._answer(batch, [])
-        if self._waiting:
+        batch.answer([])
+        if self._queue.callers:
             self._schedule()
         elif not self._in_flight:
             self._idle.set()
 
-    def _take_batch(self) -> _Batch:
-        """Takes what is waiting out of the queue."""
-        batch = _Batch()
-        count = size = taken = 0
-        for waiting in self._waiting:
-            if count and (count + waiting.rows > self._max_batch_events or size >= self._max_batch_bytes):
-                break
-            taken += 1
-            self._waiting_events -= waiting.rows
-            self._waiting_bytes -= waiting.size
-            if waiting.answer.done():
-                continue
-            try:
-                batch.add(waiting, waiting.work.take())
-            except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
-                waiting.answer.set_exception(error)
-                continue
-            count += waiting.rows
-            size += waiting.size
-        del self._waiting[:taken]
-        return batch
-
-    async def _insert(self, batch: _Batch) -> None:
+    async def _insert(self, batch: Batch) -> None:
         event = batch.rows[0].event
         if await self._inserter.insert(event):
             self._finish_batch(batch, [event])
         else:
             self._batches.put(batch)
 
-    def _finish_batch(self, batch: _Batch, outcomes: list[Outcome]) -> None:
+    def _finish_batch(self, batch: Batch, outcomes: list[Outcome]) -> None:
         """Tells the callers of a batch how it went, and gathers the next one."""
         now = time.monotonic()
         self._batch_seconds, self._begun_at = now - self._begun_at, now
@@ -243,37 +170,24 @@ class Writer:
         if self._is_worth_another():
             # First: to answer for many events takes as long as to commit them.
             self._send_batch()
-        self._answer(batch, outcomes)
+        batch.answer(outcomes)
         if self._in_flight:
             return
         # Those who have just been answered, and those who came meanwhile.
-        self._expected = len(batch.callers) + len(self._waiting)
+        self._expected = len(batch.callers) + len(self._queue.callers)
         if self._expected < _SEVERAL_CALLERS or self._enough():
             self._send_batch()
         else:
             self._gathering = self._loop.call_later(_GATHERING_SECONDS, self._send_batch)
-
-    def _answer(self, batch: _Batch, outcomes: list[Outcome]) -> None:
-        start = 0
-        for waiting, rows in batch.callers:
-            end = start + rows
-            if not waiting.answer.done():
-                try:
-                    waiting.answer.set_result(waiting.work.answer(outcomes[start:end]))
-                except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
-                    waiting.answer.set_exception(error)
-            start = end
 
     def _on_availability(self, up: bool) -> None:
         """Lets nobody wait for a database that is away, not even for a commit that hangs."""
         if up:
             return
         in_flight = [waiting for batch in self._in_flight for waiting, _ in batch.callers]
-        for waiting in (*in_flight, *self._waiting):
+        for waiting in (*in_flight, *self._queue.clear()):
             if not waiting.answer.done():
                 waiting.answer.set_exception(DatabaseUnavailable())
-        self._waiting.clear()
-        self._waiting_events = self._waiting_bytes = 0
 
     def _write_batches(self) -> None:
         """Runs in the thread."""

@@ -169,7 +169,7 @@ def test_callers_that_have_gone_leave_nothing_behind(server: RunningServer, cust
     # The lock is gone with its transaction. What had been taken into the batch may be stored; the rest is not.
     create_answer = client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5)
     assert create_answer.customer_id == customer
-    assert server.application._writer._waiting == []
+    assert server.application._writer._queue.callers == []
     found = client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer, page_size=100), timeout=5)
     assert 1 <= found.meta.row_count < 51
 
