@@ -1,9 +1,14 @@
 """Runs one server process: `python -m server`. Stops on SIGTERM or Ctrl-C."""
 
-import asyncio
-import gc
 import os
 import signal
+
+# Until there is something to stop, a Ctrl-C need only be quiet. The imports below take a while.
+for _number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(_number, lambda *_: os._exit(0))
+
+import asyncio
+import gc
 import sys
 
 from server import logs, loop
