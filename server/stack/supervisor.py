@@ -76,7 +76,9 @@ class Supervisor:
         }
         # Not SIGTERM, with which a server gives a load balancer time: Envoy is stopped before the servers.
         gently = [(signal.SIGINT, 15.0)]
-        await run_to_end(Command("migrate", [sys.executable, "-m", "storage.migrate"], environment, gently))
+        # A migration that is cut off is undone by the database; Python would have a traceback for SIGINT.
+        at_once = [(signal.SIGTERM, 15.0)]
+        await run_to_end(Command("migrate", [sys.executable, "-m", "storage.migrate"], environment, at_once))
         servers = [
             Part(
                 Command(
