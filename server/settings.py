@@ -47,10 +47,16 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         database_url=url,
         bind_address=environment.get("BIND_ADDRESS") or "127.0.0.1",
         grpc_port=read_number(environment, "GRPC_PORT", 50051, 0, MAX_PORT),
-        log_level=read_log_level(environment),
-        drain_notice=read_number(environment, "DRAIN_NOTICE_SECONDS", 2, 0, 60),
-        reflection=bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1)),
+        log_level=_log_level(environment),
+        drain_notice=_drain_notice(environment),
+        reflection=_reflection(environment),
     )
+
+
+def check_server_variables(environment: Mapping[str, str]) -> None:
+    """Raises ConfigurationError if one that is for a server alone, and for no port or database, is malformed."""
+    for read in (_log_level, _drain_notice, _reflection):
+        read(environment)
 
 
 def check_database_url(url: str) -> None:
@@ -93,8 +99,15 @@ def in_url(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def read_log_level(environment: Mapping[str, str]) -> int:
-    """The level that LOG_LEVEL names, INFO if it is not set or empty."""
+def _drain_notice(environment: Mapping[str, str]) -> int:
+    return read_number(environment, "DRAIN_NOTICE_SECONDS", 2, 0, 60)
+
+
+def _reflection(environment: Mapping[str, str]) -> bool:
+    return bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1))
+
+
+def _log_level(environment: Mapping[str, str]) -> int:
     text = environment.get("LOG_LEVEL") or "INFO"
     levels = {name: logging.getLevelNamesMapping()[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR")}
     if text.upper() not in levels:

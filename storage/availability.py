@@ -36,6 +36,7 @@ class Availability:
         self._patience = patience
         self._listeners: list[Callable[[bool], None]] = []
         self._connection: psycopg2.extensions.connection | None = None
+        self._reason = ""
 
     def on_change(self, listener: Callable[[bool], None]) -> None:
         """Has `listener` called with the new state, in the event loop, whenever it changes."""
@@ -47,6 +48,7 @@ class Availability:
             answer = asyncio.wrap_future(self._ask())
             await asyncio.wait({answer}, timeout=self._patience)
             if not answer.done():
+                self._reason = "it does not answer"
                 self._set(False)
             self._set(await answer)
             await asyncio.sleep(self._interval)
@@ -55,7 +57,10 @@ class Availability:
         if up == self.up:
             return
         self.up = up
-        log.log(logging.INFO if up else logging.ERROR, "the database is %s", "back" if up else "away")
+        if up:
+            log.info("the database is back")
+        else:
+            log.error("the database is away", extra={"reason": self._reason})
         for listener in self._listeners:
             listener(up)
 
@@ -74,6 +79,7 @@ class Availability:
                 with self._connection.cursor() as cursor:
                     cursor.execute("SELECT pg_is_in_recovery()")
                     row = cursor.fetchone()
+                    self._reason = "it is a standby"
                     return row is not None and not row[0]
             except Exception as error:
                 # Whatever it is: an answer that never comes would make an outage last for ever.
@@ -83,5 +89,7 @@ class Availability:
                     self._connection.close()
                     self._connection = None
                 if is_new:
+                    # What a server says when it lets nobody in quotes nothing that a customer sent.
+                    self._reason = str(error) if isinstance(error, DatabaseUnavailable) else type(error).__name__
                     return False
                 # That an old connection is gone may say nothing of the database.

@@ -1,6 +1,7 @@
 """What is shown once the stack is up."""
 
 import json
+import shlex
 
 from server.settings import in_url
 from server.stack.settings import Settings, without_password
@@ -24,7 +25,7 @@ The service is up.
   HTTP          {http}
   gRPC          {host}:{", ".join(map(str, settings.grpc_ports))}
   Envoy admin   http://127.0.0.1:{settings.envoy_admin_port}
-  DATABASE_URL  {without_password(database_url)}
+  DATABASE_URL  {shlex.quote(without_password(database_url))}
 
 To store a first event:
 

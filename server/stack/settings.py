@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.settings import MAX_PORT, ConfigurationError, check_database_url, read_log_level, read_number
+from server.settings import MAX_PORT, ConfigurationError, check_database_url, check_server_variables, read_number
 
 PROJECT_ROOT = Path(__file__).parents[2]
 
@@ -72,7 +72,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     data_dir = environment.get("DATA_DIR", ".data")
     if not data_dir.strip():
         raise ConfigurationError(f"DATA_DIR is {data_dir!r}: it must name a directory")
-    read_log_level(environment)  # The server's to use; but here it can be refused before anything is started.
+    check_server_variables(environment)  # Here they can be refused before anything is started.
     database_url = environment.get("DATABASE_URL") or None
     if database_url:
         check_database_url(database_url)

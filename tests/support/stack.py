@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -85,7 +86,8 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        return str(re.findall(r"DATABASE_URL +(\S+)", self.output)[0])
+        (url,) = shlex.split(re.findall(r"DATABASE_URL +(.+)", self.output)[0])
+        return url
 
     def wait_until_up(self) -> "Stack":
         until(lambda: "Ctrl-C" in self.output or self.process.poll() is not None)

@@ -38,6 +38,8 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("WORKERS", "0"),
         ("WORKERS", "two"),
         ("DATABASE_URL", "analytics"),
+        ("GRPC_REFLECTION", "yes"),
+        ("DRAIN_NOTICE_SECONDS", "-1"),
     ],
 )
 def test_a_malformed_variable_is_named(name: str, value: str) -> None:
