@@ -120,10 +120,10 @@ class Application:
         await self._server.stop(grace)
         if self._watching is not None:
             self._watching.cancel()
+        await self._searches.close()
         try:
             async with asyncio.timeout(_DISCONNECT_SECONDS):
                 await self._writer.close()
-                await self._searches.close()
         except TimeoutError:
             log.error("the database did not let go in time; nothing that was acknowledged is lost")
         log.info("stopped")

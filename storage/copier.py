@@ -135,7 +135,7 @@ class Copier:
             state = error.pgcode or ""
             if is_lost(connection, error) or state.startswith(_RETRYABLE):
                 raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
-            if state.startswith(_ROW_ERROR_CLASSES) or state == LOCK_NOT_AVAILABLE:
+            if is_of_a_row(error):
                 raise _RowRefused(state) from None
             raise
 
@@ -144,6 +144,12 @@ class Copier:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def is_of_a_row(error: Exception) -> bool:
+    """Whether the database says of a row that it cannot be written, or not now, and not of anything else."""
+    state = getattr(error, "pgcode", None) or ""
+    return state.startswith(_ROW_ERROR_CLASSES) or state == LOCK_NOT_AVAILABLE
 
 
 class _RowRefused(Exception):

@@ -17,6 +17,9 @@ from storage.search_sql import ALL, LATEST, SESSION
 log = logging.getLogger(__name__)
 
 
+_GRACE_SECONDS = 1.0
+
+
 class Query(NamedTuple):
     """What to look for. All of it must match."""
 
@@ -61,6 +64,8 @@ class Searches:
         self._url = url
         self._availability = availability
         self._max_page_bytes = max_page_bytes
+        self._timeout = timeout
+        self._closed = False
         self._session = {
             **SESSION,
             "statement_timeout": str(int(timeout * 1000)),
@@ -81,7 +86,7 @@ class Searches:
             SearchTimedOut: the database gave up.
             PageTooLarge: the messages of the page are larger than a page may be.
         """
-        if not self._availability.up:
+        if self._closed or not self._availability.up:
             raise DatabaseUnavailable
         if self._queue.full():
             raise QueueFull
@@ -95,8 +100,11 @@ class Searches:
 
     async def close(self) -> None:
         """Ends all searches. What of them runs in the database ends there, at its time-out at the latest."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
+        self._on_availability(False)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _on_availability(self, up: bool) -> None:
         """Lets nobody wait for a database that is away, not even for a search that hangs in it."""
@@ -140,8 +148,10 @@ class Searches:
         }
         statement = LATEST if query.latest else ALL
         try:
-            rows = await session.fetch(statement.execute, values)
-        except psycopg2.errors.QueryCanceled:
+            # The database keeps to its time-out itself, unless it hangs.
+            async with asyncio.timeout(self._timeout + _GRACE_SECONDS):
+                rows = await session.fetch(statement.execute, values)
+        except (psycopg2.errors.QueryCanceled, TimeoutError):
             log.warning("a search took too long", extra={"recordings": len(keys)})
             raise SearchTimedOut from None
         total = rows[0][0]

@@ -157,10 +157,14 @@ class Writer:
 
     async def _insert(self, batch: Batch) -> None:
         event = batch.rows[0].event
-        if await self._inserter.insert(event):
-            self._finish_batch(batch, [event])
-        else:
-            self._batches.put(batch)
+        is_certain = False
+        try:
+            is_certain = await self._inserter.insert(event)
+        finally:
+            if is_certain:
+                self._finish_batch(batch, [event])
+            else:
+                self._batches.put(batch)
 
     def _finish_batch(self, batch: Batch, outcomes: list[Outcome]) -> None:
         """Tells the callers of a batch how it went, and gathers the next one."""

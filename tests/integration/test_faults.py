@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -12,8 +13,10 @@ import grpc
 import psycopg2
 import pytest
 
+from server.loop import new_event_loop
 from server.stack.postgres import running_postgres
-from storage import Availability, Query, Searches, SearchTimedOut
+from storage import Availability, DatabaseUnavailable, Query, Searches, SearchTimedOut
+from storage.loop_connection import LoopConnection
 from storage.schema import migrate
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer, running_server
@@ -150,8 +153,37 @@ def test_a_search_that_takes_too_long_is_given_up(database_url: str, customer: s
         finally:
             await searches.close()
 
-    with pytest.raises(SearchTimedOut):
-        asyncio.run(find())
+    with pytest.raises(SearchTimedOut), asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(find())
+
+
+def test_searches_that_are_closed_leave_nobody_waiting(database_url: str, customer: str) -> None:
+    async def close() -> None:
+        searches = Searches(database_url, Availability(database_url))
+        query = Query(customer, "lead", "entity", "user", ["recording"], False, 1, 10)
+        assert (await searches.find(query)).total == 0
+        waiting = [asyncio.create_task(searches.find(query)) for _ in range(20)]
+        await asyncio.sleep(0)
+        await searches.close()
+        outcomes = await asyncio.gather(*waiting, searches.find(query), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {DatabaseUnavailable}
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(close())
+
+
+def test_of_several_hosts_one_that_is_silent_is_passed_over(database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = re.search(r"host=([^&]+)&port=(\d+)", database_url).groups()  # type: ignore[union-attr] # it is there
+        url = f"postgresql://postgres@/analytics?host=127.0.0.1,{host}&port={silent.getsockname()[1]},{port}"
+
+        async def ask() -> None:
+            connection = await LoopConnection.open(url, "hosts", {})
+            assert await connection.run("SELECT 1") == [(1,)]
+            connection.close()
+
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(ask())
 
 
 def test_callers_that_have_gone_leave_nothing_behind(server: RunningServer, customer: str, database_url: str) -> None:

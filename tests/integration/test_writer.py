@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg2
 import pytest
 
+from server.loop import new_event_loop
 from storage import (
     Availability,
     DatabaseUnavailable,
@@ -63,7 +66,8 @@ def with_writer(url: str, work: Callable[[Writer, Availability], Awaitable[Any]]
         finally:
             await writer.close()
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(run())
 
 
 def query(url: str, sql: str, *values: object) -> list[Any]:
@@ -257,6 +261,51 @@ def test_a_connection_for_single_events_that_is_cut_costs_nobody_anything(databa
 
     with_writer(database_url, work)
     assert stored_messages(database_url, customer) == ["before", "after", "later"]
+
+
+@contextlib.contextmanager
+def frozen(name: str, url: str) -> Iterator[int]:
+    """Stops the database's process for the connection of that name; yields its number."""
+    ((number,),) = query(url, "SELECT pid FROM pg_stat_activity WHERE application_name = %s", name)
+    os.kill(number, signal.SIGSTOP)
+    try:
+        yield number
+    finally:
+        os.kill(number, signal.SIGCONT)
+
+
+def test_a_connection_that_is_cut_before_its_statement_was_read_is_noticed_at_once(
+    database_url: str, customer: str
+) -> None:
+    times = 20  # It depends on which of two processes is first.
+
+    async def work(writer: Writer, _: Availability) -> None:
+        for number in range(times):
+            await alone(writer, event(customer, f"{number} before"))
+            with frozen("analytics inserter", database_url) as process:
+                meanwhile = asyncio.create_task(writer.write(One(event(customer, f"{number} then"))))
+                await asyncio.sleep(0.01)
+                query(database_url, "SELECT pg_terminate_backend(%s)", process)
+            async with asyncio.timeout(2):
+                await meanwhile
+
+    with_writer(database_url, work)
+    assert (
+        len(stored_messages(database_url, customer)) == len(set(stored_messages(database_url, customer))) == 2 * times
+    )
+
+
+def test_a_database_process_that_hangs_with_a_single_event_holds_it_up_for_seconds_and_not_for_ever(
+    database_url: str, customer: str
+) -> None:
+    async def work(writer: Writer, _: Availability) -> None:
+        await alone(writer, event(customer, "before"))
+        with frozen("analytics inserter", database_url):
+            async with asyncio.timeout(6):
+                await writer.write(One(event(customer, "meanwhile")))
+
+    with_writer(database_url, work)
+    assert stored_messages(database_url, customer) == ["before", "meanwhile"]
 
 
 def test_a_database_that_is_known_to_be_away_is_not_waited_for(database_url: str, customer: str) -> None:
