@@ -47,14 +47,17 @@ class Inserter:
 
         That it is in the way of itself then, because it was committed after all, is nothing new to the copier.
         """
+        # Cheaper than asyncio.timeout, and does as much: who waits for a connection that is closed hears of it.
+        patience = self._loop.call_later(_PATIENCE_SECONDS, self._disconnect)
         try:
             assert self._connection is not None
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._connection.run(_EXECUTE, (*event, search_key_of(event)))
+            await self._connection.run(_EXECUTE, (*event, search_key_of(event)))
         except Exception as error:  # noqa: BLE001 - the copier will meet it too, and has a word for it
             if not is_of_a_row(error):
                 self._disconnect()
             return False
+        finally:
+            patience.cancel()
         return True
 
     async def _open(self) -> None:
