@@ -24,11 +24,14 @@ _ESCAPED_OTHERS = re.compile(
 )
 
 
-def check_size(recordings: Iterable[RecordedEvent]) -> None:
-    """Raises PageTooLarge if the records take more than `MAX_BYTES` as JSON, measured a little upwards."""
-    if sum(map(RecordedEvent.ByteSize, recordings)) * _MAX_GROWTH <= MAX_BYTES:
-        return
-    if sum(map(_json_bytes, recordings)) > MAX_BYTES:
+def check_size(recordings: Iterable[RecordedEvent], size: int) -> None:
+    """Raises PageTooLarge if the records take more than `MAX_BYTES` as JSON, measured a little upwards.
+
+    Args:
+        recordings: of a page.
+        size: of the page as a message, in bytes.
+    """
+    if size * _MAX_GROWTH > MAX_BYTES and sum(map(_json_bytes, recordings)) > MAX_BYTES:
         raise PageTooLarge
 
 

@@ -76,9 +76,7 @@ class LeadAnalytics:
     ) -> SearchLeadAnalyticsEventsResponse:
         """Answers one page."""
         query = convert.query(request, "lead", request.lead_id)
-        answer = await _find(self._searches, query, SearchLeadAnalyticsEventsResponse())
-        self._unread.count(answer.ByteSize(), context)
-        return answer
+        return await _find(self._searches, self._unread, query, SearchLeadAnalyticsEventsResponse(), context)
 
 
 class ContactAnalytics:
@@ -96,15 +94,15 @@ class ContactAnalytics:
     ) -> SearchContactAnalyticsEventsResponse:
         """Answers one page."""
         query = convert.query(request, "contact", request.contact_id)
-        answer = await _find(self._searches, query, SearchContactAnalyticsEventsResponse())
-        self._unread.count(answer.ByteSize(), context)
-        return answer
+        return await _find(self._searches, self._unread, query, SearchContactAnalyticsEventsResponse(), context)
 
 
-async def _find(searches: Searches, query: Query, answer: T) -> T:
+async def _find(searches: Searches, unread: UnreadPages, query: Query, answer: T, context: Any) -> T:
     """Fills `answer` with one page of a search, for either kind of entity."""
     page = await searches.find(query)
     convert.add_events(answer.recordings, page.events)
-    check_size(answer.recordings)
     answer.meta.CopyFrom(convert.page_meta(query, page))
+    size = answer.ByteSize()
+    check_size(answer.recordings, size)
+    unread.count(size, context)
     return answer

@@ -18,6 +18,9 @@ from tests.support.stack import Stack, running, until
 QUIET_SECONDS = 1.0
 """So long without a failed attempt, and with acknowledgements, means that the service is back."""
 
+# What the events of a round, and their part of the indexes, may take on the disk.
+_ROUND_MEBIBYTES = 10
+
 
 class Round(NamedTuple):
     """One fault."""
@@ -100,7 +103,7 @@ def main() -> int:
     print(f"seed {options.seed}", file=sys.stderr)
     with (
         tempfile.TemporaryDirectory(prefix="chaos-") as directory,
-        small_disk(Path(directory) / "disk") as is_small,
+        small_disk(Path(directory) / "disk", 512 + _ROUND_MEBIBYTES * options.rounds) as is_small,
         running(Path(directory) / "disk" / "stack") as stack,
     ):
         names = [name for name in options.fault or FAULTS if is_small or name != DISK]

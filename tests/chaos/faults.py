@@ -42,7 +42,9 @@ def _stop_for_a_while(numbers: list[int]) -> None:
 
 def _backends(stack: Stack) -> list[int]:
     with contextlib.closing(psycopg2.connect(stack.database_url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'analytics writer'")
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name ~ '^analytics (writer|inserter|search)$'"
+        )
         return [number for (number,) in cursor.fetchall()]
 
 
@@ -57,7 +59,7 @@ def kill_all_workers(stack: Stack) -> None:
 
 
 def kill_a_backend(stack: Stack) -> None:
-    """SIGKILL to the backend of a writer, upon which PostgreSQL ends all others and recovers."""
+    """SIGKILL to the backend of a writer or a search, upon which PostgreSQL ends all others and recovers."""
     _kill(_any(_backends(stack)))
 
 
@@ -85,7 +87,7 @@ def stop_a_worker(stack: Stack) -> None:
 
 
 def stop_a_backend(stack: Stack) -> None:
-    """SIGSTOP to the backend of a writer for 3 s: a commit that takes long."""
+    """SIGSTOP to the backend of a writer or a search for 3 s: a statement that takes long."""
     _stop_for_a_while(_any(_backends(stack)))
 
 
@@ -119,10 +121,10 @@ def fill_the_disk(stack: Stack) -> None:
 
 
 @contextlib.contextmanager
-def small_disk(directory: Path) -> Iterator[bool]:
+def small_disk(directory: Path, mebibytes: int = 512) -> Iterator[bool]:
     """A disk of its own for `directory`, in memory; yields whether there is one, which takes root's rights."""
     directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", str(directory)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(directory)]
     mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
     try:
         yield mounted

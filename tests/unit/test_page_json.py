@@ -5,8 +5,9 @@ from server.page_json import MAX_BYTES, check_size
 from storage import PageTooLarge
 
 
-def page(message: str, count: int) -> list[RecordedEvent]:
-    return [RecordedEvent(customer_id="c", message=message)] * count
+def check(message: str, count: int) -> None:
+    page = [RecordedEvent(customer_id="c", message=message)] * count
+    check_size(page, sum(map(RecordedEvent.ByteSize, page)))
 
 
 @pytest.mark.parametrize(
@@ -27,10 +28,10 @@ def page(message: str, count: int) -> list[RecordedEvent]:
 def test_a_page_is_measured_as_json_and_not_as_protobuf(character: str, json_bytes: int) -> None:
     message = character * 65_000
     fits = MAX_BYTES // (65_000 * json_bytes + 400)
-    check_size(page(message, fits))
+    check(message, fits)
     with pytest.raises(PageTooLarge):
-        check_size(page(message, fits + 2))
+        check(message, fits + 2)
 
 
 def test_a_full_page_of_ordinary_events_is_not_too_large() -> None:
-    check_size(page("an ordinary message", 1_000))
+    check("an ordinary message", 1_000)
