@@ -52,9 +52,9 @@ def configure(level: int) -> None:
     # It quotes headers that it cannot decode, and calls it an error when a caller goes away. What fails in a call is
     # logged by `server.errors`.
     logging.getLogger("grpc._cython").setLevel(logging.CRITICAL)
-    # What is printed where nobody can catch it, as psycopg2 does in a COPY that breaks off, may quote a row.
-    sys.excepthook = lambda kind, error, trace: _log_uncaught(error)
-    # The COPY fails as well, and that is told where it is caught.
+    # What is printed where nobody can catch it, as psycopg2 does in a COPY that breaks off, may quote a row. It has no
+    # lines of ours to tell of. The COPY fails as well, and that is told where it is caught.
+    sys.excepthook = lambda kind, error, trace: _log_uncaught(error, logging.ERROR if trace else logging.WARNING)
     sys.unraisablehook = lambda unraisable: _log_uncaught(unraisable.exc_value, logging.WARNING)
     threading.excepthook = lambda arguments: _log_uncaught(arguments.exc_value)
 

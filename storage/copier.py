@@ -141,9 +141,9 @@ class Copier:
 
     def close(self) -> None:
         """Closes the connection. The next batch would open another."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def is_of_a_row(error: Exception) -> bool:

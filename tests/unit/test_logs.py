@@ -45,9 +45,10 @@ def test_what_is_no_json_is_printed_all_the_same() -> None:
 
 def test_what_nobody_catches_is_logged_without_its_message() -> None:
     program = """
-import threading
+import sys, threading
 from server import logs
 logs.configure(20)
+sys.excepthook(SystemError, SystemError("secret " + "row"), None)  # As C code prints what it cannot raise.
 class Unraisable:
     def __del__(self): raise ValueError("secret " + "row")
 Unraisable()
@@ -60,5 +61,6 @@ fail()
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
-    assert [line["event"] for line in lines] == ["uncaught error"] * 3
+    assert [line["event"] for line in lines] == ["uncaught error"] * 4
+    assert [line["level"] for line in lines] == ["WARNING", "WARNING", "ERROR", "ERROR"]
     assert "secret row" not in ended.stderr
