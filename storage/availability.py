@@ -3,14 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Future
-from threading import Thread
 
 import psycopg2
 import psycopg2.extensions
 
 from storage.connection import connect
 from storage.errors import DatabaseUnavailable
+from storage.loop_connection import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +44,8 @@ class Availability:
     async def watch(self) -> None:
         """Asks until it is cancelled."""
         while True:
-            answer = asyncio.wrap_future(self._ask())
+            # In a thread of its own each time: it may hang.
+            answer = asyncio.ensure_future(in_thread(self._answers, "availability"))
             await asyncio.wait({answer}, timeout=self._patience)
             if not answer.done():
                 self._reason = "it does not answer"
@@ -63,12 +63,6 @@ class Availability:
             log.error("the database is away", extra={"reason": self._reason})
         for listener in self._listeners:
             listener(up)
-
-    def _ask(self) -> "Future[bool]":
-        """Asks in a thread: a daemon, so that a database that hangs cannot keep the process from ending."""
-        answer: Future[bool] = Future()
-        Thread(target=lambda: answer.set_result(self._answers()), name="availability", daemon=True).start()
-        return answer
 
     def _answers(self) -> bool:
         while True:
