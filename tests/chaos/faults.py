@@ -121,7 +121,7 @@ def fill_the_disk(stack: Stack) -> None:
 
 
 @contextlib.contextmanager
-def small_disk(directory: Path, mebibytes: int = 512) -> Iterator[bool]:
+def small_disk(directory: Path, mebibytes: int) -> Iterator[bool]:
     """A disk of its own for `directory`, in memory; yields whether there is one, which takes root's rights."""
     directory.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(directory)]
