@@ -62,7 +62,7 @@ def generate(out: Path) -> None:
         write_described_image(validate, described)
         document = openapi.Document(described.read_bytes()).make()
         (made / "openapi.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-        for package in ("analytics", "buf"):
+        for package in ("data_analytics", "buf"):
             (made / package / "py.typed").touch()
             shutil.rmtree(out / package, ignore_errors=True)
         shutil.copytree(made, out, dirs_exist_ok=True)

@@ -26,7 +26,7 @@ class Document:
     def __init__(self, image: bytes) -> None:
         """Reads a serialised FileDescriptorSet, which has to have source info for the descriptions."""
         files = FileDescriptorSet.FromString(image).file
-        self._own = [file for file in files if file.package.startswith("analytics.")]
+        self._own = [file for file in files if file.package.startswith("data_analytics.")]
         self._messages = {f".{file.package}.{one.name}": one for file in self._own for one in file.message_type}
         self._comments = dict(self._read_comments())
         self._schemas: Json = {"Status": {"description": "Why a request is refused: google.rpc.Status.", **STATUS}}

@@ -11,7 +11,7 @@ import asyncio
 import gc
 import sys
 
-from server import logs, loop
+from server import event_loop, logs
 from server.app import create_server
 from server.settings import ConfigurationError, Settings, read_settings
 from storage import DatabaseUnavailable
@@ -44,7 +44,7 @@ def main() -> int:
     try:
         settings = read_settings()
         logs.configure(settings.log_level)
-        loop.run(serve(settings))
+        event_loop.run(serve(settings))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2

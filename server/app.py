@@ -9,14 +9,15 @@ from grpc_health.v1.health import OVERALL_HEALTH, SERVICE_NAME, aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_reflection.v1alpha import reflection
 
-from analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
-from analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
-from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
-from server.handlers import MAX_MESSAGE_BYTES, add_services
-from server.places import MAX_CALLS, UnreadPages
-from server.servicers import AnalyticsEvents, ContactAnalytics, LeadAnalytics
+from data_analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
+from data_analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
+from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
+from server.ingest.group_commit import Writer
+from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
+from server.rpc.limits import MAX_CALLS, UnreadPages
+from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable, in_url
-from storage import Availability, Searches, Writer
+from storage import Availability, Searches
 from storage.schema import pending
 
 log = logging.getLogger(__name__)

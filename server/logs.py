@@ -50,7 +50,7 @@ def configure(level: int) -> None:
         # At DEBUG they tell of each turn of the event loop and of each statement.
         logging.getLogger(name).setLevel(logging.INFO)
     # It quotes headers that it cannot decode, and calls it an error when a caller goes away. What fails in a call is
-    # logged by `server.errors`.
+    # logged by `server.rpc.errors`.
     logging.getLogger("grpc._cython").setLevel(logging.CRITICAL)
     # What is printed where nobody can catch it, as psycopg2 does in a COPY that breaks off, may quote a row. It has no
     # lines of ours to tell of. The COPY fails as well, and that is told where it is caught.

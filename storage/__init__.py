@@ -2,7 +2,6 @@
 
 from storage.availability import Availability
 from storage.copier import Outcome
-from storage.copy_row import Row, row
 from storage.errors import (
     DatabaseUnavailable,
     EventRefused,
@@ -15,9 +14,8 @@ from storage.errors import (
     WriteFailed,
 )
 from storage.event import TEXTS, Event, Found, Page, new_id_and_time
-from storage.queue import Work
+from storage.rows import Row, row
 from storage.search import Query, Searches
-from storage.writer import Writer
 
 __all__ = [
     "TEXTS",
@@ -37,9 +35,7 @@ __all__ = [
     "SearchTimedOut",
     "Searches",
     "StorageError",
-    "Work",
     "WriteFailed",
-    "Writer",
     "new_id_and_time",
     "row",
 ]

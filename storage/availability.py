@@ -7,9 +7,9 @@ from collections.abc import Callable
 import psycopg2
 import psycopg2.extensions
 
+from storage.async_connection import in_thread
 from storage.connection import connect
 from storage.errors import DatabaseUnavailable
-from storage.loop_connection import in_thread
 
 log = logging.getLogger(__name__)
 

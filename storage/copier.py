@@ -8,11 +8,11 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
 
+from storage.conflicts import already_stored
 from storage.connection import connect, is_lost
-from storage.copy_row import COPY_STATEMENT, Row
 from storage.errors import DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
 from storage.event import Event
-from storage.stored import already_stored
+from storage.rows import COPY_STATEMENT, Row
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ For one event by itself that takes two thirds of the time of `storage.copier`; f
 import asyncio
 import logging
 
+from storage.async_connection import LoopConnection
 from storage.copier import SESSION, is_of_a_row
-from storage.copy_row import COLUMNS, INTO
 from storage.event import Event
-from storage.loop_connection import LoopConnection
 from storage.model import search_key_of
+from storage.rows import COLUMNS, INTO
 
 log = logging.getLogger(__name__)
 

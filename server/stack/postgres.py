@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import psycopg2
 
-from server.stack.account import account_for_postgres
-from server.stack.cluster import ENVIRONMENT, PROGRAMS, clear_leftovers, initialise, is_initialised
-from server.stack.part import Part
+from server.stack.os_user import account_for_postgres
+from server.stack.pgdata import ENVIRONMENT, PROGRAMS, clear_leftovers, initialise, is_initialised
 from server.stack.process import Command
+from server.stack.supervised_process import Part
 
 _DATABASE = "analytics"
 _PORT = 5432  # Only the name of the socket: nothing listens on TCP.

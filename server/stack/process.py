@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import SIG_BLOCK, SIG_SETMASK, SIGCONT, SIGINT, SIGKILL, Signals, pthread_sigmask
 
 from server.stack import console
-from server.stack.account import Account
+from server.stack.os_user import Account
 from server.stack.settings import PROJECT_ROOT, StackError
 
 _KEPT_LINES = 20

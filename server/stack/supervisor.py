@@ -14,11 +14,11 @@ from server.settings import in_url
 from server.stack import console, process
 from server.stack.banner import banner
 from server.stack.envoy import envoy
-from server.stack.part import Part
 from server.stack.postgres import embedded_postgres
 from server.stack.preflight import check_database, check_ports, locked
 from server.stack.process import Command, run_to_end
 from server.stack.settings import PROJECT_ROOT, Settings
+from server.stack.supervised_process import Part
 
 
 class Supervisor:

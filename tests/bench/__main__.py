@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 import grpc
 from google.protobuf.json_format import MessageToJson
 
-from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
-from analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
-from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
-from server import convert
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
+from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
+from server.messages import convert
 from server.stack.postgres import running_postgres
 from storage.connection import connect
-from storage.copy_row import COPY_STATEMENT, copy_row
+from storage.rows import COPY_STATEMENT, copy_row
 from storage.schema import migrate
 from tests.bench.contenders import envoy_without_lua, started
 from tests.bench.load import GRPC, Load, grpc_body, h2load, require_h2load
@@ -38,9 +38,9 @@ from tests.support import requests
 from tests.support.processes import free_port
 from tests.support.stack import Stack, running
 
-CREATE = "analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
-SEARCH = "analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
-BATCH = "analytics.v1.AnalyticsEventService/BatchCreateAnalyticsEvents"
+CREATE = "data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
+SEARCH = "data_analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
+BATCH = "data_analytics.v1.AnalyticsEventService/BatchCreateAnalyticsEvents"
 FIELDS: dict[str, Any] = requests.EVERY_OPTIONAL_FIELD | {"version_info": {"package": "1.4.2"}}
 BATCH_SIZE = 500
 SEARCHED_EVENTS = 1_000_000

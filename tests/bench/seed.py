@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import psycopg2.extensions
 
 from storage.connection import connect
-from storage.copy_row import COPY_STATEMENT, copy_row
 from storage.event import Event, time_text
+from storage.rows import COPY_STATEMENT, copy_row
 
 ROWS_A_COMMIT = 10_000
 YEAR_MILLISECONDS = 365 * 24 * 3600 * 1000
@@ -53,7 +53,7 @@ def kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
 
 
 def rows(count: int, seed: int = 1) -> Iterator[bytes]:
-    """`count` lines for `storage.copy_row.COPY_STATEMENT`, oldest first."""
+    """`count` lines for `storage.rows.COPY_STATEMENT`, oldest first."""
     events, weights = kinds(min(count, 200_000), seed)
     templates = [copy_row(event).decode() for event in events]
     chance = random.Random(seed)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
-from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
+from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
+from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 
 EVENTS_A_RECORDING = 500
 BATCH = 20

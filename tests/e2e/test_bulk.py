@@ -1,6 +1,6 @@
 """The batch by JSON, and the stream through Envoy."""
 
-from analytics.v1.analytics_event_service_pb2 import WriteAnalyticsEventsRequest
+from data_analytics.v1.analytics_event_service_pb2 import WriteAnalyticsEventsRequest
 from tests.support import requests
 from tests.support.http import Http, violations
 from tests.support.in_process import Client

@@ -16,9 +16,9 @@ from tests.support.refusals import refused
 from tests.support.stack import Stack
 
 SERVICES = {
-    "analytics.v1.AnalyticsEventService",
-    "analytics.v1.LeadAnalyticsService",
-    "analytics.v1.ContactAnalyticsService",
+    "data_analytics.v1.AnalyticsEventService",
+    "data_analytics.v1.LeadAnalyticsService",
+    "data_analytics.v1.ContactAnalyticsService",
 }
 
 
@@ -30,7 +30,7 @@ def test_a_refusal_keeps_its_grpc_status_and_its_proto_names(client: Client, cus
 
 
 def test_an_rpc_that_nobody_knows_is_unimplemented(client: Client) -> None:
-    for method in ("/analytics.v1.LeadAnalyticsService/Nothing", "/analytics.v2.Nothing/Nothing"):
+    for method in ("/data_analytics.v1.LeadAnalyticsService/Nothing", "/data_analytics.v2.Nothing/Nothing"):
         call: Any = client.channel.unary_unary(method)
         with pytest.raises(grpc.RpcError) as caught:
             call(b"", timeout=5)
@@ -64,25 +64,27 @@ def grpcurl(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_grpcurl_lists_and_describes_the_services_with_no_proto_files(port: int) -> None:
     listed = grpcurl(f"localhost:{port}", "list")
     assert SERVICES | {"grpc.health.v1.Health"} <= set(listed.stdout.split())
-    described = grpcurl(f"localhost:{port}", "describe", "analytics.v1.CreateLeadAnalyticsEventRequest")
+    described = grpcurl(f"localhost:{port}", "describe", "data_analytics.v1.CreateLeadAnalyticsEventRequest")
     assert "string customer_id = 1" in described.stdout
 
 
 def test_grpcurl_stores_an_event_and_finds_it(port: int, customer: str) -> None:
     event = {"customer_id": customer, "lead_id": "l", "user_id": "u", "recording_id": "r", "event_type": "view"}
     stored = grpcurl(
-        "-d", json.dumps(event), f"localhost:{port}", "analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
+        "-d", json.dumps(event), f"localhost:{port}", "data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
     )
     assert json.loads(stored.stdout)["lead_id"] == "l"
     del event["event_type"]
     found = grpcurl(
-        "-d", json.dumps(event), f"localhost:{port}", "analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
+        "-d", json.dumps(event), f"localhost:{port}", "data_analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
     )
     assert json.loads(found.stdout)["meta"] == {"page": 1, "pageSize": 10, "rowCount": 1}
 
 
 def test_grpcurl_shows_what_is_wrong_with_a_request(port: int) -> None:
-    refusal = grpcurl("-d", "{}", f"localhost:{port}", "analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent")
+    refusal = grpcurl(
+        "-d", "{}", f"localhost:{port}", "data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
+    )
     assert refusal.returncode != 0
     assert "InvalidArgument" in refusal.stderr
     assert "google.rpc.BadRequest" in refusal.stderr

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.page_json import _RECORD_BYTES, _text_bytes
+from server.messages.page_size import _RECORD_BYTES, _text_bytes
 from tests.support import requests
 from tests.support.http import Http
 from tests.support.in_process import Client

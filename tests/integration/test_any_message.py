@@ -17,14 +17,14 @@ from google.protobuf.struct_pb2 import Struct, Value
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from analytics.v1.analytics_event_service_pb2 import (
+from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
     CreateAnalyticsEventRequest,
 )
-from analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
-from analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
-from analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
+from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
+from data_analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
+from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
 from tests.support import contract, hostile, requests
 from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import Refusal

@@ -8,7 +8,7 @@ import grpc
 import psycopg2
 import pytest
 
-from analytics.v1.analytics_event_service_pb2 import (
+from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,

@@ -99,7 +99,7 @@ def test_limits_count_characters_and_not_bytes(client: Client, customer: str) ->
 
 
 def test_bytes_that_are_no_message_are_refused_and_not_called_a_bug(client: Client) -> None:
-    call: Any = client.channel.unary_unary("/analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent")
+    call: Any = client.channel.unary_unary("/data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent")
     for garbage in (b"\xff\xff\xff", b"\x0a\x02\xff\xfe"):  # no field at all; a string that is not UTF-8
         with refused(grpc.StatusCode.INVALID_ARGUMENT):
             call(garbage, timeout=5)
@@ -115,7 +115,7 @@ def test_a_version_info_nested_too_deep_to_parse_is_refused(client: Client, cust
     entry = b"\x0a\x01k\x12" + _length(value) + value
     struct = b"\x0a" + _length(entry) + entry
     data = requests.lead_event(customer).SerializeToString() + b"\x82\x01" + _length(struct) + struct
-    call: Any = client.channel.unary_unary("/analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent")
+    call: Any = client.channel.unary_unary("/data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent")
     with refused(grpc.StatusCode.INVALID_ARGUMENT):
         call(data, timeout=5)
 

@@ -13,10 +13,10 @@ import grpc
 import psycopg2
 import pytest
 
-from server.loop import new_event_loop
+from server.event_loop import new_event_loop
 from server.stack.postgres import running_postgres
 from storage import Availability, DatabaseUnavailable, Query, Searches, SearchTimedOut
-from storage.loop_connection import LoopConnection
+from storage.async_connection import LoopConnection
 from storage.schema import migrate
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer, running_server

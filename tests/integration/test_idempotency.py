@@ -10,8 +10,8 @@ import grpc
 import psycopg2
 import pytest
 
-from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest, WriteAnalyticsEventsRequest
-from server.batch import KEY_REUSED
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest, WriteAnalyticsEventsRequest
+from server.ingest.batch import KEY_REUSED
 from storage import DatabaseUnavailable
 from storage.copier import Copier
 from tests.support import requests

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from storage import Availability, DatabaseUnavailable, EventRefused, KeyReused, Writer
-from storage.loop_connection import LoopConnection
+from server.ingest.group_commit import Writer
+from storage import Availability, DatabaseUnavailable, EventRefused, KeyReused
+from storage.async_connection import LoopConnection
 from tests.support.writing import One, alone, event, query, stored_messages, with_writer
 
 

@@ -194,6 +194,6 @@ def test_at_debug_a_line_is_logged_for_each_request_and_nothing_of_what_it_says(
     lines = [json.loads(line) for line in stderr.splitlines()]
     answered = [line for line in lines if line["event"] == "answered"]
     assert [line["outcome"] for line in answered] == ["ok", "InvalidRequest"]
-    assert answered[0]["rpc"] == "analytics.v1.LeadAnalyticsService.CreateLeadAnalyticsEvent"
+    assert answered[0]["rpc"] == "data_analytics.v1.LeadAnalyticsService.CreateLeadAnalyticsEvent"
     assert len(lines) == len(answered) + 2
     assert customer not in stderr

@@ -15,11 +15,11 @@ import grpc.aio
 import psycopg2
 import pytest
 
-from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
-from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
-from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from data_analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
+from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 from server.app import create_server
-from server.places import MAX_CALLS, MAX_STREAMS
+from server.rpc.limits import MAX_CALLS, MAX_STREAMS
 from server.settings import Settings
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer, running_server
@@ -117,7 +117,7 @@ def test_pages_that_nobody_reads_are_bounded_and_cost_nothing_once_their_callers
 ) -> None:
     search = requests.lead_search(customer, page_size=40)
     message = search.SerializeToString()
-    path = b"/analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
+    path = b"/data_analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
     with running_server(database_url) as server, contextlib.ExitStack() as stack:
         port = server.application.port
         server.application._unread._free = 20 << 20  # Seven pages of 2.6 MB each.

@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer
 

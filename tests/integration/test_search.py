@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
-from analytics.v1.event_pb2 import RecordedEvent
-from analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
+from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
+from data_analytics.v1.event_pb2 import RecordedEvent
+from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import refused

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from storage import Availability, DatabaseUnavailable, Event, EventRefused, QueueFull, Writer
+from server.ingest.group_commit import Writer
+from storage import Availability, DatabaseUnavailable, Event, EventRefused, QueueFull
 from storage.copier import Copier
 from tests.support.writing import One, alone, event, execute, query, stored_messages, with_writer
 

@@ -6,9 +6,9 @@ from typing import Any
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from hypothesis import strategies as st
 
-from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
-from analytics.v1.contact_analytics_service_pb2 import CreateContactAnalyticsEventRequest
-from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
+from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from data_analytics.v1.contact_analytics_service_pb2 import CreateContactAnalyticsEventRequest
+from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
 from tests.support.contract import LIMITS, MAX_JSON
 
 KINDS = (CreateAnalyticsEventRequest, CreateLeadAnalyticsEventRequest, CreateContactAnalyticsEventRequest)

@@ -11,11 +11,11 @@ import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
-from analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceStub
-from analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
+from data_analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
+from data_analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceStub
+from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 from server.app import Application, create_server
-from server.loop import new_event_loop
+from server.event_loop import new_event_loop
 from server.settings import Settings
 
 T = TypeVar("T")

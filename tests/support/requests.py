@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
-from analytics.v1.contact_analytics_service_pb2 import CreateContactAnalyticsEventRequest
-from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest, SearchLeadAnalyticsEventsRequest
+from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from data_analytics.v1.contact_analytics_service_pb2 import CreateContactAnalyticsEventRequest
+from data_analytics.v1.lead_analytics_service_pb2 import (
+    CreateLeadAnalyticsEventRequest,
+    SearchLeadAnalyticsEventsRequest,
+)
 
 EVERY_OPTIONAL_FIELD = {
     "tool_signature": "vfp",

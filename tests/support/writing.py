@@ -7,8 +7,9 @@ from typing import Any
 
 import psycopg2
 
-from server.loop import new_event_loop
-from storage import Availability, Event, Outcome, Row, StorageError, Writer, new_id_and_time, row
+from server.event_loop import new_event_loop
+from server.ingest.group_commit import Writer
+from storage import Availability, Event, Outcome, Row, StorageError, new_id_and_time, row
 
 
 def event(customer: str, message: str = "", key: str = "") -> Event:

@@ -2,14 +2,14 @@
 
 import pytest
 
-from analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
-from server.batch import at_most_events
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from server.ingest.batch import at_most_events
 from tests.support import requests
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.batch._SMALL_BYTES", 0)
+    monkeypatch.setattr("server.ingest.batch._SMALL_BYTES", 0)
 
 
 def batch(count: int, **fields: object) -> bytes:

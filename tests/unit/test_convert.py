@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
-from server import convert
-from server.validation import InvalidRequest
+from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from server.messages import convert
+from server.messages.validation import InvalidRequest
 from storage import TEXTS, Event
 from storage.event import time_text
 from tests.support import requests

@@ -2,9 +2,9 @@ from typing import Any
 
 from google.rpc.error_details_pb2 import BadRequest
 
-from analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
-from server.batch import NOT_STORABLE
-from server.errors import status_of
+from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
+from server.ingest.batch import NOT_STORABLE
+from server.rpc.errors import status_of
 from storage import EventRefused
 
 

@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.version_info import MAX_BYTES, InvalidVersionInfo, to_json
+from server.messages.version_info import MAX_BYTES, InvalidVersionInfo, to_json
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 JSON = st.recursive(

@@ -6,11 +6,11 @@
 import sys
 from typing import Any
 
-from analytics.v1.event_pb2 import LeadAnalyticsEvent
-from analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
-from server import loop
+from data_analytics.v1.event_pb2 import LeadAnalyticsEvent
+from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
+from server import event_loop
 from server.app import new_grpc_server
-from server.handlers import add_services
+from server.rpc.handlers import add_services
 
 
 class NoOp:
@@ -49,4 +49,4 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    loop.run(serve(int(sys.argv[1])))
+    event_loop.run(serve(int(sys.argv[1])))

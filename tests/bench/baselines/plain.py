@@ -12,12 +12,12 @@ import grpc
 from google.protobuf.json_format import MessageToJson
 from playhouse.pool import PooledPostgresqlDatabase
 
-from analytics.v1.event_pb2 import LeadAnalyticsEvent
-from analytics.v1.lead_analytics_service_pb2_grpc import (
+from data_analytics.v1.event_pb2 import LeadAnalyticsEvent
+from data_analytics.v1.lead_analytics_service_pb2_grpc import (
     LeadAnalyticsServiceServicer,
     add_LeadAnalyticsServiceServicer_to_server,
 )
-from server.validation import check
+from server.messages.validation import check
 from storage import new_id_and_time
 from storage.model import AnalyticsEvent, search_key
 
