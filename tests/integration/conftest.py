@@ -8,6 +8,7 @@ import pytest
 
 from server.stack.postgres import running_postgres
 from storage.schema import migrate
+from tests.support import database
 from tests.support.in_process import Client, RunningServer, running_server
 
 
@@ -36,6 +37,13 @@ def client(server: RunningServer) -> Client:
 def customer() -> str:
     """A customer that no other test has."""
     return f"customer {uuid.uuid4()}"
+
+
+@pytest.fixture
+def locked_table(database_url: str) -> Iterator[None]:
+    """A lock on the events table: every statement on it hangs until the test ends."""
+    with database.locked_table(database_url):
+        yield
 
 
 @pytest.fixture
