@@ -1,8 +1,6 @@
-"""A real PostgreSQL for all tests of this tier, and a server on it."""
+"""A real PostgreSQL for all tests of this tier, and a server that uses it."""
 
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,7 @@ from tests.support.in_process import Client, RunningServer, running_server
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A migrated database."""
+    """Yield the URL of a migrated database."""
     with running_postgres(tmp_path_factory.mktemp("database")) as url:
         migrate(url)
         yield url
@@ -22,31 +20,19 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def server(database_url: str) -> Iterator[RunningServer]:
-    """A server on that database."""
+    """Yield a server that uses this database."""
     with running_server(database_url) as running:
         yield running
 
 
 @pytest.fixture
 def client(server: RunningServer) -> Client:
-    """The stubs of that server."""
+    """Return a client of this server."""
     return server.client
 
 
 @pytest.fixture
-def customer() -> str:
-    """A customer that no other test has."""
-    return f"customer {uuid.uuid4()}"
-
-
-@pytest.fixture
 def locked_table(database_url: str) -> Iterator[None]:
-    """A lock on the events table: every statement on it hangs until the test ends."""
+    """Lock the events table: every statement on it hangs until the test ends."""
     with database.locked_table(database_url):
         yield
-
-
-@pytest.fixture
-def empty_directory(tmp_path: Path) -> Path:
-    """A directory for a PostgreSQL of the test's own."""
-    return tmp_path

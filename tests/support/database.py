@@ -46,6 +46,16 @@ def backends(url: str, application_name: str) -> set[int]:
     return {pid for (pid,) in rows}
 
 
+def blocked_backends(url: str) -> set[int]:
+    """Return the process ids of the backends whose statement waits for a lock in the database."""
+    rows = query(
+        _administration(url),
+        "SELECT pid FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'",
+        _name(url),
+    )
+    return {pid for (pid,) in rows}
+
+
 def terminate_backends(url: str, application_name: str) -> set[int]:
     """Ask the backends of the connections of that name to end, do not wait for it, and return their process ids."""
     rows = query(
