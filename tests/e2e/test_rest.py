@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.messages.page_size import _RECORD_BYTES, _text_bytes
+from server.messages.page_size import RECORD_BYTES, measure_text
 from tests.support import requests
 from tests.support.http import Http
 from tests.support.in_process import Client
@@ -177,8 +177,8 @@ def test_every_character_arrives_and_is_measured_for_the_limit_of_a_page(http: H
     page = http.search("/api/v1/lead_analytics/search", **search)
     found = [record["message"] for record in page.json["recordings"]]
     assert found == ["".join(span) for span in reversed(spans)]
-    measured = sum(map(_text_bytes, found))
-    assert 0 <= measured - (len(page.body) - 3 * _RECORD_BYTES) < 3 * _RECORD_BYTES
+    measured = sum(map(measure_text, found))
+    assert 0 <= measured - (len(page.body) - 3 * RECORD_BYTES) < 3 * RECORD_BYTES
 
 
 def test_an_event_that_came_by_json_is_found_by_grpc_and_the_other_way(
