@@ -26,11 +26,11 @@ CASES = int(os.environ.get("CHAOS_CASES", "180"))
 
 # All of schemathesis's checks are on. Some have nothing to check here: there are no credentials (`ignored_auth`,
 # `object_level_authorization`), no required headers (`missing_required_header`), and no resources that can be read or
-# deleted one by one (`use_after_free`, `ensure_resource_availability`). `negative_data_rejection` is off for the requests
-# that `is_repaired` names.
+# deleted one by one (`use_after_free`, `ensure_resource_availability`). `negative_data_rejection` is off where
+# `is_repaired` says so.
 DOCUMENT = schemathesis.openapi.from_path(ROOT / "generated" / "openapi.json")
 DOCUMENT.config.output.sanitization.update(enabled=False)  # a failure shows the whole request
-# Without QUERY: schemathesis sends it without a content type, which its standard forbids, so Envoy refuses it as malformed.
+# Not QUERY: schemathesis sends no content type with it, which its standard forbids, so Envoy refuses it as malformed.
 DOCUMENT.config.phases.coverage.unexpected_methods = {"get", "put", "post", "delete", "options", "patch", "trace"}
 OPERATIONS = [
     f"{method.upper()} {path}" for path, methods in DOCUMENT.raw_schema["paths"].items() for method in methods
