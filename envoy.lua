@@ -30,16 +30,16 @@ local ERRORS = {
   { "^([^:]*): Root element must be a message", "must be a JSON object" },
 }
 
--- The server receives every header as metadata, and some names, such as grpc-timeout, have a meaning there that an HTTP
--- caller does not intend. Only these headers pass. Envoy adds its own after this filter.
+-- The server receives every header as metadata. It accepts little metadata, and some names, such as grpc-timeout, mean
+-- something there that an HTTP caller does not intend. Only these headers pass; Envoy adds its own after this filter.
 local FORWARDED_HEADERS = {
   [":authority"] = true, [":method"] = true, [":path"] = true, [":scheme"] = true, ["content-length"] = true,
   ["content-type"] = true, ["transfer-encoding"] = true, ["x-forwarded-proto"] = true,
   ["idempotency-key"] = true, ["x-request-id"] = true,
 }
 
--- Forwarded headers that may be of any length are cut: over 8 KiB of metadata, gRPC rejects some calls at random, in its
--- own words. The limit is one more than a valid idempotency key may have, so the server still refuses a key that was cut.
+-- Forwarded headers that may be of any length are cut: over 8 KiB of metadata, gRPC rejects some calls at random, in
+-- its own words. A valid idempotency key is shorter than the limit, so the server still refuses a key that was cut.
 local UNBOUNDED_HEADERS = { "idempotency-key", ":authority" }
 local HEADER_LIMIT = 256
 
@@ -151,7 +151,7 @@ function envoy_on_response(handle)
     headers:replace(":status", "201")
   elseif status == "501" then -- UNIMPLEMENTED
     headers:replace(":status", "404")
-  elseif status == "499" then -- CANCELLED, but the caller is still waiting: the server went away during the call
+  elseif status == "499" then -- CANCELLED, but the caller is still waiting: the server stopped during the call
     headers:replace(":status", "503")
     headers:replace("retry-after", "1")
   elseif status == "400" then -- INVALID_ARGUMENT
