@@ -167,19 +167,11 @@ class Load:
     def _by_batch(self, chance: random.Random) -> None:
         while not self._stop.is_set():
             numbers = [self._next_number() for _ in range(BATCH)]
-            events = [
-                {
-                    **{
-                        name: value
-                        for name, value in numbered_event(self.customer, number).items()
-                        if name != "lead_id"
-                    },
-                    "entity_type": "lead",
-                    "entity_id": "lead",
-                    "idempotency_key": f"{number}",
-                }
-                for number in numbers
-            ]
+            events = []
+            for number in numbers:
+                event = numbered_event(self.customer, number)
+                entity = {"entity_type": "lead", "entity_id": event.pop("lead_id")}
+                events.append({**event, **entity, "idempotency_key": f"{number}"})
             while not self._stop.is_set():
                 started = time.monotonic()
                 connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
