@@ -173,18 +173,18 @@ def mutated(draw: st.DrawFn, message: st.SearchStrategy[Any]) -> tuple[Any, byte
     sent = draw(message)
     data: bytes = sent.SerializeToString()
     for _ in range(draw(st.integers(1, 2))):
-        place = draw(st.integers(0, min(len(data), 200)))
+        offset = draw(st.integers(0, min(len(data), 200)))
         match draw(st.sampled_from(("append", "append", "twice", "overwrite", "overwrite", "insert", "remove", "cut"))):
             case "cut":
-                data = data[:place]
+                data = data[:offset]
             case "overwrite":
-                data = data[:place] + draw(_BYTE) + data[place + 1 :]
+                data = data[:offset] + draw(_BYTE) + data[offset + 1 :]
             case "insert":
-                data = data[:place] + draw(_JUNK) + data[place:]
+                data = data[:offset] + draw(_JUNK) + data[offset:]
             case "append":
                 data += draw(_JUNK)
             case "remove":
-                data = data[:place] + data[place + draw(st.integers(1, 5)) :]
+                data = data[:offset] + data[offset + draw(st.integers(1, 5)) :]
             case "twice":
                 data += data
     return type(sent), data
