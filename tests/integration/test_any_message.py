@@ -30,7 +30,7 @@ from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import Refusal
 
 CASES = int(os.environ.get("CHAOS_CASES") or 60)
-chaos = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+chaos = settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 few = settings(chaos, max_examples=CASES // 2 + 1)
 pytestmark = pytest.mark.timeout(60 + CASES)
 
