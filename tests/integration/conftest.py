@@ -44,8 +44,8 @@ def client(server: RunningServer) -> Client:
     return server.client
 
 
-@pytest.fixture
-def locked_table(database_url: str) -> Iterator[None]:
+@pytest.fixture(name="locked_table")
+def lock_events_table(database_url: str) -> Iterator[None]:
     """Lock the events table: every statement on it hangs until the test ends."""
     with database.locked_table(database_url):
         yield

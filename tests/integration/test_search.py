@@ -113,7 +113,7 @@ def test_a_recording_that_is_given_twice_counts_once(client: Client, customer: s
     assert search(client, customer, recording_id=["recording", "recording"]).meta.row_count == 1
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(1, 9), st.booleans(), st.sets(st.sampled_from("abc"), min_size=1))
 def test_pages_partition_the_result(partitioned: tuple[Client, str], size: int, latest: bool, asked: set[str]) -> None:
     client, customer = partitioned

@@ -69,8 +69,17 @@ def terminate_backends(url: str, application_name: str) -> set[int]:
 
 @contextlib.contextmanager
 def frozen_backend(url: str, application_name: str) -> Iterator[int]:
-    """Stop the backend of the one connection of that name until the block ends; yield its process id."""
-    (pid,) = backends(url, application_name)
+    """Stop the backend of the newest connection of that name until the block ends; yield its process id.
+
+    The newest, because a server that several tests share may have an older one.
+    """
+    ((pid,),) = query(
+        _administration(url),
+        "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
+        " ORDER BY backend_start DESC LIMIT 1",
+        _name(url),
+        application_name,
+    )
     os.kill(pid, signal.SIGSTOP)
     try:
         yield pid

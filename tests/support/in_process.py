@@ -1,4 +1,4 @@
-"""A server inside the test's own process, on an event loop in a thread."""
+"""A server in the test's own process, on an event loop in a thread."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """The stubs of all services on one channel. Every call has a deadline, so that a test cannot hang."""
+    """The stubs of all services on one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
@@ -33,7 +33,7 @@ class Client:
         self.health = HealthStub(channel)
 
     def is_serving(self) -> bool:
-        """Whether the server says that it can take requests."""
+        """Return whether the server's health check says that it serves."""
         answer = self.health.Check(HealthCheckRequest(), timeout=5)
         return bool(answer.status == HealthCheckResponse.SERVING)
 
@@ -47,13 +47,13 @@ class RunningServer:
         self._loop = loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the server's event loop and returns its result."""
+        """Run a coroutine on the server's event loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 @contextlib.contextmanager
 def running_server(database_url: str, limits: Limits = LIMITS) -> Iterator[RunningServer]:
-    """Starts a server on a free port and stops it in the end."""
+    """Run a server on a free port until the block ends."""
     loop = make_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()

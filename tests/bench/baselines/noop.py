@@ -1,4 +1,4 @@
-"""A server that does nothing: our handlers and settings, the same messages, no rules and no database.
+"""A server that stores nothing: our handlers and settings, the same messages, no validation and no database.
 
 `python -m tests.bench.baselines.noop PORT`
 """
@@ -15,10 +15,10 @@ from server.rpc.limits import Limits
 
 
 class NoOp:
-    """Answers what it was sent."""
+    """A service that answers with what it was sent."""
 
     async def CreateLeadAnalyticsEvent(self, request: Any, context: Any) -> LeadAnalyticsEvent:
-        """An answer with all of its fields."""
+        """Return an answer with all its fields."""
         return LeadAnalyticsEvent(
             customer_id=request.customer_id,
             lead_id=request.lead_id,
@@ -36,7 +36,7 @@ class NoOp:
         )
 
     async def SearchLeadAnalyticsEvents(self, request: Any, context: Any) -> Any:
-        """Not measured."""
+        """Fail: no row measures it."""
         raise NotImplementedError
 
 
