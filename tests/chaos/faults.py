@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg2
 
-from server.stack.supervisor import _is_serving
+from server.stack.workers import is_serving
 from tests.support.stack import Stack, until
 
 STOPPED_SECONDS = 3.0
@@ -139,7 +139,7 @@ DISK = "the disk is full for 3 s"
 def all_serve(stack: Stack) -> bool:
     """Whether each of the workers says that it serves."""
     workers = range(int(stack.environment["WORKERS"]))
-    return all(_is_serving(f"127.0.0.1:{stack.grpc_port + number}") for number in workers)
+    return all(is_serving(f"127.0.0.1:{stack.grpc_port + number}") for number in workers)
 
 
 FAULTS: dict[str, Callable[[Stack], None]] = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from server.stack.postgres import running_postgres
 from storage.schema import migrate
 from tests.support.in_process import Client, RunningServer, running_server
+from tests.support.postgres import running_postgres
 
 
 @pytest.fixture(scope="session")

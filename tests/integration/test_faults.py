@@ -14,12 +14,12 @@ import psycopg2
 import pytest
 
 from server.event_loop import new_event_loop
-from server.stack.postgres import running_postgres
 from storage import Availability, DatabaseUnavailable, Query, Searches, SearchTimedOut
 from storage.async_connection import LoopConnection
 from storage.schema import migrate
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer, running_server
+from tests.support.postgres import running_postgres
 from tests.support.refusals import refused
 
 
