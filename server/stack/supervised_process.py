@@ -125,7 +125,7 @@ class SupervisedProcess:
                 return ended.result(), 0.0
             if not became_ready.done():
                 await child.stop()
-                return f"not ready within {self._startup_seconds:.0f} s, {await ended}", 0.0
+                return f"not ready within {self._startup_seconds:g} s, {await ended}", 0.0
             became_ready.result()
             self.ready.set()
             since = time.monotonic()
