@@ -161,6 +161,6 @@ def test_every_setting_is_documented() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_make_target_of_a_page_exists(page: str) -> None:
     quoted = [*re.findall(r"`([^`\n]+)`", prose(page)), *"\n".join(blocks(page, "sh")).splitlines()]
-    called = re.findall(r"^make (?:[A-Z]+=\S+ )*([a-z ]+)", "\n".join(quoted), re.MULTILINE)
-    existing = re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE)
+    called = re.findall(r"^make (?:[A-Z]+=\S+ )*([a-z -]+)", "\n".join(quoted), re.MULTILINE)
+    existing = re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE)
     assert set(" ".join(called).split()) <= set(existing)
