@@ -64,10 +64,7 @@ lint-python: install
 	$(BIN)/lint-imports --no-cache
 lint-protos: install
 	$(BIN)/buf format --diff --exit-code protos
-	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; git show HEAD:generated/analytics.binpb > $$scratch/before.binpb; \
-	$(BIN)/python protos/generate.py --lint-image $$scratch/now.binpb; \
-	$(BIN)/buf lint $$scratch/now.binpb --config protos/buf.yaml; \
-	$(BIN)/buf breaking $$scratch/now.binpb --against $$scratch/before.binpb --config protos/buf.yaml
+	$(BIN)/python protos/check.py
 
 .PHONY: format
 format: install ## Format the Python files and the protos

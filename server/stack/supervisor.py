@@ -10,7 +10,7 @@ from functools import partial
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.settings import in_url
+from server.settings import format_host
 from server.stack import console, process
 from server.stack.banner import banner
 from server.stack.envoy import envoy
@@ -87,7 +87,7 @@ class Supervisor:
                     environment | {"GRPC_PORT": str(port)},
                     gently,
                 ),
-                partial(_is_serving, f"{in_url(settings.connect_address)}:{port}"),
+                partial(_is_serving, f"{format_host(settings.connect_address)}:{port}"),
                 needs=self._parts[:],
             )
             for number, port in enumerate(settings.grpc_ports, 1)

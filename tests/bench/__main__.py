@@ -29,7 +29,7 @@ from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServi
 from server.messages import convert
 from server.stack.postgres import running_postgres
 from storage.connection import connect
-from storage.rows import COPY_STATEMENT, copy_row
+from storage.rows import COPY_STATEMENT, encode_row
 from storage.schema import migrate
 from tests.bench.contenders import envoy_without_lua, running_contender
 from tests.bench.load import GRPC, Load, h2load, require_h2load, write_grpc_body
@@ -187,7 +187,7 @@ def row_4(bench: Bench) -> Round:
 
 
 def _copy_batch(bench: Bench) -> bytes:
-    return b"".join(copy_row(convert.event_of_analytics(event)) for event in bench.batch.events)
+    return b"".join(encode_row(convert.ANALYTICS.to_event(event)).line for event in bench.batch.events)
 
 
 def row_5(bench: Bench) -> Round:
@@ -212,7 +212,7 @@ def row_7(bench: Bench) -> Round:
     times = []
     with connection.cursor() as cursor:
         for _ in range(500):
-            row = copy_row(convert.event_of_lead(bench.lead)).decode().rstrip("\n").split("\t")
+            row = encode_row(convert.LEAD.to_event(bench.lead)).line.decode().rstrip("\n").split("\t")
             marks = ", ".join(["%s"] * len(row))
             statement = COPY_STATEMENT.replace("COPY", "INSERT INTO").replace("FROM STDIN", f"VALUES ({marks})")
             start = time.perf_counter()

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import psycopg2.extensions
 
 from storage.connection import connect
-from storage.event import Event, time_text
-from storage.rows import COPY_STATEMENT, copy_row
+from storage.event import Event, format_time
+from storage.rows import COPY_STATEMENT, encode_row
 
 ROWS_A_COMMIT = 10_000
 YEAR_MILLISECONDS = 365 * 24 * 3600 * 1000
@@ -55,7 +55,7 @@ def make_kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
 def make_rows(count: int, seed: int = 1) -> Iterator[bytes]:
     """Yield `count` lines for `storage.rows.COPY_STATEMENT`, oldest first."""
     events, weights = make_kinds(min(count, 200_000), seed)
-    templates = [copy_row(event).decode() for event in events]
+    templates = [encode_row(event).line.decode() for event in events]
     chance = random.Random(seed)
     start = int(time.time() * 1000) - YEAR_MILLISECONDS
     for number in range(count):
@@ -64,7 +64,7 @@ def make_rows(count: int, seed: int = 1) -> Iterator[bytes]:
         milliseconds = start + YEAR_MILLISECONDS * number // count
         clock, noise = f"{milliseconds:012x}", f"{chance.getrandbits(74):019x}"
         event_id = f"{clock[:8]}-{clock[8:]}-7{noise[:3]}-8{noise[3:6]}-{noise[6:18]}"
-        yield next(chosen).replace(_ID, event_id).replace(_TIME, time_text(milliseconds)).encode()
+        yield next(chosen).replace(_ID, event_id).replace(_TIME, format_time(milliseconds)).encode()
 
 
 def seed(connection: psycopg2.extensions.connection, count: int) -> None:

@@ -1,5 +1,6 @@
 """A real PostgreSQL for all tests of this tier, and a server that uses it."""
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from server.stack.postgres import running_postgres
 from storage.schema import migrate
 from tests.support import database
+from tests.support.database import execute
 from tests.support.in_process import Client, RunningServer, running_server
 
 
@@ -16,6 +18,17 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_postgres(tmp_path_factory.mktemp("database")) as url:
         migrate(url)
         yield url
+
+
+@pytest.fixture
+def own_database_url(database_url: str) -> Iterator[str]:
+    """Yield the URL of a migrated database for one test, which may then break it."""
+    name = f"own_{uuid.uuid4().hex}"
+    execute(database_url, f"CREATE DATABASE {name}")
+    url = database_url.replace("/analytics?", f"/{name}?")
+    migrate(url)
+    yield url
+    execute(database_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

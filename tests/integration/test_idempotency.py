@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest, WriteAnalyticsEventsRequest
-from server.ingest.batch import KEY_REUSED
+from server.messages.refusals import KEY_REUSED
 from tests.support import requests
 from tests.support.database import blocked_backends
 from tests.support.in_process import Client, RunningServer, running_server
@@ -66,7 +66,7 @@ def test_another_event_under_the_same_key_is_refused(client: Client, customer: s
     create_lead(client, customer, key("k"))
     with refused(INVALID) as refusal:
         create_lead(client, customer, key("k"), **change)
-    assert refusal.violations == {"idempotency-key": KEY_REUSED}
+    assert refusal.violations == {"idempotency-key": KEY_REUSED.description}
     assert count_stored(client, customer) == 1
 
 
@@ -123,7 +123,7 @@ def test_a_reused_key_is_named_by_where_it_was_sent(client: Client, customer: st
         with refused(INVALID) as refusal:
             request = requests.analytics_event(customer, message="another", **fields)
             client.events.CreateAnalyticsEvent(request, metadata=metadata, timeout=5)
-        assert refusal.violations == {"idempotency-key" if metadata else "idempotency_key": KEY_REUSED}
+        assert refusal.violations == {"idempotency-key" if metadata else "idempotency_key": KEY_REUSED.description}
 
 
 def test_a_key_stored_by_one_rpc_is_answered_by_another_in_its_own_form(client: Client, customer: str) -> None:
@@ -143,9 +143,7 @@ def test_a_batch_has_a_key_for_each_event(client: Client, customer: str) -> None
     changed = BatchCreateAnalyticsEventsRequest(events=[event(2, "b"), event(9, "a"), event(4, "c")])
     second = client.events.BatchCreateAnalyticsEvents(changed, timeout=5)
     assert second.outcomes[0].stored.id == first.outcomes[1].stored.id
-    assert [(each.field, each.description) for each in second.outcomes[1].refused.violations] == [
-        ("idempotency_key", KEY_REUSED)
-    ]
+    assert [(each.field, each.description) for each in second.outcomes[1].refused.violations] == [KEY_REUSED]
     assert (second.stored_count, second.refused_count) == (2, 1)
     assert count_stored(client, customer) == 4
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storage.connection import connect
-from storage.model import search_key
+from storage.model import make_search_key
 from storage.schema import migrate
 from storage.search_sql import ALL, LATEST, SESSION, Statement
 from tests.bench.seed import seed
@@ -45,7 +45,7 @@ def walk_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def explain(busiest: Busiest, statement: Statement, recordings: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the nodes of the executed plan for a page of 10, and what the statement answers."""
     cursor, customer, others = busiest
-    keys = [search_key(*others, f"recording-{number}") for number in range(1, recordings + 1)]
+    keys = [make_search_key(*others, f"recording-{number}") for number in range(1, recordings + 1)]
     values = {
         "customer_id": customer,
         "keys": "{" + ",".join(keys) + "}",
@@ -88,7 +88,7 @@ def test_a_page_that_is_not_full_is_not_counted(busiest: Busiest) -> None:
     cursor, customer, others = busiest
     values = {
         "customer_id": customer,
-        "keys": "{" + search_key(*others, "recording-1") + "}",
+        "keys": "{" + make_search_key(*others, "recording-1") + "}",
         "limit": 1_000_000,
         "offset": 0,
         "page_end": 1_000_000,

@@ -8,7 +8,7 @@ import pytest
 from peewee import PostgresqlDatabase
 
 from storage.model import AnalyticsEvent
-from storage.schema import migrate, pending
+from storage.schema import find_pending, migrate
 from tests.support.database import execute
 
 MIGRATIONS = ["0001_analytics_event", "0002_idempotency_key"]
@@ -56,7 +56,7 @@ def test_every_index_begins_with_the_customer(fresh_url: str) -> None:
 
 
 def test_migrating_many_times_at_once_applies_each_migration_once(fresh_url: str) -> None:
-    assert pending(fresh_url) == MIGRATIONS
+    assert find_pending(fresh_url) == MIGRATIONS
     applied: list[list[str]] = []
     threads = [threading.Thread(target=lambda: applied.append(migrate(fresh_url))) for _ in range(5)]
     for thread in threads:
@@ -64,4 +64,4 @@ def test_migrating_many_times_at_once_applies_each_migration_once(fresh_url: str
     for thread in threads:
         thread.join()
     assert sorted(applied) == [[], [], [], [], MIGRATIONS]
-    assert pending(fresh_url) == []
+    assert find_pending(fresh_url) == []

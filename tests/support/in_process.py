@@ -14,8 +14,9 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from data_analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
 from data_analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceStub
 from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
-from server.app import Application, create_server
-from server.event_loop import new_event_loop
+from server.app import LIMITS, Application, create_server
+from server.event_loop import make_event_loop
+from server.rpc.limits import Limits
 from server.settings import Settings
 
 T = TypeVar("T")
@@ -51,14 +52,14 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(database_url: str) -> Iterator[RunningServer]:
+def running_server(database_url: str, limits: Limits = LIMITS) -> Iterator[RunningServer]:
     """Run a server on a free port until the block ends."""
-    loop = new_event_loop()
+    loop = make_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 
     async def start() -> Application:
-        application = await create_server(Settings(database_url, "127.0.0.1", 0, logging.INFO))
+        application = await create_server(Settings(database_url, "127.0.0.1", 0, logging.INFO), limits)
         await application.start()
         return application
 

@@ -9,8 +9,9 @@ from typing import Any
 from data_analytics.v1.event_pb2 import LeadAnalyticsEvent
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
 from server import event_loop
-from server.app import new_grpc_server
+from server.app import make_grpc_server
 from server.rpc.handlers import add_services
+from server.rpc.limits import Limits
 
 
 class NoOp:
@@ -40,9 +41,9 @@ class NoOp:
 
 
 async def serve(port: int) -> None:
-    server = new_grpc_server()
+    server = make_grpc_server()
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
-    add_services(server, {service: NoOp()})
+    add_services(server, {service: NoOp()}, Limits())
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()

@@ -13,8 +13,8 @@ import orjson
 from fastapi import FastAPI, Query, Response
 from pydantic import BaseModel, StringConstraints
 
-from storage import new_id_and_time
-from storage.model import search_key
+from storage import make_id_and_time
+from storage.model import make_search_key
 
 Required = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Optional = Annotated[str, StringConstraints(max_length=255)]
@@ -70,8 +70,8 @@ app = FastAPI(lifespan=lifespan)
 @app.post("/api/v1/lead_analytics")
 async def create(event: Event) -> Response:
     """Store an event."""
-    event_id, now = new_id_and_time()
-    key = search_key("lead", event.lead_id, event.user_id, event.recording_id)
+    event_id, now = make_id_and_time()
+    key = make_search_key("lead", event.lead_id, event.user_id, event.recording_id)
     await app.state.pool.execute(
         INSERT,
         event.customer_id,
@@ -120,7 +120,7 @@ async def search(
     page_size: Annotated[int, Query(ge=1, le=1_000, alias="pageSize")] = 10,
 ) -> Response:
     """Answer with one page, by two statements."""
-    keys = [search_key("lead", lead_id, user_id, recording) for recording in recording_id]
+    keys = [make_search_key("lead", lead_id, user_id, recording) for recording in recording_id]
     async with app.state.pool.acquire() as connection:
         rows = await connection.fetch(PAGE, customer_id, keys, page_size, (page - 1) * page_size)
         total = await connection.fetchval(COUNT, customer_id, keys)
