@@ -13,8 +13,8 @@ MAX_PAGE_BYTES = 16 << 20
 # A byte of text becomes at most six of JSON: U+0001 is printed as \u0001. A smaller page needs no measuring.
 _MAX_GROWTH = 6
 
-RECORD_BYTES = 320
-"""The names, quotes and commas of a record's eleven fields, and its two times."""
+# The names, quotes and commas of a record's eleven fields, and its two times.
+_RECORD_BYTES = 320
 
 # Envoy prints these as \uXXXX, or as two such escapes above U+FFFF, although JSON does not require it.
 _ESCAPED_ASCII = "<>\x7f"
@@ -37,10 +37,10 @@ def check_page_size(recordings: Iterable[RecordedEvent], size: int) -> None:
 
 def _measure_record(recording: RecordedEvent) -> int:
     texts = [value for field, value in recording.ListFields() if field.name not in ("created_at", "updated_at")]
-    return RECORD_BYTES + sum(map(measure_text, texts))
+    return _RECORD_BYTES + sum(map(_measure_text, texts))
 
 
-def measure_text(text: str) -> int:
+def _measure_text(text: str) -> int:
     """Return the size of a text as JSON, in bytes, without its quotes."""
     size = len(encode_basestring(text).encode()) + 5 * sum(map(text.count, _ESCAPED_ASCII))
     others = "".join(_ESCAPED_OTHERS.findall(text))

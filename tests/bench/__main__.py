@@ -27,7 +27,6 @@ from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEv
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
 from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 from server.messages import convert
-from server.stack.postgres import running_postgres
 from storage.connection import connect
 from storage.rows import COPY_STATEMENT, encode_row
 from storage.schema import migrate
@@ -35,6 +34,7 @@ from tests.bench.contenders import envoy_without_lua, running_contender
 from tests.bench.load import GRPC, Load, h2load, require_h2load, write_grpc_body
 from tests.bench.seed import seed
 from tests.support import requests
+from tests.support.postgres import running_postgres
 from tests.support.processes import free_port
 from tests.support.stack import Stack, running
 

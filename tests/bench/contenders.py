@@ -37,7 +37,7 @@ def running_contender(name: str, port: int, url: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def envoy_without_lua(stack: Stack, directory: Path) -> Iterator[int]:
-    """Run a second Envoy for the workers of `stack`, without the Lua filter; yield its port."""
+    """Run a second Envoy for the workers of `stack`, the same except for its Lua filter; yield its port."""
     text = (stack.data / "envoy.yaml").read_text()
     start = text.index("          - name: envoy.filters.http.lua\n")
     text = text[:start] + text[text.index("          - name: envoy.filters.http.buffer", start) :]

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from server.messages.page_size import RECORD_BYTES, measure_text
+from data_analytics.v1.event_pb2 import RecordedEvent
+from server.messages.page_size import MAX_PAGE_BYTES, check_page_size
+from storage import PageTooLarge
 from tests.support import requests
 from tests.support.http import Http
 from tests.support.in_process import Client
@@ -177,8 +179,17 @@ def test_every_character_arrives_and_counts_towards_the_page_limit(http: Http, c
     page = http.search("/api/v1/lead_analytics/search", **search)
     found = [record["message"] for record in page.json["recordings"]]
     assert found == ["".join(span) for span in reversed(spans)]
-    measured = sum(map(measure_text, found))
-    assert 0 <= measured - (len(page.body) - 3 * RECORD_BYTES) < 3 * RECORD_BYTES
+    # The server's measure is at least what Envoy sends, and at most 320 bytes a record more.
+    check_page_size(lengthened(page.json, MAX_PAGE_BYTES - len(page.body) - 3 * 320), MAX_PAGE_BYTES)
+    with pytest.raises(PageTooLarge):
+        check_page_size(lengthened(page.json, MAX_PAGE_BYTES - len(page.body) + 1), MAX_PAGE_BYTES)
+
+
+def lengthened(page: Any, count: int) -> list[RecordedEvent]:
+    """Return the records of a page, the first with a message that is longer by `count` bytes."""
+    first, *others = [RecordedEvent(**record) for record in page["recordings"]]
+    first.message += "m" * count
+    return [first, *others]
 
 
 def test_events_stored_by_json_are_found_by_grpc_and_vice_versa(http: Http, client: Client, customer: str) -> None:

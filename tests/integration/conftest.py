@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.stack.postgres import running_postgres
 from storage.schema import migrate
 from tests.support import database
 from tests.support.database import execute
 from tests.support.in_process import Client, RunningServer, running_server
+from tests.support.postgres import running_postgres
 
 
 @pytest.fixture(scope="session")

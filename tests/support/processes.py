@@ -1,4 +1,4 @@
-"""Programs of ours as a user starts them."""
+"""Our programs, run as a user would run them."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of this process without any setting of ours, and with `variables`."""
+    """Return the environment of this process with `variables` in place of all our own settings."""
     ours = (
         "DATABASE_URL",
         "GRPC_PORT",
@@ -31,7 +31,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Runs `python -m module` to its end."""
+    """Run `python -m module` until it ends."""
     return subprocess.run(
         [sys.executable, "-m", module],
         cwd=ROOT,
@@ -45,7 +45,7 @@ def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[st
 
 @contextlib.contextmanager
 def started_module(module: str, **variables: str) -> "Iterator[subprocess.Popen[str]]":
-    """Starts `python -m module`; kills it in the end if it still runs."""
+    """Start `python -m module`, and kill it at the end if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-m", module],
         cwd=ROOT,
@@ -63,7 +63,7 @@ def started_module(module: str, **variables: str) -> "Iterator[subprocess.Popen[
 
 
 def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
