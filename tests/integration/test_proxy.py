@@ -13,7 +13,7 @@ COMMITTED = b"INSERT 0 1\0"
 
 @pytest.fixture
 def notes(database_url: str) -> str:
-    """The URL of a database with an empty table `note`."""
+    """Return the URL of a database with an empty table `note`."""
     execute(database_url, "DROP TABLE IF EXISTS note")
     execute(database_url, "CREATE TABLE note (text text)")
     return database_url
