@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+_FIRST_PORT = 10_000
+_RANDOM = random.SystemRandom()  # Hypothesis seeds the common one, so that every run would begin with the same ports.
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -62,9 +66,19 @@ def started_module(module: str, **variables: str) -> "Iterator[subprocess.Popen[
         process.communicate()
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(*, following: int = 0) -> int:
+    """Return a port that was free a moment ago, as were the `following` ones after it.
+
+    The kernel gives no such port to an outgoing connection. Otherwise it might, while the process that listens on the
+    port is being restarted.
+    """
+    while True:
+        first = _RANDOM.randrange(_FIRST_PORT, _first_ephemeral_port() - following)
+        with contextlib.ExitStack() as sockets, contextlib.suppress(OSError):
+            for port in range(first, first + following + 1):
+                sockets.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+
+
+def _first_ephemeral_port() -> int:
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

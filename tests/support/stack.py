@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -13,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, free_port
 from tests.support.processes import environment as environment_without_ours
 from tests.support.until import until
 
@@ -25,16 +24,8 @@ EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","eve
 
 def free_ports() -> dict[str, str]:
     """Return free ports for a stack; those after GRPC_PORT are free too, for its other workers."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(2 + WORKERS)]
-            for one in sockets[:3]:
-                one.bind(("127.0.0.1", 0))
-            http, admin, grpc = (int(one.getsockname()[1]) for one in sockets[:3])
-            with contextlib.suppress(OSError, OverflowError):
-                for number, one in enumerate(sockets[3:], 1):
-                    one.bind(("127.0.0.1", grpc + number))
-                return {"HTTP_PORT": str(http), "GRPC_PORT": str(grpc), "ENVOY_ADMIN_PORT": str(admin)}
+    first = free_port(following=1 + WORKERS)
+    return {"HTTP_PORT": str(first), "ENVOY_ADMIN_PORT": str(first + 1), "GRPC_PORT": str(first + 2)}
 
 
 class Stack:
