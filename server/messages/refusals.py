@@ -38,9 +38,9 @@ KEY_METADATA = "idempotency-key"
 
 KEY_FIELD = "idempotency_key"
 
-# Error details travel in trailers, of which a client accepts 8 KiB. This many violations fit with room to spare, and
-# only the items of `recording_id` can be more.
-_MAX_VIOLATIONS = 30
+# Error details travel in trailers, of which a client accepts 8 KiB. This many violations fit with room to spare.
+MAX_VIOLATIONS = 30
+"""The number of violations that a caller is told of."""
 
 
 class FieldViolation(NamedTuple):
@@ -125,10 +125,51 @@ VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"
 VERSION_INFO_NOT_FINITE = "holds a number that is not finite"
 VERSION_INFO_NOT_SET = "holds a value that is not set"
 
+# Of JSON bodies and of the queries of searches.
+NOT_A_STRING = "must be a string"
+NOT_AN_OBJECT = "must be a JSON object"
+NOT_A_LIST = "must be a list"
+NOT_AN_INTEGER = "must be a whole number of at most 32 bits"
+NOT_A_BOOLEAN = "must be true or false"
+NOT_JSON = "is not valid JSON"
+NOT_UTF8 = "is not UTF-8"
+GIVEN_TWICE = "is given more than once"
+TOO_MANY_PARTS = "is refused, but has too many parts for all its faults to be found"
+TOO_DEEP_TO_SPLIT = "nest too deeply to be read one by one: send fewer events at a time"
+NOT_EXPLAINED = (
+    "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
+)
+NOT_COMPRESSED = FieldViolation("", "is not one whole stream of the content-encoding that its header names")
+
 
 def limit_json_bytes(limit: int) -> str:
     """Describe an object that is longer than `limit` as JSON."""
     return f"must be at most {limit} bytes as JSON"
+
+
+def limit_depth(limit: int) -> str:
+    """Describe an object whose objects and lists nest more than `limit` levels deep."""
+    return f"must be at most {limit} levels deep"
+
+
+def limit_digits(limit: int) -> str:
+    """Describe an object with a number that has more than `limit` digits when it is written without an exponent."""
+    return f"holds a number of more than {limit} digits when written out"
+
+
+def describe_unknown(kind: str, nearest: str) -> str:
+    """Describe a name that is not known.
+
+    Args:
+        kind: what the name should be the name of, such as "field".
+        nearest: the known name that is most like it, or "".
+    """
+    return f"is not a known {kind}" + (f"; did you mean {nearest}?" if nearest else "")
+
+
+def describe_malformed(line: int, column: int, fault: str) -> str:
+    """Describe text that is not JSON, and where, both counted from 1."""
+    return f"is not valid JSON at line {line}, column {column}: {fault}"
 
 
 def require_one_of(names: Sequence[str]) -> FieldViolation:
@@ -162,7 +203,7 @@ def make_status(error: Exception, request: Descriptor, *, use_json_names: bool =
         use_json_names: whether the caller knows the fields by their JSON names.
     """
     if isinstance(error, InvalidRequest):
-        violations = error.violations[:_MAX_VIOLATIONS]
+        violations = error.violations[:MAX_VIOLATIONS]
     elif violation := _VIOLATIONS.get(type(error)):
         violations = [violation]
     else:
