@@ -105,9 +105,10 @@ def _to_number(number: float) -> float | int:
 def has_too_many_digits(number: str) -> bool:
     """Return whether a number, in the syntax of JSON, has more than `MAX_DIGITS` digits without its exponent."""
     mantissa, _, exponent = number.lower().partition("e")
-    if len(exponent.lstrip("+-").lstrip("0")) > _EXPONENT_DIGITS:
+    size = exponent.lstrip("+-").lstrip("0") or "0"
+    if len(size) > _EXPONENT_DIGITS:
         return True
-    shift = int(exponent or 0)
+    shift = -int(size) if exponent.startswith("-") else int(size)
     whole, _, fraction = mantissa.removeprefix("-").partition(".")
     digits = (whole + fraction).lstrip("0")
     whole_digits = max(1, len(digits) - len(fraction) + shift) if digits else 1
