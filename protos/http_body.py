@@ -1,7 +1,7 @@
 """The descriptor set that our Envoy loads: the same routes, each to an RPC that takes and returns bytes.
 
 `google.api.HttpBody` makes the transcoder pass bodies on as they are, so that the server reads JSON itself. The RPCs
-have a package of their own, `data_analytics.v1.http`: a native caller of the typed RPCs cannot be taken for a JSON caller.
+have a package of their own, `data_analytics.v1.http`, so that a caller of the typed RPCs cannot pass for one of JSON.
 """
 
 from google.api import annotations_pb2, http_pb2, httpbody_pb2

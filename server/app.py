@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import grpc.aio
+from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH, SERVICE_NAME, aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -11,10 +12,16 @@ from grpc_reflection.v1alpha import reflection
 
 from data_analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
 from data_analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
+from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
+from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget
+from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
+from server.rpc.http_handlers import HttpMethod
+from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
+from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable, format_host
@@ -31,7 +38,13 @@ LIMITS = Limits()
 # The largest response is a page of 16 MiB as JSON, and no message is larger than its JSON.
 MAX_RESPONSE_BYTES = 17 << 20
 
+# The URL and headers of an HTTP caller, of which Envoy accepts 192 KiB, and HTTP/2 counts 32 bytes more for each.
+MAX_METADATA_BYTES = 256 << 10
+
 _OPTIONS = [
+    # One limit: up to the first, calls are accepted; over the second, refused; in between, by chance.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
     # Per connection. A client with more calls holds the others back itself.
@@ -74,19 +87,35 @@ class Application:
         self._server = make_grpc_server()
         self._reporting: asyncio.Task[None] | None = None
 
+        events = ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]
+        leads = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
+        contacts = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
         pages = UnreadPageLimiter(limits.unread_page_bytes)
+        ignored = IgnoredFields(enabled=settings.ignore_unknown_fields)
         services = {
-            ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]: AnalyticsEvents(
-                self.commits, ChunkBudget(limits.chunk_bytes)
-            ),
-            LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]: LeadAnalytics(
-                self.commits, self._store, pages
-            ),
-            CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]: ContactAnalytics(
-                self.commits, self._store, pages
-            ),
+            events: AnalyticsEvents(self.commits, ChunkBudget(limits.chunk_bytes)),
+            leads: LeadAnalytics(self.commits, self._store, pages),
+            contacts: ContactAnalytics(self.commits, self._store, pages),
         }
-        add_services(self._server, services, limits)
+        http_services: dict[ServiceDescriptor, dict[str, HttpMethod]] = {
+            events: {
+                "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
+                "BatchCreateAnalyticsEvents": HttpBatch(self.commits, ignored),
+            },
+            leads: {
+                "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),
+                "SearchLeadAnalyticsEvents": HttpSearch(
+                    self._store, SearchLeadAnalyticsEventsRequest, "lead", pages, ignored
+                ),
+            },
+            contacts: {
+                "CreateContactAnalyticsEvent": HttpCreate(self.commits, CONTACT, ignored),
+                "SearchContactAnalyticsEvents": HttpSearch(
+                    self._store, SearchContactAnalyticsEventsRequest, "contact", pages, ignored
+                ),
+            },
+        }
+        add_services(self._server, services, http_services, limits)
         self._health_names = [OVERALL_HEALTH, *(service.full_name for service in services)]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:

@@ -31,6 +31,8 @@ class Settings(NamedTuple):
     """Seconds for which new calls are still accepted after SIGTERM, while health reports NOT_SERVING."""
     reflection: bool = True
     """Whether clients may ask for the protos by reflection."""
+    ignore_unknown_fields: bool = False
+    """Whether unknown fields of JSON are ignored rather than refused."""
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -50,12 +52,13 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         log_level=_read_log_level(environment),
         drain_notice=_read_drain_notice(environment),
         reflection=_read_reflection(environment),
+        ignore_unknown_fields=_read_unknown_fields(environment),
     )
 
 
 def check_server_variables(environment: Mapping[str, str]) -> None:
     """Raise ConfigurationError if a variable is malformed that only servers read, unlike ports and DATABASE_URL."""
-    for read in (_read_log_level, _read_drain_notice, _read_reflection):
+    for read in (_read_log_level, _read_drain_notice, _read_reflection, _read_unknown_fields):
         read(environment)
 
 
@@ -111,6 +114,13 @@ def _read_drain_notice(environment: Mapping[str, str]) -> int:
 
 def _read_reflection(environment: Mapping[str, str]) -> bool:
     return bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1))
+
+
+def _read_unknown_fields(environment: Mapping[str, str]) -> bool:
+    text = environment.get("UNKNOWN_FIELDS") or "refuse"
+    if text not in ("refuse", "ignore"):
+        raise ConfigurationError(f"UNKNOWN_FIELDS is {text!r}: it must be refuse or ignore")
+    return text == "ignore"
 
 
 def _read_log_level(environment: Mapping[str, str]) -> int:

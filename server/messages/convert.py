@@ -1,11 +1,14 @@
 """Messages to events and queries, and events to messages."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from data_analytics.v1.analytics_event_service_pb2 import (
+    BatchCreateAnalyticsEventsResponse,
+    CreateAnalyticsEventRequest,
+)
 from data_analytics.v1.contact_analytics_service_pb2 import (
     CreateContactAnalyticsEventRequest,
     SearchContactAnalyticsEventsRequest,
@@ -61,16 +64,19 @@ class CreateKind(Generic[T]):
             partition: what the response's `partitionKey` begins with.
         """
         self.request = request
-        self._response: Any = response
+        self.response: Any = response
+        self.record_type = record_type
+        self.partition = partition
+        self.entity_field = f"{entity_type}_id" if entity_type else "entity_id"
+        self.entity_names = (self.entity_field, "entity_id") if entity_type else ()
+        """The two names of the entity, of which a request sends one. None if it has only one name."""
         self._entity_type = entity_type
-        self._record_type = record_type
-        self._partition = partition
-        self._entity_field = f"{entity_type}_id" if entity_type else "entity_id"
         # The fields in the order of `Event`, with the two names of the entity in place of its type and id.
-        entity = (self._entity_field, "entity_id") if entity_type else ("entity_type", "entity_id")
-        names = [*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :]]
+        entity = self.entity_names or ("entity_type", "entity_id")
+        self.text_fields = (*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :])
+        """The string fields of the request, in the order of the texts that the methods below take."""
         message: Any = request.DESCRIPTOR
-        self.rules = CompiledRules(message, [name for name in names if name in message.fields_by_name])
+        self.rules = CompiledRules(message, self.text_fields)
 
     def to_event(self, request: T, key: str = "") -> Event:
         """Return the event that `request` asks to store, under a new id.
@@ -82,25 +88,65 @@ class CreateKind(Generic[T]):
         Raises:
             InvalidRequest: the request breaks a rule of its annotations or of `server.messages.version_info`.
         """
-        values = self._read(request)
-        return self._to_event(
-            request, values, [] if self.rules.hold_for(values) else self._find_violations(request), key
-        )
+        texts = self._merge_entity(self.rules.read(request))
+        violations = [] if self.rules.hold_for(texts) else self._find_violations(texts)
+        version_info = _read_version_info(request, violations)
+        return self._make_event(texts, version_info, key, violations)
 
     def to_events(self, requests: Sequence[T]) -> Iterator[Event | InvalidRequest]:
         """Yield, for each of many requests, its event or what is wrong with it. Cheaper than `to_event` for each."""
-        rows = list(map(self._read, requests))
+        rows = [self._merge_entity(self.rules.read(request)) for request in requests]
         all_hold = bool(rows) and self.rules.hold_for_all(rows)
-        for request, values in zip(requests, rows, strict=True):
-            violations = [] if all_hold or self.rules.hold_for(values) else self._find_violations(request)
+        for request, texts in zip(requests, rows, strict=True):
+            violations = [] if all_hold or self.rules.hold_for(texts) else self._find_violations(texts)
             try:
-                yield self._to_event(request, values, violations)
+                yield self._make_event(texts, _read_version_info(request, violations), "", violations)
             except InvalidRequest as error:
                 yield error
 
+    def make_event(self, texts: tuple[str, ...], version_info: str | None, key: str = "") -> Event:
+        """Return the event that a request with these contents asks to store, under a new id.
+
+        Args:
+            texts: the values of `text_fields`.
+            version_info: the object as JSON text, which keeps the rules of `server.messages.version_info`, or None.
+            key: the idempotency key in the call's metadata, or "".
+
+        Raises:
+            InvalidRequest: the texts or the key break a rule.
+        """
+        texts = self._merge_entity(texts)
+        return self._make_event(
+            texts, version_info, key, [] if self.rules.hold_for(texts) else self._find_violations(texts)
+        )
+
+    def make_events(
+        self, rows: Sequence[tuple[str, ...]], version_infos: Sequence[str | None]
+    ) -> list[Event | InvalidRequest]:
+        """Return, for each of many requests, its event or what is wrong with it. Cheaper than `make_event` for each."""
+        if self._entity_type:
+            rows = list(map(self._merge_entity, rows))
+        all_hold = bool(rows) and self.rules.hold_for_all(rows)
+        events: list[Event | InvalidRequest] = []
+        for texts, version_info in zip(rows, version_infos, strict=True):
+            violations = [] if all_hold or self.rules.hold_for(texts) else self._find_violations(texts)
+            try:
+                events.append(self._make_event(texts, version_info, "", violations))
+            except InvalidRequest as error:
+                events.append(error)
+        return events
+
+    def find_violations(self, texts: tuple[str, ...]) -> list[FieldViolation]:
+        """Return every rule that the texts of a request break."""
+        return self._find_violations(self._merge_entity(texts))
+
+    def find_key_violations(self, texts: tuple[str, ...], key: str) -> list[FieldViolation]:
+        """Return what is wrong with the idempotency key in the metadata of a request with these texts."""
+        return _check_key(key, texts[_KEY]) if key else []
+
     def to_response(self, event: Event) -> Message:
         """Return the response to a create whose event is stored."""
-        response: Message = self._response(
+        response: Message = self.response(
             customer_id=event.customer_id,
             user_id=event.user_id,
             tool_signature=event.tool_signature,
@@ -108,52 +154,51 @@ class CreateKind(Generic[T]):
             event_type=event.event_type,
             event_id=event.event_id,
             message=event.message,
-            record_type=self._record_type,
-            partition_key=f"{self._partition}|{event.id}",
+            record_type=self.record_type,
+            partition_key=f"{self.partition}|{event.id}",
             sort_key=event.customer_id,
             created_at=event.created_at,
             updated_at=event.updated_at,
             **({} if self._entity_type else {"entity_type": event.entity_type}),
-            **{self._entity_field: event.entity_id},
+            **{self.entity_field: event.entity_id},
         )
         return response
 
-    def _read(self, request: T) -> tuple[str, ...]:
-        values = self.rules.read(request)
-        # The entity sent twice under its two names is sent once, so that the rule "one of the two" holds.
-        if self._entity_type and values[_ENTITY] == values[_ENTITY + 1]:
-            return (*values[: _ENTITY + 1], "", *values[_ENTITY + 2 :])
-        return values
+    def _merge_entity(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Return `texts` with the entity once, if it is sent under both its names, so that "one of the two" holds."""
+        if self._entity_type and texts[_ENTITY] == texts[_ENTITY + 1]:
+            return (*texts[: _ENTITY + 1], "", *texts[_ENTITY + 2 :])
+        return texts
 
-    def _find_violations(self, request: Any) -> list[FieldViolation]:
-        if self._entity_type and getattr(request, self._entity_field) == request.entity_id:
-            checked = self.request()
-            checked.CopyFrom(request)
-            checked.ClearField("entity_id")
-            return find_violations(checked)
-        return find_violations(request)
+    def _find_violations(self, texts: tuple[str, ...]) -> list[FieldViolation]:
+        return find_violations(self.request(**dict(zip(self.text_fields, texts, strict=True))))
 
-    def _to_event(
-        self, request: Any, values: tuple[str, ...], violations: list[FieldViolation], key: str = ""
+    def _make_event(
+        self, texts: tuple[str, ...], version_info: str | None, key: str, violations: list[FieldViolation]
     ) -> Event:
-        """Return the event of `values`, the texts of `request`, or raise `violations` and what else is wrong."""
-        version_info = None
-        if request.HasField("version_info"):
-            try:
-                version_info = format_version_info(request.version_info)
-            except InvalidVersionInfo as error:
-                violations.append(FieldViolation("version_info", str(error)))
+        """Return the event of merged `texts`, or raise `violations` and what is wrong with the key."""
         if key:
-            violations += _check_key(key, values[_KEY:])
+            violations += _check_key(key, texts[_KEY])
         if violations:
             raise InvalidRequest(violations)
         if self._entity_type:
-            entity_id, other_name = values[_ENTITY : _ENTITY + 2]
-            values = (*values[:_ENTITY], self._entity_type, entity_id or other_name, *values[_ENTITY + 2 :], key)
-        elif key:
-            values = (*values[:_KEY], key)
+            entity_id, other_name = texts[_ENTITY : _ENTITY + 2]
+            texts = (*texts[:_ENTITY], self._entity_type, entity_id or other_name, *texts[_ENTITY + 2 :])
+        if key:
+            texts = (*texts[:_KEY], key)
         event_id, now = make_id_and_time()
-        return Event._make((*values, version_info, event_id, now, now))
+        return Event._make((*texts, version_info, event_id, now, now))
+
+
+def _read_version_info(request: Any, violations: list[FieldViolation]) -> str | None:
+    """Return the request's `version_info` as JSON text. Append what is wrong with it to `violations`."""
+    if not request.HasField("version_info"):
+        return None
+    try:
+        return format_version_info(request.version_info)
+    except InvalidVersionInfo as error:
+        violations.append(FieldViolation("version_info", str(error)))
+        return None
 
 
 ANALYTICS = CreateKind(
@@ -175,11 +220,41 @@ CONTACT = CreateKind(
 )
 
 
-def _check_key(key: str, in_request: tuple[str, ...]) -> list[FieldViolation]:
-    """Return what is wrong with a key in the metadata. `in_request` holds the request's own key, if it has one."""
+class Stored(NamedTuple):
+    """The result of an event of a batch that is stored. The names are those of the message `StoredEvent`."""
+
+    id: str
+    created_at: str
+    replayed: bool
+
+
+EventResult = Stored | list[FieldViolation]
+"""What became of one event of a batch: it is stored, or refused for these reasons."""
+
+
+def to_batch_response(results: Sequence[EventResult]) -> BatchCreateAnalyticsEventsResponse:
+    """Return the response to a batch or chunk, given the result of each of its events in order."""
+    response = BatchCreateAnalyticsEventsResponse()
+    add = response.outcomes.add
+    for index, result in enumerate(results):
+        if isinstance(result, Stored):
+            # Filled in place: a message made first and then copied takes twice as long.
+            stored = add(index=index).stored
+            stored.id, stored.created_at, stored.replayed = result
+            response.stored_count += 1
+        else:
+            refused = add(index=index).refused
+            for violation in result:
+                refused.violations.add(field=violation.field, description=violation.description)
+    response.refused_count = len(results) - response.stored_count
+    return response
+
+
+def _check_key(key: str, in_request: str) -> list[FieldViolation]:
+    """Return what is wrong with a key in the metadata, given the request's own key."""
     if len(key) > _MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
         return [KEY_MALFORMED]
-    if any(in_request) and (key,) != in_request:
+    if in_request and key != in_request:
         return [KEY_MISMATCH]
     return []
 

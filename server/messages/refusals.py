@@ -38,9 +38,9 @@ KEY_METADATA = "idempotency-key"
 
 KEY_FIELD = "idempotency_key"
 
-# Error details travel in trailers, of which a client accepts 8 KiB. This many violations fit with room to spare, and
-# only the items of `recording_id` can be more.
-_MAX_VIOLATIONS = 30
+# Error details travel in trailers, of which a client accepts 8 KiB. This many violations fit with room to spare.
+MAX_VIOLATIONS = 30
+"""The number of violations that a caller is told of."""
 
 
 class FieldViolation(NamedTuple):
@@ -67,6 +67,10 @@ class MessageTooLarge(Exception):
     """A request is larger than its RPC accepts."""
 
 
+class UnsupportedEncoding(Exception):
+    """The body of a request is compressed in a way that is not supported."""
+
+
 class TooManyCalls(Exception):
     """The server has as many calls in flight as it accepts. It did nothing for this one."""
 
@@ -83,10 +87,15 @@ class _Refusal(NamedTuple):
     code: int
     message: str
     is_retryable: bool = False
+    http_status: int = 0
+    """If it is not the one that stands for the code."""
 
 
 _REFUSALS: dict[type[Exception], _Refusal] = {
-    MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch"),
+    MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch", http_status=413),
+    UnsupportedEncoding: _Refusal(
+        INVALID_ARGUMENT, "this content-encoding is not supported: use gzip or deflate", http_status=415
+    ),
     SearchTimedOut: _Refusal(DEADLINE_EXCEEDED, "the search took too long"),
     TooManyWaiting: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
@@ -97,6 +106,15 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
 }
 _BUG = _Refusal(INTERNAL, "internal error")
+
+_HTTP_STATUSES = {
+    INVALID_ARGUMENT: 422,
+    RESOURCE_EXHAUSTED: 429,
+    DEADLINE_EXCEEDED: 504,
+    ABORTED: 409,
+    UNAVAILABLE: 503,
+    INTERNAL: 500,
+}
 
 EVENT_REFUSED = FieldViolation("", "the database cannot store this event")
 KEY_REUSED = FieldViolation(
@@ -125,10 +143,52 @@ VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"
 VERSION_INFO_NOT_FINITE = "holds a number that is not finite"
 VERSION_INFO_NOT_SET = "holds a value that is not set"
 
+# Of JSON bodies and of the queries of searches.
+NOT_A_STRING = "must be a string"
+NOT_AN_OBJECT = "must be a JSON object"
+NOT_A_LIST = "must be a list"
+NOT_AN_INTEGER = "must be a whole number of at most 32 bits"
+NOT_A_BOOLEAN = "must be true or false"
+NOT_JSON = "is not valid JSON"
+NOT_UTF8 = "is not UTF-8"
+GIVEN_TWICE = "is given more than once"
+TOO_MANY_PARTS = "is refused, but has too many parts for all its faults to be found"
+TOO_DEEP_TO_SPLIT = "nest too deeply to be read one by one: send fewer events at a time"
+NOT_EXPLAINED = (
+    "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
+)
+BODY_WITH_SEARCH = FieldViolation("", "must be empty on this route")
+NOT_COMPRESSED = FieldViolation("", "is not one whole stream of the content-encoding that its header names")
+
 
 def limit_json_bytes(limit: int) -> str:
     """Describe an object that is longer than `limit` as JSON."""
     return f"must be at most {limit} bytes as JSON"
+
+
+def limit_depth(limit: int) -> str:
+    """Describe an object whose objects and lists nest more than `limit` levels deep."""
+    return f"must be at most {limit} levels deep"
+
+
+def limit_digits(limit: int) -> str:
+    """Describe an object with a number that has more than `limit` digits when it is written without an exponent."""
+    return f"holds a number of more than {limit} digits when written out"
+
+
+def describe_unknown(kind: str, nearest: str) -> str:
+    """Describe a name that is not known.
+
+    Args:
+        kind: what the name should be the name of, such as "field".
+        nearest: the known name that is most like it, or "".
+    """
+    return f"is not a known {kind}" + (f"; did you mean {nearest}?" if nearest else "")
+
+
+def describe_malformed(line: int, column: int, fault: str) -> str:
+    """Describe text that is not JSON, and where, both counted from 1."""
+    return f"is not valid JSON at line {line}, column {column}: {fault}"
 
 
 def require_one_of(names: Sequence[str]) -> FieldViolation:
@@ -153,6 +213,14 @@ def is_bug(error: Exception) -> bool:
     return not isinstance(error, InvalidRequest) and type(error) not in _REFUSALS and type(error) not in _VIOLATIONS
 
 
+def get_http_status(error: Exception) -> int:
+    """Return the HTTP status that a caller of JSON gets for `error`."""
+    if isinstance(error, InvalidRequest) or type(error) in _VIOLATIONS:
+        return _HTTP_STATUSES[INVALID_ARGUMENT]
+    refusal = _REFUSALS.get(type(error), _BUG)
+    return refusal.http_status or _HTTP_STATUSES[refusal.code]
+
+
 def make_status(error: Exception, request: Descriptor, *, use_json_names: bool = False) -> Status:
     """Return the status that a caller gets for `error`.
 
@@ -162,7 +230,7 @@ def make_status(error: Exception, request: Descriptor, *, use_json_names: bool =
         use_json_names: whether the caller knows the fields by their JSON names.
     """
     if isinstance(error, InvalidRequest):
-        violations = error.violations[:_MAX_VIOLATIONS]
+        violations = error.violations[:MAX_VIOLATIONS]
     elif violation := _VIOLATIONS.get(type(error)):
         violations = [violation]
     else:
@@ -170,6 +238,12 @@ def make_status(error: Exception, request: Descriptor, *, use_json_names: bool =
     if use_json_names:
         violations = [FieldViolation(_to_json_path(request, path), text) for path, text in violations]
     return _pack_violations(violations)
+
+
+def find_retry_seconds(status: Status) -> int:
+    """Return after how many seconds the status asks for a retry, or 0 if it does not."""
+    retry = RetryInfo()
+    return next((retry.retry_delay.seconds for detail in status.details if detail.Unpack(retry)), 0)
 
 
 def _to_json_path(request: Descriptor, path: str) -> str:

@@ -20,8 +20,8 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     SearchLeadAnalyticsEventsRequest,
     SearchLeadAnalyticsEventsResponse,
 )
-from server.ingest.batch import EventBatch
-from server.ingest.create import Create
+from server.ingest.batch import read_batch, write_batch
+from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind, SearchResponse, to_query, to_search_response
@@ -38,12 +38,12 @@ class CreateRpc:
 
     def __init__(self, commits: GroupCommit, kind: CreateKind[Any]) -> None:
         self._commits = commits
-        self._kind = kind
+        self._codec = MessageCodec(kind)
 
     async def __call__(self, data: bytes, context: Any, key: str = "") -> bytes:
         """Store the event that `data` asks to store, under the idempotency `key` of the metadata if there is one."""
         self._commits.check_deadline(context.time_remaining)
-        create = Create(self._kind, data, key)
+        create = Create(self._codec, data, key)
         response = await self._commits.write(create)
         if create.is_replayed:
             with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
@@ -73,7 +73,7 @@ class AnalyticsEvents:
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
         self._commits.check_deadline(context.time_remaining)
-        return await self._commits.write(EventBatch(request))
+        return await write_batch(self._commits, read_batch(request))
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], _: Any

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
@@ -17,6 +18,8 @@ LIMITS = {
 }
 REQUIRED = ("customer_id", "user_id", "recording_id", "event_type")
 MAX_JSON = 16_384
+MAX_DEPTH = 30
+MAX_DIGITS = 100
 GUARANTEED_DEPTH = 20
 """A `version_info` that nests no deeper is never refused for its depth. A deeper one may be refused as unreadable."""
 
@@ -96,9 +99,18 @@ def _is_storable(struct: Struct) -> bool:
     for part in _walk(content):
         if isinstance(part, Value) or (isinstance(part, str) and "\0" in part):
             return False
-        if isinstance(part, float) and not math.isfinite(part):
+        if isinstance(part, float) and not (math.isfinite(part) and count_digits(_to_json(part)) <= MAX_DIGITS):
             return False
-    return len(_to_json(content).encode()) <= MAX_JSON
+    return measure_depth(struct) <= MAX_DEPTH and len(_to_json(content).encode()) <= MAX_JSON
+
+
+def count_digits(number: str) -> int:
+    """Return how many digits a number of JSON has when it is written without an exponent."""
+    sign, significant, exponent = Decimal(number).as_tuple()
+    assert sign in (0, 1)
+    assert isinstance(exponent, int)
+    whole = max(1, len(significant) + exponent) if any(significant) else 1
+    return whole + max(0, -exponent)
 
 
 def _walk(content: Any) -> Iterator[Any]:

@@ -66,7 +66,9 @@ def _any_text(limit: int) -> st.SearchStrategy[str]:
     )
 
 
-_VALID_NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**60), 2**60).map(float)
+# None of these takes more digits than the limit: at most 91 before the point, or 86 after it.
+FLOATS = st.floats(-1e90, 1e90).map(lambda number: number if abs(number) > 1e-70 else 0.0)
+_VALID_NUMBERS = FLOATS | st.integers(-(2**60), 2**60).map(float)
 _SCALARS = st.one_of(
     _TEXT.map(lambda text: Value(string_value=text)),
     _VALID_NUMBERS.map(lambda number: Value(number_value=number)),
@@ -76,7 +78,9 @@ _SCALARS = st.one_of(
 _INVALID = st.one_of(
     _NUL.map(lambda text: Value(string_value=text)),
     _NUL.map(lambda key: Value(struct_value=Struct(fields={key: Value(bool_value=True)}))),
-    st.sampled_from((float("nan"), float("inf"), float("-inf"))).map(lambda number: Value(number_value=number)),
+    st.sampled_from((float("nan"), float("inf"), float("-inf"), 1e100, -5e-324)).map(
+        lambda number: Value(number_value=number)
+    ),
     st.just(Value()),
 )
 

@@ -7,11 +7,20 @@ from google.protobuf.struct_pb2 import Struct, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.messages.version_info import MAX_VERSION_INFO_BYTES, InvalidVersionInfo, format_version_info
+from server.messages.version_info import (
+    MAX_DEPTH,
+    MAX_VERSION_INFO_BYTES,
+    InvalidVersionInfo,
+    format_version_info,
+    has_too_many_digits,
+)
+from tests.support import contract
+from tests.support.hostile import FLOATS
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+ASCII = st.characters(codec="ascii")
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none() | st.booleans() | FLOATS | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
@@ -63,6 +72,46 @@ def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
 def test_a_number_that_json_cannot_write_is_refused(number: float) -> None:
     with pytest.raises(InvalidVersionInfo, match="finite"):
         format_version_info(Struct(fields={"a": Value(number_value=number)}))
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"), [(9e99, True), (1e100, False), (-1e100, False), (1e-84, True), (1e-100, False)]
+)
+def test_a_number_has_at_most_a_hundred_digits_when_written_out(number: float, fits: bool) -> None:
+    if fits:
+        assert json.loads(format_version_info(struct({"a": number}))) == {"a": number}
+    else:
+        with pytest.raises(InvalidVersionInfo, match="100 digits"):
+            format_version_info(struct({"a": number}))
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?([eE][+-]?[0-9]{1,4})?", fullmatch=True, alphabet=ASCII)
+
+
+@given(NUMBERS)
+def test_the_digits_of_a_number_are_those_that_decimal_counts(number: str) -> None:
+    assert has_too_many_digits(number) == (contract.count_digits(number) > contract.MAX_DIGITS)
+
+
+def test_an_exponent_without_end_is_too_long_and_costs_nothing() -> None:
+    assert has_too_many_digits("1e" + "9" * 10_000)
+    assert has_too_many_digits("1E-" + "9" * 10_000)
+    assert not has_too_many_digits("1e" + "0" * 10_000)
+
+
+@pytest.mark.parametrize("kinds", ["o", "l", "ol"])
+def test_thirty_levels_are_taken_and_one_more_is_refused(kinds: str) -> None:
+    nested = nest(MAX_DEPTH, kinds)
+    assert json.loads(format_version_info(nested)) == MessageToDict(nested)
+    with pytest.raises(InvalidVersionInfo, match="30 levels"):
+        format_version_info(nest(MAX_DEPTH + 1, kinds))
+
+
+def nest(levels: int, kinds: str) -> Struct:
+    content: Any = True
+    for level in range(levels - 1):
+        content = {"a": content} if kinds[level % len(kinds)] == "o" else [content]
+    return struct({"a": content})
 
 
 def test_a_value_that_is_not_set_is_refused() -> None:

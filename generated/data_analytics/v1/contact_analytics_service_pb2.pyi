@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateContactAnalyticsEventRequest(_message.Message):
-    __slots__ = ("customer_id", "user_id", "recording_id", "event_type", "entity_id", "contact_id", "tool_signature", "event_id", "message", "javascript_local_time", "apex_local_time", "event_environment_path", "name_parser_event_id", "recommendation_model_event_id", "version_info")
+    __slots__ = ("customer_id", "user_id", "recording_id", "event_type", "entity_id", "contact_id", "tool_signature", "event_id", "message", "javascript_local_time", "apex_local_time", "event_environment_path", "name_parser_event_id", "recommendation_model_event_id", "version_info", "idempotency_key")
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     RECORDING_ID_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class CreateContactAnalyticsEventRequest(_message.Message):
     NAME_PARSER_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     RECOMMENDATION_MODEL_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_INFO_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     customer_id: str
     user_id: str
     recording_id: str
@@ -43,7 +44,8 @@ class CreateContactAnalyticsEventRequest(_message.Message):
     name_parser_event_id: str
     recommendation_model_event_id: str
     version_info: _struct_pb2.Struct
-    def __init__(self, customer_id: _Optional[str] = ..., user_id: _Optional[str] = ..., recording_id: _Optional[str] = ..., event_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., contact_id: _Optional[str] = ..., tool_signature: _Optional[str] = ..., event_id: _Optional[str] = ..., message: _Optional[str] = ..., javascript_local_time: _Optional[str] = ..., apex_local_time: _Optional[str] = ..., event_environment_path: _Optional[str] = ..., name_parser_event_id: _Optional[str] = ..., recommendation_model_event_id: _Optional[str] = ..., version_info: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, customer_id: _Optional[str] = ..., user_id: _Optional[str] = ..., recording_id: _Optional[str] = ..., event_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., contact_id: _Optional[str] = ..., tool_signature: _Optional[str] = ..., event_id: _Optional[str] = ..., message: _Optional[str] = ..., javascript_local_time: _Optional[str] = ..., apex_local_time: _Optional[str] = ..., event_environment_path: _Optional[str] = ..., name_parser_event_id: _Optional[str] = ..., recommendation_model_event_id: _Optional[str] = ..., version_info: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class SearchContactAnalyticsEventsRequest(_message.Message):
     __slots__ = ("recording_id", "customer_id", "user_id", "contact_id", "latest", "page", "page_size")

@@ -39,10 +39,10 @@ class ContactAnalyticsServiceStub:
 
     If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
     send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
-    random UUID. Send it as `idempotency-key` metadata (over HTTP, the `Idempotency-Key` header): at most 255 printable
-    ASCII characters. If an event with the same key and the same content is already stored, you get the first response
-    again, with `idempotency-replayed: true` in its metadata (over HTTP, its headers). A key is kept as long as its
-    event.
+    random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
+    header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
+    content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
+    (over HTTP, its headers). A key is kept as long as its event.
 
     Errors:
 
@@ -89,10 +89,10 @@ class ContactAnalyticsServiceAsyncStub(ContactAnalyticsServiceStub):
 
     If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
     send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
-    random UUID. Send it as `idempotency-key` metadata (over HTTP, the `Idempotency-Key` header): at most 255 printable
-    ASCII characters. If an event with the same key and the same content is already stored, you get the first response
-    again, with `idempotency-replayed: true` in its metadata (over HTTP, its headers). A key is kept as long as its
-    event.
+    random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
+    header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
+    content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
+    (over HTTP, its headers). A key is kept as long as its event.
 
     Errors:
 
@@ -142,10 +142,10 @@ class ContactAnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
         send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
-        random UUID. Send it as `idempotency-key` metadata (over HTTP, the `Idempotency-Key` header): at most 255 printable
-        ASCII characters. If an event with the same key and the same content is already stored, you get the first response
-        again, with `idempotency-replayed: true` in its metadata (over HTTP, its headers). A key is kept as long as its
-        event.
+        random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
+        header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
+        content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
+        (over HTTP, its headers). A key is kept as long as its event.
 
         Errors:
 

@@ -43,7 +43,7 @@ class NoOp:
 async def serve(port: int) -> None:
     server = make_grpc_server()
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
-    add_services(server, {service: NoOp()}, Limits())
+    add_services(server, {service: NoOp()}, {}, Limits())
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()

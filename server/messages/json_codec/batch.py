@@ -1,0 +1,186 @@
+"""A batch, from the JSON of a body to events, in slices between which others can have the event loop."""
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import msgspec
+from google.protobuf.message import Message
+
+from server.messages import refusals
+from server.messages.compiled_rules import get_field_rules
+from server.messages.convert import CreateKind
+from server.messages.json_codec.create import CreateReader, strip_bom
+from server.messages.json_codec.elements import Elements
+from server.messages.json_codec.fields import Read
+from server.messages.json_codec.names import find_nearest, print_name
+from server.messages.json_codec.places import Place, Places
+from server.messages.json_codec.split import Splitter
+from server.messages.json_codec.strict import Unreadable
+from server.messages.json_codec.walk import Budget
+from server.messages.refusals import FieldViolation, InvalidRequest
+from server.messages.validation import check
+from storage import Event
+
+Slice = list[Event | InvalidRequest]
+
+_SLICE_EVENTS = 64
+_SLICE_BYTES = 128 << 10
+
+# What may be spent on the faults of one batch: about 0.15 s.
+_BUDGET = 120_000
+_PAUSE_TOKENS = 5_000
+
+# An event that is to be explained costs a token for so many bytes, beside those that it has.
+_BYTES_A_TOKEN = 100
+
+# A list of millions of empty events would fill the memory before it could be counted.
+_MAX_COMMAS = 250_000
+
+
+class BatchReader:
+    """The reader of a message that is a list of creates."""
+
+    def __init__(self, message: type[Message], kind: CreateKind[Any], *, ignore_unknown: bool = False) -> None:
+        """Compile the reader.
+
+        Args:
+            message: the batch.
+            kind: the kind of its creates.
+            ignore_unknown: whether fields that are not known are ignored, in place of refused.
+        """
+        descriptor: Any = message.DESCRIPTOR
+        (events,) = descriptor.fields
+        if events.message_type is not kind.request.DESCRIPTOR:
+            raise NotImplementedError(f"{descriptor.full_name}: is not a list of {kind.request.DESCRIPTOR.full_name}")
+        self.message: Any = message
+        self.max_events = get_field_rules(events).repeated.max_items
+        self.field = events.name
+        self.name = events.json_name
+        self.ignore_unknown = ignore_unknown
+        self.creates = CreateReader(kind, ignore_unknown=ignore_unknown)
+        batch = msgspec.defstruct(
+            "Batch",
+            [(self.field, list[msgspec.Raw])],
+            rename={self.field: self.name},
+            forbid_unknown_fields=not ignore_unknown,
+        )
+        self.decode: Any = msgspec.json.Decoder(batch).decode
+
+    def read(self, body: bytes) -> "BatchReading":
+        """Return the reading of `body`, which does its work as it is iterated over."""
+        return BatchReading(self, strip_bom(body))
+
+
+class BatchReading:
+    """The reading of one batch. Iterating over it yields its events in order, some at a time, or none.
+
+    Between two steps the caller may do other things. Each event comes as the event under its new id, or as what is
+    wrong with it alone, with places in the whole body. A step raises InvalidRequest if the batch is refused as a whole.
+    """
+
+    def __init__(self, reader: BatchReader, body: bytes) -> None:
+        self.ignored: Counter[str] = Counter()
+        """How often fields that are not known were ignored, by their names. Complete when the iteration is."""
+        self._reader = reader
+        self._body = body
+        self._budget = Budget(_BUDGET)
+        self._places = Places(body)
+
+    def __iter__(self) -> Iterator[Slice]:
+        elements = self._decode()
+        if elements is None:
+            elements = yield from self._split()
+        count = len(elements.texts)
+        self._check_count(count)
+        start = 0
+        while start < count:
+            stop, size = start, 0
+            while stop < min(start + _SLICE_EVENTS, count) and size < _SLICE_BYTES:
+                size += len(elements.texts[stop])
+                stop += 1
+            try:
+                rows, version_infos = self._reader.creates.fields.read_many(elements.texts[start:stop])
+            except Unreadable:
+                yield from self._read_each(elements, range(start, stop))
+            else:
+                yield self._reader.creates.kind.make_events(rows, version_infos)
+            start = stop
+
+    def _decode(self) -> Elements | None:
+        """Return the elements if the body is JSON and nothing but a list of them, fast, or None."""
+        body, reader = self._body, self._reader
+        if body.count(b",") > _MAX_COMMAS:
+            return None
+        try:
+            texts = getattr(reader.decode(body), reader.field)
+        except (ValueError, msgspec.MsgspecError, RecursionError):
+            return None
+        # One colon is that of the list. If there are more, there is another member, perhaps a second list.
+        if body.count(b":") - b"".join(texts).count(b":") != 1:
+            return None
+        return Elements(body, reader.name, texts)
+
+    def _split(self) -> Generator[Slice, None, Elements]:
+        """Return the elements of a body that has a fault, or is large, or has other members."""
+        reader = self._reader
+        splitter = Splitter(self._body, reader.name, reader.max_events)
+        for _ in splitter.split():
+            yield []
+        violations = splitter.violations
+        for name in splitter.others:
+            if reader.ignore_unknown:
+                splitter.check_other(name)
+                self.ignored[name] += 1
+            else:
+                unknown = refusals.describe_unknown("field", find_nearest(name, frozenset([reader.name])))
+                violations.append(FieldViolation(print_name(name), unknown))
+        if violations:
+            raise InvalidRequest(violations)
+        return Elements(
+            self._body, reader.name, [self._body[start:end] for start, end in splitter.spans], splitter.spans
+        )
+
+    def _check_count(self, count: int) -> None:
+        """Refuse a batch without events, or with too many, in the words of the rules of its message."""
+        reader = self._reader
+        if count > reader.max_events or not count:
+            message = reader.message()
+            for _ in range(min(count, reader.max_events + 1)):
+                getattr(message, reader.field).add()
+            check(message)
+
+    def _read_each(self, elements: Elements, indexes: range) -> Generator[Slice]:
+        """Yield the events of a slice in which one was not accepted, read one by one."""
+        events: Slice = []
+        pause_at = self._budget.tokens - _PAUSE_TOKENS
+        for index in indexes:
+            text = bytes(elements.texts[index])
+            try:
+                read = self._reader.creates.fields.read(text)
+            except Unreadable:
+                place = self._places.find(elements.find_start(index))
+                elements.check_brackets(index, place)
+                events.append(self._explain(text, place))
+            else:
+                events.append(self._make_event(read))
+            if self._budget.tokens < pause_at:
+                yield events
+                events, pause_at = [], self._budget.tokens - _PAUSE_TOKENS
+        yield events
+
+    def _explain(self, text: bytes, place: Place) -> Event | InvalidRequest:
+        self._budget.tokens -= len(text) // _BYTES_A_TOKEN
+        if self._budget.tokens <= 0:
+            return InvalidRequest([FieldViolation("", refusals.NOT_EXPLAINED)])
+        try:
+            return self._make_event(self._reader.creates.explain(text, place, self._budget))
+        except InvalidRequest as error:
+            return error
+
+    def _make_event(self, read: Read) -> Event | InvalidRequest:
+        self.ignored.update(read.ignored)
+        try:
+            return self._reader.creates.kind.make_event(read.texts, read.version_info)
+        except InvalidRequest as error:
+            return error

@@ -1,0 +1,56 @@
+"""The body of a request without its content-encoding, unpacked within a bound."""
+
+import zlib
+
+from server.messages.refusals import NOT_COMPRESSED, InvalidRequest, MessageTooLarge, UnsupportedEncoding
+
+ENCODINGS = ("gzip", "deflate")
+"""The content-encodings that are taken, for the `accept-encoding` of a 415."""
+
+_GZIP = 16 + zlib.MAX_WBITS
+_ZLIB = zlib.MAX_WBITS
+_RAW = -zlib.MAX_WBITS
+
+
+def unpack(data: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Return a body as it was before it was compressed.
+
+    Args:
+        data: the body as it was sent.
+        encoding: the value of its `content-encoding` header, or "".
+        max_bytes: the limit on its size, sent and unpacked. No more than that is unpacked.
+
+    Raises:
+        UnsupportedEncoding: it is compressed in another way, or more than once.
+        MessageTooLarge: it is over the limit.
+        InvalidRequest: it is cut off, or something follows it, or it is damaged.
+    """
+    if len(data) > max_bytes:
+        raise MessageTooLarge
+    match encoding.strip().lower():
+        case "" | "identity":
+            return data
+        case "gzip" | "x-gzip":
+            return _inflate(data, _GZIP, max_bytes)
+        case "deflate":
+            # By the standard this is zlib's format, but some callers send what is inside of it alone.
+            return _inflate(data, _ZLIB if _has_zlib_header(data) else _RAW, max_bytes)
+        case _:
+            raise UnsupportedEncoding
+
+
+def _inflate(data: bytes, window_bits: int, max_bytes: int) -> bytes:
+    stream = zlib.decompressobj(window_bits)
+    try:
+        body = stream.decompress(data, max_bytes + 1)
+    except zlib.error:
+        raise InvalidRequest([NOT_COMPRESSED]) from None
+    if len(body) > max_bytes:
+        raise MessageTooLarge
+    if not stream.eof or stream.unused_data:
+        raise InvalidRequest([NOT_COMPRESSED])
+    return body
+
+
+def _has_zlib_header(data: bytes) -> bool:
+    return len(data) >= 2 and data[0] & 15 == zlib.DEFLATED and int.from_bytes(data[:2], "big") % 31 == 0

@@ -1,0 +1,116 @@
+"""Answers as JSON, printed from events and pages without messages in between.
+
+Every field is there, in the order of its message, with "" for an absent text, and there is no space between. Only what
+JSON cannot have in a string is escaped.
+"""
+
+from collections.abc import Sequence
+from itertools import starmap
+from typing import Any
+
+import msgspec
+from google.protobuf.descriptor import Descriptor
+
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
+from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
+from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
+from server.messages.convert import CreateKind, EventResult, Stored
+from server.messages.page_size import MAX_PAGE_BYTES
+from server.messages.refusals import FieldViolation
+from storage import Event, Found, Page, PageTooLarge, Query
+
+_encode = msgspec.json.Encoder().encode
+
+# So many of the largest records, all escapes, take 26 MB, so a page over the limit does not take much more than that.
+_CHUNK_RECORDS = 64
+
+
+def _make_struct(message: Any, names: Sequence[str] | None = None) -> Any:
+    """Return a struct that is printed as `message` is.
+
+    Args:
+        message: the type of message.
+        names: its fields in the order of the struct's arguments, if the message may not have others.
+    """
+    descriptor: Descriptor = message.DESCRIPTOR
+    fields = [field.name for field in descriptor.fields]
+    if names is not None and list(names) != fields:
+        raise NotImplementedError(f"{descriptor.full_name}: its fields are not {', '.join(names)}")
+    json_names = {field.name: field.json_name for field in descriptor.fields}
+    return msgspec.defstruct(descriptor.name, [(name, Any) for name in fields], rename=json_names, gc=False)
+
+
+class CreateFormatter:
+    """The printer of the answers to one kind of create."""
+
+    def __init__(self, kind: CreateKind[Any]) -> None:
+        """Compile the printer."""
+        self._struct = _make_struct(kind.response)
+        self._record_type = kind.record_type
+        self._partition = kind.partition
+        # Where each field of the response is in an event that is followed by the record type and the partition key.
+        places = {name: place for place, name in enumerate((*Event._fields, "record_type", "partition_key"))}
+        places |= {"sort_key": places["customer_id"], kind.entity_field: places["entity_id"]}
+        self._places = [places[field.name] for field in kind.response.DESCRIPTOR.fields]
+
+    def format(self, event: Event) -> bytes:
+        """Return the answer to a create whose event is stored."""
+        values = (*event, self._record_type, f"{self._partition}|{event.id}")
+        return _encode(self._struct(*[values[place] for place in self._places]))
+
+
+_Record = _make_struct(RecordedEvent, Found._fields)
+_Meta = _make_struct(PageMeta, ["page", "page_size", "row_count"])
+_SEARCH_FIELDS: Any = SearchLeadAnalyticsEventsResponse.DESCRIPTOR.fields
+_RECORDINGS, _META = [field.json_name.encode() for field in _SEARCH_FIELDS]
+
+
+def format_page(query: Query, page: Page) -> bytes:
+    """Return one page of the result of `query`.
+
+    Raises:
+        PageTooLarge: the answer is over `MAX_PAGE_BYTES`.
+    """
+    parts = []
+    size = 0
+    for start in range(0, len(page.events), _CHUNK_RECORDS):
+        records = _encode(list(starmap(_Record, page.events[start : start + _CHUNK_RECORDS])))[1:-1]
+        parts.append(records)
+        size += len(records)
+        if size > MAX_PAGE_BYTES:
+            raise PageTooLarge
+    meta = _encode(_Meta(query.page, query.page_size, page.total))
+    answer = b'{"%b":[%b],"%b":%b}' % (_RECORDINGS, b",".join(parts), _META, meta)
+    if len(answer) > MAX_PAGE_BYTES:
+        raise PageTooLarge
+    return answer
+
+
+_Stored = _make_struct(StoredEvent, Stored._fields)
+_Violation = _make_struct(EventViolation, FieldViolation._fields)
+_Refused = _make_struct(RefusedEvent, ["violations"])
+_Batch = _make_struct(BatchCreateAnalyticsEventsResponse, ["stored_count", "refused_count", "outcomes"])
+_OUTCOME_FIELDS: Any = EventOutcome.DESCRIPTOR.fields_by_name
+
+
+def _make_outcome(name: str) -> Any:
+    """Return a struct for one of the fields of an outcome, of which only that one is printed."""
+    names = ["index", name]
+    json_names = {each: _OUTCOME_FIELDS[each].json_name for each in names}
+    return msgspec.defstruct("Outcome", [(each, Any) for each in names], rename=json_names, gc=False)
+
+
+_StoredOutcome, _RefusedOutcome = map(_make_outcome, ("stored", "refused"))
+
+
+def format_batch(results: Sequence[EventResult]) -> bytes:
+    """Return the answer to a batch, given the result of each of its events in order."""
+    printed = []
+    refused = 0
+    for index, result in enumerate(results):
+        if isinstance(result, Stored):
+            printed.append(_StoredOutcome(index, _Stored(*result)))
+        else:
+            refused += 1
+            printed.append(_RefusedOutcome(index, _Refused(list(starmap(_Violation, result)))))
+    return _encode(_Batch(len(printed) - refused, refused, printed))
