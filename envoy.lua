@@ -1,12 +1,17 @@
--- What Envoy's configuration cannot express: the status of a JSON response, which the server sends as a header.
+-- What Envoy's configuration cannot express: the status of a JSON response. A refusal names it in a header.
 
 function envoy_on_response(handle)
   local headers = handle:headers()
-  local status = headers:get("x-http-status")
-  if status then
-    headers:replace(":status", status)
+  local refused = headers:get("x-http-status")
+  if refused then
+    headers:replace(":status", refused)
     headers:remove("x-http-status")
-  elseif headers:get(":status") == "499" then -- gRPC's CANCELLED, but the caller still waits: the worker stopped
+    return
+  end
+  local status = headers:get(":status")
+  if status == "200" then
+    if handle:streamInfo():routeName() == "create" then headers:replace(":status", "201") end
+  elseif status == "499" then -- gRPC's CANCELLED, but the caller is still waiting: its worker stopped
     headers:replace(":status", "503")
     headers:replace("retry-after", "1")
   end

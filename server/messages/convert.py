@@ -32,6 +32,9 @@ SearchResponse = TypeVar("SearchResponse", SearchLeadAnalyticsEventsResponse, Se
 
 _SEARCH: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR
 MAX_RECORDINGS = get_field_rules(_SEARCH.fields_by_name["recording_id"]).repeated.max_items
+MAX_PAGE_BYTES = 16 << 20
+"""The documented limit on a page, as a message or as JSON."""
+
 DEFAULT_PAGE = 1
 DEFAULT_PAGE_SIZE = 10
 

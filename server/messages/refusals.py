@@ -126,7 +126,7 @@ _VIOLATIONS: dict[type[Exception], FieldViolation] = {
     MalformedMessage: FieldViolation("", "is not a message of the expected type, or nests too deeply"),
     EventRefused: EVENT_REFUSED,
     KeyReused: KEY_REUSED,
-    PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB as JSON: ask for fewer events at a time"),
+    PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB: ask for fewer events at a time"),
 }
 
 # In a batch, where one event must not fail the others, this is about a field as well.

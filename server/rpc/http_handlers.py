@@ -44,7 +44,7 @@ def _make_handler(rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimite
     call_method = log_calls(rpc, method)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
-        metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+        metadata = _join_metadata(context.invocation_metadata() or ())
         try:
             limiter.acquire(len(data))
             try:
@@ -59,6 +59,15 @@ def _make_handler(rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimite
 
     behaviour: Any = handle
     return grpc.unary_unary_rpc_method_handler(behaviour)
+
+
+def _join_metadata(pairs: Any) -> dict[str, Any]:
+    """Return the metadata by name. The values of a name that stands twice are joined, as HTTP joins them."""
+    metadata: dict[str, Any] = dict(pairs)
+    if len(metadata) != len(pairs):
+        for name in metadata:
+            metadata[name] = ", ".join([str(value) for each, value in pairs if each == name])
+    return metadata
 
 
 async def _refuse(error: Exception, rpc: MethodDescriptor, context: Any) -> bytes:

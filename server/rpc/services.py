@@ -24,11 +24,19 @@ from server.ingest.batch import read_batch, write_batch
 from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
-from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind, SearchResponse, to_query, to_search_response
-from server.messages.page_size import check_page_size
+from server.messages.convert import (
+    ANALYTICS,
+    CONTACT,
+    LEAD,
+    MAX_PAGE_BYTES,
+    CreateKind,
+    SearchResponse,
+    to_query,
+    to_search_response,
+)
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
 from server.rpc.limits import UnreadPageLimiter
-from storage import EventStore, Query
+from storage import EventStore, PageTooLarge, Query
 
 _REPLAYED = (("idempotency-replayed", "true"),)
 
@@ -93,7 +101,8 @@ class _Searcher:
         """Return one page of the search's result."""
         page = to_search_response(response, query, await self._store.find(query))
         size = page.ByteSize()
-        check_page_size(page.recordings, size)
+        if size > MAX_PAGE_BYTES:
+            raise PageTooLarge
         self._unread_pages.count(size, context)
         return page
 
