@@ -25,7 +25,7 @@ CLEAN_EXIT = "exit code 0"
 _live: "set[ChildProcess]" = set()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Command:
     """A program to run, and how to stop it."""
 
@@ -36,6 +36,8 @@ class Command:
     stop_signals: Sequence[tuple[Signals, float]]
     """The signals that stop it, in order, each with the seconds to wait before the next one. SIGKILL comes last and is
     not listed. If the supervisor dies, the kernel sends the first of them."""
+    startup_stop_signal: Signals | None = None
+    """Replaces the first of them until the process is ready."""
     user: OsUser | None = None
     """The user to run as; None is the current one."""
     working_directory: Path = PROJECT_ROOT
@@ -98,9 +100,12 @@ class ChildProcess:
         self._pipe.close()
         return f"killed by {Signals(-code).name}" if code < 0 else f"exit code {code}"
 
-    async def stop(self) -> None:
+    async def stop(self, *, is_ready: bool = True) -> None:
         """Send the stop signals, one after the other, until the process has ended. Do nothing if it already has."""
-        for signal, seconds in (*self._command.stop_signals, (SIGKILL, None)):
+        (first, first_seconds), *others = self._command.stop_signals
+        if not is_ready:
+            first = self._command.startup_stop_signal or first
+        for signal, seconds in ((first, first_seconds), *others, (SIGKILL, None)):
             self._send_signal(signal)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

@@ -52,15 +52,23 @@ async def initialise(data: Path, user: OsUser | None) -> None:
     """Create the data directory `data`, completely or not at all. Raises StackError if that fails."""
     console.log("stack", f"creating a new database in {data}")
     unfinished = _make_unfinished_directory(data, user)
-    arguments: list[str | Path] = [
-        PROGRAMS / "initdb",
-        *("-D", unfinished, "--username=postgres", "--no-instructions", "--encoding=UTF8"),
-        # Sorts by code point, which is fast and the same on every machine; upper() and lower() still know all letters.
-        *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-        # No password: the socket is in a directory that only its owner and root can enter.
-        "--auth=trust",
-    ]
-    await run_to_end(Command("initdb", arguments, ENVIRONMENT, [(signal.SIGINT, 5.0)], user, Path("/"), quiet=True))
+    command = Command(
+        name="initdb",
+        arguments=[
+            PROGRAMS / "initdb",
+            *("-D", unfinished, "--username=postgres", "--no-instructions", "--encoding=UTF8"),
+            # Sorts by code point: fast, and the same on every machine. upper() and lower() still know all letters.
+            *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            # No password: the socket is in a directory that only its owner and root can enter.
+            "--auth=trust",
+        ],
+        environment=ENVIRONMENT,
+        stop_signals=[(signal.SIGINT, 5.0)],
+        user=user,
+        working_directory=Path("/"),
+        quiet=True,
+    )
+    await run_to_end(command)
     _rename_durably(unfinished, data)
 
 

@@ -83,7 +83,7 @@ class SupervisedProcess:
                 if self.ready.is_set():
                     await self._drain()
             finally:
-                await self._child.stop()
+                await self._child.stop(is_ready=self.ready.is_set())
                 await self._clean_up()
 
     async def _supervise(self) -> None:
@@ -124,7 +124,7 @@ class SupervisedProcess:
             if ended.done():
                 return ended.result(), 0.0
             if not became_ready.done():
-                await child.stop()
+                await child.stop(is_ready=False)
                 return f"not ready within {self._startup_seconds:g} s, {await ended}", 0.0
             became_ready.result()
             self.ready.set()

@@ -78,9 +78,14 @@ class Supervisor:
             "PYTHONUNBUFFERED": "1",
         }
         console.log("stack", "migrating the database")
-        # On SIGINT, Python would print a traceback. The database rolls an interrupted migration back.
-        stop_signals = [(signal.SIGTERM, 15.0)]
-        await run_to_end(Command("migrate", [sys.executable, "-m", "storage.migrate"], environment, stop_signals))
+        migrate = Command(
+            name="migrate",
+            arguments=[sys.executable, "-m", "storage.migrate"],
+            environment=environment,
+            # On SIGINT, Python prints a traceback. The database rolls back a migration that is interrupted.
+            stop_signals=[(signal.SIGTERM, 15.0)],
+        )
+        await run_to_end(migrate)
         workers = make_workers(settings, environment, self._processes[:])
         for worker in workers:
             await self._start(worker, cleanup)

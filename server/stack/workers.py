@@ -27,12 +27,13 @@ def make_workers(
     return [
         SupervisedProcess(
             Command(
-                f"server-{number}",
-                [sys.executable, "-m", "server"],
-                {**environment, "GRPC_PORT": str(port)},
-                # On SIGTERM a worker would first give a load balancer time to notice. There is no need: by now Envoy
-                # has been stopped.
-                [(signal.SIGINT, 15.0)],
+                name=f"server-{number}",
+                arguments=[sys.executable, "-m", "server"],
+                environment={**environment, "GRPC_PORT": str(port)},
+                # On SIGTERM a worker first gives a load balancer time to notice. Envoy has been stopped by then.
+                stop_signals=[(signal.SIGINT, 15.0)],
+                # On SIGINT, Python prints a traceback until the worker has installed its own handler.
+                startup_stop_signal=signal.SIGTERM,
             ),
             partial(is_serving, f"{in_url(settings.connect_address)}:{port}"),
             dependencies=dependencies,

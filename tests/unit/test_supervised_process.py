@@ -10,7 +10,12 @@ from server.stack.child_process import Command
 from server.stack.settings import StackError
 from server.stack.supervised_process import SupervisedProcess
 
-SLEEP = Command("sleeper", ["/bin/sleep", "60"], os.environ, [(signal.SIGTERM, 5.0)])
+SLEEP = Command(
+    name="sleeper",
+    arguments=["/bin/sleep", "60"],
+    environment=os.environ,
+    stop_signals=[(signal.SIGTERM, 5.0)],
+)
 
 
 def fail(error: BaseException) -> None:
