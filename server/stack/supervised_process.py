@@ -58,8 +58,8 @@ class SupervisedProcess:
         """Start the process, and restart it whenever it dies.
 
         Args:
-            on_failure: Called when supervision ends by an error: a StackError if the process dies too often or cannot
-                be started.
+            on_failure: Called with the error that ends supervision: a StackError if the process dies too often or
+                cannot be started.
         """
 
         def report(supervision: asyncio.Task[None]) -> None:
