@@ -57,7 +57,7 @@ async def initialise(data: Path, user: OsUser | None) -> None:
         arguments=[
             PROGRAMS / "initdb",
             *("-D", unfinished, "--username=postgres", "--no-instructions", "--encoding=UTF8"),
-            # Sorts by code point, which is fast and the same on every machine; upper() and lower() still know all letters.
+            # Sorts by code point, which is fast and the same on every machine; upper() and lower() know all letters.
             *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             # No password: the socket is in a directory that only its owner and root can enter.
             "--auth=trust",
