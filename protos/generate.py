@@ -1,10 +1,11 @@
-"""Rebuilds `generated/` from the proto files beside this script: `make generate`.
+"""The generator of `generated/` (`make generate`): Python stubs, Envoy's descriptor set and the OpenAPI document.
 
-Everything that protoc needs comes out of installed wheels: the google/api and google/rpc files lie in
-googleapis-common-protos as text, and validate.proto travels inside protovalidate as a descriptor.
+protoc needs protos that are not ours, and installed wheels provide them all: googleapis-common-protos contains
+google/api and google/rpc as text, and protovalidate contains validate.proto as a descriptor.
 """
 
 import argparse
+import functools
 import json
 import shutil
 import sys
@@ -16,20 +17,24 @@ import grpc_tools
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
 from grpc_tools import protoc
 
-# Private, but the only place where the wheel keeps validate.proto; protovalidate is pinned to one major version.
+# A private module, but the only place where the wheel has validate.proto. protovalidate is pinned to a major version.
 from protovalidate._gen.buf.validate import validate_pb
 
 import openapi
 
 PROTOS = Path(__file__).resolve().parent
-SERVICES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*_service.proto"))
-MESSAGES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
-# Nothing imports this file, but without it Envoy could not turn the details of an error into JSON.
-FOR_ENVOY = ["google/rpc/error_details.proto"]
+RELEASED_IMAGE = PROTOS / "released.binpb"
+"""The descriptors of the last release, with which `check.py` compares the protos."""
+
+SERVICE_FILES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*_service.proto"))
+FILES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+# No proto imports this file, but without it Envoy cannot convert the details of an error to JSON.
+ENVOY_FILES = ["google/rpc/error_details.proto"]
 
 
-def validate_descriptor_set() -> bytes:
-    """The FileDescriptorSet of buf/validate/validate.proto and of what it imports, serialised."""
+@functools.cache
+def serialize_validate_protos() -> bytes:
+    """Return buf/validate/validate.proto and its imports as a serialized FileDescriptorSet."""
     files = descriptor_pb2.FileDescriptorSet()
     for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
         module.DESCRIPTOR.CopyToProto(files.file.add())
@@ -37,57 +42,65 @@ def validate_descriptor_set() -> bytes:
     return files.SerializeToString()
 
 
-def run_protoc(validate: Path, *arguments: str) -> None:
-    """Runs protoc with every import in reach, and ends the program with its status if it fails."""
+def run_protoc(*arguments: str) -> None:
+    """Run protoc with access to every import, and exit with its status if it fails."""
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     sources = [f"-I{path}" for path in (PROTOS, sysconfig.get_paths()["purelib"], well_known)]
-    status = protoc.main(["protoc", *sources, f"--descriptor_set_in={validate}", *arguments])
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as validate:
+        validate.write(serialize_validate_protos())
+        validate.flush()
+        status = protoc.main(["protoc", *sources, f"--descriptor_set_in={validate.name}", *arguments])
     if status:
         sys.exit(status)
 
 
+def write_image(path: Path, *, source_info: bool) -> None:
+    """Write the descriptors of the protos and of all that they import, as a serialized FileDescriptorSet.
+
+    Args:
+        path: the file to write.
+        source_info: whether to include comments and line numbers.
+    """
+    options = ["--include_imports", f"--descriptor_set_out={path}"]
+    if source_info:
+        options.append("--include_source_info")
+    run_protoc(*options, *FILES, *ENVOY_FILES)
+
+
 def generate(out: Path) -> None:
-    """Writes the Python modules and type stubs, `analytics.binpb` and `openapi.json` into `out`, over the old."""
+    """Write the Python stubs, `analytics.binpb` and `openapi.json` to the directory `out`, replacing older ones."""
     plugin = f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}"
     with tempfile.TemporaryDirectory() as scratch:
-        validate = Path(scratch) / "validate.binpb"
-        validate.write_bytes(validate_descriptor_set())
-        made = Path(scratch) / "made"
-        made.mkdir()
-        run_protoc(validate, f"--python_out={made}", f"--pyi_out={made}", *MESSAGES, "buf/validate/validate.proto")
-        run_protoc(validate, f"--grpc_python_out={made}", plugin, f"--mypy_grpc_out=quiet:{made}", *SERVICES)
-        image = f"--descriptor_set_out={made / 'analytics.binpb'}"
-        run_protoc(validate, "--include_imports", image, *MESSAGES, *FOR_ENVOY)
-        described = Path(scratch) / "described.binpb"
-        write_described_image(validate, described)
-        document = openapi.Document(described.read_bytes()).make()
-        (made / "openapi.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        new = Path(scratch) / "new"
+        new.mkdir()
+        run_protoc(f"--python_out={new}", f"--pyi_out={new}", *FILES, "buf/validate/validate.proto")
+        run_protoc(f"--grpc_python_out={new}", plugin, f"--mypy_grpc_out=quiet:{new}", *SERVICE_FILES)
+        write_image(new / "analytics.binpb", source_info=False)
+        commented = Path(scratch) / "commented.binpb"
+        write_image(commented, source_info=True)
+        document = openapi.Document(commented.read_bytes()).build()
+        (new / "openapi.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
         for package in ("data_analytics", "buf"):
-            (made / package / "py.typed").touch()
+            (new / package / "py.typed").touch()
             shutil.rmtree(out / package, ignore_errors=True)
-        shutil.copytree(made, out, dirs_exist_ok=True)
+        shutil.copytree(new, out, dirs_exist_ok=True)
 
 
-def write_described_image(validate: Path, out: Path) -> None:
-    """Writes a descriptor set with comments and positions to the file `out`."""
-    image = ("--include_imports", "--include_source_info", f"--descriptor_set_out={out}")
-    run_protoc(validate, *image, *MESSAGES, *FOR_ENVOY)
-
-
-def write_lint_image(out: Path) -> None:
-    """Writes what `buf lint` reads to the file `out`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        validate = Path(scratch) / "validate.binpb"
-        validate.write_bytes(validate_descriptor_set())
-        write_described_image(validate, out)
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Generate generated/ from the protos.")
+    parser.add_argument("--out", type=Path, default=PROTOS.parent / "generated", help="where to write")
+    parser.add_argument(
+        "--release-image",
+        action="store_true",
+        help=f"only write protos/{RELEASED_IMAGE.name}, for protos/check.py: do this when you cut a release",
+    )
+    options = parser.parse_args()
+    if options.release_image:
+        write_image(RELEASED_IMAGE, source_info=False)
+    else:
+        generate(options.out)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Rebuild generated/ from the protos.")
-    parser.add_argument("--out", type=Path, default=PROTOS.parent / "generated", help="where to write the stubs")
-    parser.add_argument("--lint-image", type=Path, help="only write this descriptor set, for buf")
-    options = parser.parse_args()
-    if options.lint_image:
-        write_lint_image(options.lint_image)
-    else:
-        generate(options.out)
+    main()

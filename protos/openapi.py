@@ -1,6 +1,6 @@
-"""The OpenAPI document of the HTTP door, made of what Envoy and the server go by: the annotated descriptors.
+"""The OpenAPI document of the HTTP API, built from the annotated descriptors that Envoy and the server use.
 
-What no descriptor says is in `openapi_parts.py`, how their rules read as JSON Schema in `openapi_rules.py`.
+`openapi_parts` has what the descriptors do not contain, and `openapi_rules` translates their rules to JSON Schema.
 """
 
 import re
@@ -13,36 +13,55 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pb2 import MethodDescriptorProto as Method
 
 from buf.validate.validate_pb2 import IGNORE_ALWAYS, FieldRules
-from openapi_parts import KEY, REFUSALS, REPLAYED, STATUS, Json, content, exactly
-from openapi_rules import NO_RULES, check_known, groups_of, rules_of, text, whole_number
+from openapi_parts import (
+    ERROR_RESPONSES,
+    IDEMPOTENCY_KEY,
+    IDEMPOTENCY_REPLAYED,
+    STATUS,
+    Json,
+    make_json_content,
+    make_object_schema,
+)
+from openapi_rules import (
+    NO_RULES,
+    check_supported,
+    get_required_groups,
+    get_rules,
+    make_int32_schema,
+    make_string_schema,
+)
 
-# Paths in a file, without the indices: messages and their fields, services and their methods.
-_COMMENTED = {(4,), (4, 2), (6,), (6, 2)}
+# The paths in a file, without indices, of messages and their fields, and of services and their methods.
+_COMMENTED_PATHS = {(4,), (4, 2), (6,), (6, 2)}
 
 
 class Document:
-    """The document in the making."""
+    """An OpenAPI document in the making."""
 
     def __init__(self, image: bytes) -> None:
-        """Reads a serialised FileDescriptorSet, which has to have source info for the descriptions."""
-        files = FileDescriptorSet.FromString(image).file
-        self._own = [file for file in files if file.package.startswith("data_analytics.")]
-        self._messages = {f".{file.package}.{one.name}": one for file in self._own for one in file.message_type}
-        self._comments = dict(self._read_comments())
-        self._schemas: Json = {"Status": {"description": "Why a request is refused: google.rpc.Status.", **STATUS}}
+        """Read the descriptors.
 
-    def make(self) -> Json:
-        """The document."""
+        Args:
+            image: a serialized FileDescriptorSet with source info, whose comments become the descriptions.
+        """
+        files = FileDescriptorSet.FromString(image).file
+        self._files = [file for file in files if file.package.startswith("data_analytics.")]
+        self._messages = {f".{file.package}.{one.name}": one for file in self._files for one in file.message_type}
+        self._comments = dict(self._read_comments())
+        self._schemas: Json = {"Status": {"description": "The body of every error: google.rpc.Status.", **STATUS}}
+
+    def build(self) -> Json:
+        """Return the document."""
         paths: Json = {}
-        for file in self._own:
+        for file in self._files:
             for service in file.service:
                 for method in service.method:
-                    rule = method.options.Extensions[annotations_pb2.http]
-                    if verb := rule.WhichOneof("pattern"):  # else by gRPC only
+                    http = method.options.Extensions[annotations_pb2.http]
+                    if verb := http.WhichOneof("pattern"):  # a method without one is gRPC only
                         name = f".{file.package}.{service.name}.{method.name}"
-                        operation = self._operation(name, method, has_body=bool(rule.body))
-                        paths.setdefault(getattr(rule, verb), {})[verb] = {"tags": [service.name], **operation}
-        version = self._own[0].package.rpartition(".")[2]
+                        operation = self._make_operation(name, method, has_body=bool(http.body))
+                        paths.setdefault(getattr(http, verb), {})[verb] = {"tags": [service.name], **operation}
+        version = self._files[0].package.rpartition(".")[2]
         return {
             "openapi": "3.1.0",
             "info": {"title": "Data Analytics Service", "version": version},
@@ -52,11 +71,11 @@ class Document:
         }
 
     def _read_comments(self) -> Iterator[tuple[str, str]]:
-        """The comments before messages, services, fields and methods, by the full names of these."""
-        for file in self._own:
+        """Yield the full name of each message, service, field and method with the comment before it."""
+        for file in self._files:
             for location in file.source_code_info.location:
                 kinds = tuple(location.path[::2])
-                if location.leading_comments and kinds in _COMMENTED:
+                if location.leading_comments and kinds in _COMMENTED_PATHS:
                     declared: Any = file
                     name = f".{file.package}"
                     for kind, index in zip(kinds, location.path[1::2], strict=True):
@@ -64,52 +83,57 @@ class Document:
                         name += f".{declared.name}"
                     yield name, re.sub(r"(?m)^ ", "", location.leading_comments).strip()
 
-    def _operation(self, name: str, method: Method, *, has_body: bool) -> Json:
+    def _make_operation(self, name: str, method: Method, *, has_body: bool) -> Json:
         summary, _, _ = re.sub(r"\s+", " ", self._comments[name]).partition(". ")
         success: Json = {
             "description": self._comments[method.output_type],
-            "content": content(self._answer(method.output_type)),
+            "content": make_json_content(self._add_response_schema(method.output_type)),
         }
-        parameters = [] if has_body else list(self._parameters(method.input_type))
-        created = method.name.startswith("Create")  # what envoy.yaml answers with 201
-        if created:
-            parameters.append(KEY)
-            success["headers"] = {"Idempotency-Replayed": REPLAYED}
+        parameters = [] if has_body else list(self._make_parameters(method.input_type))
+        is_create = method.name.startswith("Create")  # envoy.yaml sends 201 for these
+        if is_create:
+            parameters.append(IDEMPOTENCY_KEY)
+            success["headers"] = {"Idempotency-Replayed": IDEMPOTENCY_REPLAYED}
         return {
             "operationId": method.name,
             "summary": summary.removesuffix("."),
             "description": self._comments[name],
             **({"parameters": parameters} if parameters else {}),
-            **({"requestBody": self._body(method.input_type)} if has_body else {}),
+            **({"requestBody": self._make_request_body(method.input_type)} if has_body else {}),
             "responses": {
-                "201" if created else "200": success,
-                **{status: refusal for status, refusal in REFUSALS.items() if has_body or status != "409"},
+                "201" if is_create else "200": success,
+                **{status: error for status, error in ERROR_RESPONSES.items() if has_body or status != "409"},
             },
         }
 
-    def _parameters(self, message: str) -> Iterator[Json]:
+    def _make_parameters(self, message: str) -> Iterator[Json]:
         for field in self._messages[message].field:
-            rules = rules_of(field)
+            rules = get_rules(field)
             yield {
                 "name": field.json_name,
                 "in": "query",
                 "description": self._comments[f"{message}.{field.name}"],
                 "required": rules.required,
-                "schema": self._value(field, rules),
+                "schema": self._make_field_schema(field, rules),
             }
 
-    def _body(self, message: str) -> Json:
-        declared = self._messages[message]
-        self._schemas[declared.name] = {"description": self._comments[message], **self._taken(message)}
-        return {"required": True, "content": content({"$ref": f"#/components/schemas/{declared.name}"})}
+    def _make_request_body(self, message: str) -> Json:
+        name = self._messages[message].name
+        self._schemas[name] = {"description": self._comments[message], **self._make_request_schema(message)}
+        return {"required": True, "content": make_json_content({"$ref": f"#/components/schemas/{name}"})}
 
-    def _taken(self, message: str, *, checked: bool = True) -> Json:
-        """What a caller may send. Keys that nobody knows are dropped, and null is the same as no key at all."""
+    def _make_request_schema(self, message: str, *, checked: bool = True) -> Json:
+        """Return the schema of a message that a caller sends. Unknown keys are ignored, and null means absent.
+
+        Args:
+            message: the full name of the message.
+            checked: whether the rules of its fields hold.
+        """
         properties: Json = {}
         required = []
         for field in self._messages[message].field:
-            rules = rules_of(field) if checked else NO_RULES
-            value = self._value(field, rules)
+            rules = get_rules(field) if checked else NO_RULES
+            value = self._make_field_schema(field, rules)
             if rules.required:
                 required.append(field.json_name)
             else:
@@ -118,58 +142,62 @@ class Document:
         schema: Json = {"type": "object", "properties": properties, "propertyNames": {"minLength": 1}}
         if required:
             schema["required"] = required
-        for group in groups_of(self._messages[message]) if checked else ():
-            # That two names must be equal when both are sent is more than JSON Schema can say.
+        for group in get_required_groups(self._messages[message]) if checked else ():
+            # JSON Schema cannot say that the values must be equal if several are sent.
             schema["anyOf"] = [
                 {"properties": {name: {"type": "string", "minLength": 1}}, "required": [name]} for name in group
             ]
         return schema
 
-    def _answer(self, message: str) -> Json:
-        """A reference to what the server sends: every key, always, but only one of a oneof."""
+    def _add_response_schema(self, message: str) -> Json:
+        """Add the schema of a message that the server sends, unless it is there, and return a reference to it.
+
+        The server always sends every key, except that it sends only one of a oneof.
+        """
         declared = self._messages[message]
         if declared.name not in self._schemas:
-            schema = exactly(
+            schema = make_object_schema(
                 **{
                     field.json_name: {
                         "description": self._comments[f"{message}.{field.name}"],
-                        **self._value(field, NO_RULES, answered=True),
+                        **self._make_field_schema(field, NO_RULES, in_response=True),
                     }
                     for field in declared.field
                 }
             )
-            if either := [field.json_name for field in declared.field if field.HasField("oneof_index")]:
-                schema["required"] = [name for name in schema["required"] if name not in either]
-                schema["oneOf"] = [{"required": [name]} for name in either]
+            if oneof := [field.json_name for field in declared.field if field.HasField("oneof_index")]:
+                schema["required"] = [name for name in schema["required"] if name not in oneof]
+                schema["oneOf"] = [{"required": [name]} for name in oneof]
             self._schemas[declared.name] = {"description": self._comments[message], **schema}
         return {"$ref": f"#/components/schemas/{declared.name}"}
 
-    def _value(self, field: Field, rules: FieldRules, *, answered: bool = False) -> Json:
-        """The schema of a field's value."""
+    def _make_field_schema(self, field: Field, rules: FieldRules, *, in_response: bool = False) -> Json:
+        """Return the schema of a field, which may be a list."""
         if field.label != Field.LABEL_REPEATED:
-            return self._single(field, rules, answered=answered)
-        check_known(field, rules, {"repeated.max_items", "repeated.items"})
-        schema: Json = {"type": "array", "items": self._single(field, rules.repeated.items, answered=answered)}
+            return self._make_value_schema(field, rules, in_response=in_response)
+        check_supported(field, rules, {"repeated.max_items", "repeated.items"})
+        items = self._make_value_schema(field, rules.repeated.items, in_response=in_response)
+        schema: Json = {"type": "array", "items": items}
         if rules.required:
             schema["minItems"] = 1
         if rules.repeated.max_items:
             schema["maxItems"] = rules.repeated.max_items
         return schema
 
-    def _single(self, field: Field, rules: FieldRules, *, answered: bool) -> Json:
-        """The schema of one value, be it the field's or one of its list."""
+    def _make_value_schema(self, field: Field, rules: FieldRules, *, in_response: bool) -> Json:
+        """Return the schema of one value: the only one of the field, or an item of its list."""
         match field.type:
             case Field.TYPE_STRING:
-                is_time = answered and field.name.endswith("_at")
-                return {**text(field, rules), **({"format": "date-time"} if is_time else {})}
+                is_time = in_response and field.name.endswith("_at")
+                return {**make_string_schema(field, rules), **({"format": "date-time"} if is_time else {})}
             case Field.TYPE_INT32:
-                return whole_number(field, rules)
+                return make_int32_schema(field, rules)
             case Field.TYPE_BOOL:
                 return {"type": "boolean"}
             case Field.TYPE_MESSAGE if field.type_name == ".google.protobuf.Struct":
                 return {"type": "object"}
-            case Field.TYPE_MESSAGE if answered:
-                return self._answer(field.type_name)
+            case Field.TYPE_MESSAGE if in_response:
+                return self._add_response_schema(field.type_name)
             case Field.TYPE_MESSAGE:
-                return self._taken(field.type_name, checked=rules.ignore != IGNORE_ALWAYS)
-        raise NotImplementedError(f"{field.name}: a type that this document does not tell of")
+                return self._make_request_schema(field.type_name, checked=rules.ignore != IGNORE_ALWAYS)
+        raise NotImplementedError(f"{field.name}: no JSON Schema for its type")

@@ -1,9 +1,9 @@
-"""Runs one server process: `python -m server`. Stops on SIGTERM or Ctrl-C."""
+"""`python -m server`: run one server process until SIGTERM or Ctrl-C."""
 
 import os
 import signal
 
-# Until there is something to stop, a Ctrl-C need only be quiet. The imports below take a while.
+# The imports below take a while. Until they are done there is nothing to stop, and a Ctrl-C just ends the process.
 for _number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(_number, lambda *_: os._exit(0))
 
@@ -17,30 +17,30 @@ from server.settings import ConfigurationError, Settings, read_settings
 from storage import DatabaseUnavailable
 
 GRACE_SECONDS = 10.0
-"""How long calls in flight may go on after a signal."""
+"""How long calls in flight may continue after a signal."""
 
 
 async def serve(settings: Settings) -> None:
-    """Runs a server until the process is told to stop.
+    """Run a server until the process gets SIGTERM or SIGINT.
 
     Raises:
         DatabaseUnavailable, ConfigurationError: as `create_server` does.
     """
-    told: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.put_nowait, number)
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     application = await create_server(settings)
     await application.start()
-    # What start-up made stays: the collector need not look at it again.
+    # What start-up created stays, so the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
-    # Whoever presses Ctrl-C, or stops what is in front of the server too, does not want to wait for a load balancer.
-    notice = settings.drain_notice if await told.get() == signal.SIGTERM else 0
+    # A Ctrl-C, or a supervisor that stops Envoy as well, does not wait for a load balancer.
+    notice = settings.drain_notice if await signals.get() == signal.SIGTERM else 0
     await application.stop(GRACE_SECONDS, notice)
 
 
 def main() -> int:
-    """Reads the settings, runs the server, and returns the exit status."""
+    """Read the settings, run the server, and return the exit status."""
     try:
         settings = read_settings()
         logs.configure(settings.log_level)
@@ -57,5 +57,5 @@ def main() -> int:
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
-    # At once: a thread that waits for a database that hangs must not hold up the end of the process.
+    # Without waiting for threads: one may be blocked by a database that hangs.
     os._exit(status)

@@ -1,4 +1,4 @@
-"""What a server process runs on: its event loop, and the interpreter's settings for it."""
+"""The event loop of a server process, and the interpreter settings that suit it."""
 
 import asyncio
 import gc
@@ -8,24 +8,23 @@ from typing import Any
 
 import uvloop
 
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """An event loop for a server."""
-    return uvloop.new_event_loop()
-
-
-# In seconds. The writer's thread wants Python's lock back after each word with the database; with the default of 5 ms a
-# commit of many events took a quarter longer.
+# In seconds. The copier's thread needs the interpreter's lock after each exchange with the database. With the default
+# of 5 ms, the commit of a large batch took a quarter longer.
 _SWITCH_INTERVAL = 0.0005
 
-# New objects until the collector looks at them. Those of a batch are many, live shortly and are in no cycle: with the
-# default of 700 to look at them again and again took a fifth of its time.
+# How many new objects start a garbage collection. A batch makes many objects that live briefly and form no cycles. With
+# the default of 700, looking at them again and again took a fifth of its time.
 _GC_THRESHOLD = 50_000
 
 
+def make_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop for a server."""
+    return uvloop.new_event_loop()
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs `main` on such a loop until it returns."""
+    """Run `main` to its end on such a loop."""
     sys.setswitchinterval(_SWITCH_INTERVAL)
     gc.set_threshold(_GC_THRESHOLD)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=make_event_loop) as runner:
         runner.run(main)

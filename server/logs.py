@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, without any customer's data."""
+"""Structured logs: one JSON object per line on standard error, without any customer's data."""
 
 import logging
 import sys
@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 
 import orjson
 
-# What every LogRecord has; the rest came in by `extra=` and is what the line is about.
+# The attributes of every LogRecord. All others come from `extra=`.
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON: time, level, logger, event, the extras, and the exception."""
+    """A formatter of records as JSON: time, level, logger, event, the extras, and the exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its newline."""
+        """Return the line, without its newline."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -30,9 +30,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def _describe(error: BaseException | None) -> str:
-    """The traceback of the error and of its causes: types and lines of code, and no messages.
+    """Return the traceback of the error and its causes: types and lines of code, but no messages.
 
-    A message may quote what it was about: a row of the database, a field of a request.
+    A message may quote data, such as a row of the database or a field of a request.
     """
     parts = []
     while error is not None:
@@ -42,18 +42,18 @@ def _describe(error: BaseException | None) -> str:
 
 
 def configure(level: int) -> None:
-    """Sends all logs of the process to standard error in this form."""
+    """Send all logs of the process to standard error in this form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("asyncio", "peewee"):
-        # At DEBUG they tell of each turn of the event loop and of each statement.
+        # At DEBUG they log every turn of the event loop and every statement.
         logging.getLogger(name).setLevel(logging.INFO)
-    # It quotes headers that it cannot decode, and calls it an error when a caller goes away. What fails in a call is
-    # logged by `server.rpc.errors`.
+    # It quotes headers that it cannot decode, and logs callers that go away as errors. Calls that fail are logged by
+    # `server.rpc.errors`.
     logging.getLogger("grpc._cython").setLevel(logging.CRITICAL)
-    # What is printed where nobody can catch it, as psycopg2 does in a COPY that breaks off, may quote a row. It has no
-    # lines of ours to tell of. The COPY fails as well, and that is told where it is caught.
+    # Exceptions that nobody can catch, such as those psycopg2 prints in a COPY that breaks off, may quote a row. The
+    # COPY itself fails too, and that is logged where it is caught.
     sys.excepthook = lambda kind, error, trace: _log_uncaught(error, logging.ERROR if trace else logging.WARNING)
     sys.unraisablehook = lambda unraisable: _log_uncaught(unraisable.exc_value, logging.WARNING)
     threading.excepthook = lambda arguments: _log_uncaught(arguments.exc_value)

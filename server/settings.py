@@ -1,4 +1,4 @@
-"""What the environment says. Each variable has a good default, save DATABASE_URL."""
+"""The settings of a server process, read from the environment. All but DATABASE_URL have a default."""
 
 import errno
 import logging
@@ -13,28 +13,28 @@ MAX_PORT = 65535
 
 
 class ConfigurationError(Exception):
-    """A variable of the environment cannot be used. The message is one line that names it."""
+    """An environment variable that cannot be used. The message is one line that names it."""
 
 
 class Settings(NamedTuple):
     """The configuration of one server process."""
 
     database_url: str
-    """The database, as libpq takes it."""
+    """A libpq connection URI or string."""
     bind_address: str
     """The address to listen on."""
     grpc_port: int
-    """The port to listen on; 0 takes a free one."""
+    """The port to listen on. 0 means any free one."""
     log_level: int
-    """The least level that is logged, as `logging` counts it."""
+    """The lowest level that is logged, as a number of `logging`."""
     drain_notice: int = 0
-    """Seconds for which new calls are still taken after SIGTERM, once health says NOT_SERVING."""
+    """Seconds for which new calls are still accepted after SIGTERM, while health reports NOT_SERVING."""
     reflection: bool = True
-    """Whether clients may ask for the protos."""
+    """Whether clients may ask for the protos by reflection."""
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that `environment` asks for.
+    """Return the settings that `environment` asks for.
 
     Raises:
         ConfigurationError: a variable is missing or malformed.
@@ -47,20 +47,20 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         database_url=url,
         bind_address=environment.get("BIND_ADDRESS") or "127.0.0.1",
         grpc_port=read_number(environment, "GRPC_PORT", 50051, 0, MAX_PORT),
-        log_level=_log_level(environment),
-        drain_notice=_drain_notice(environment),
-        reflection=_reflection(environment),
+        log_level=_read_log_level(environment),
+        drain_notice=_read_drain_notice(environment),
+        reflection=_read_reflection(environment),
     )
 
 
 def check_server_variables(environment: Mapping[str, str]) -> None:
-    """Raises ConfigurationError if one that is for a server alone, and for no port or database, is malformed."""
-    for read in (_log_level, _drain_notice, _reflection):
+    """Raise ConfigurationError if a variable is malformed that only servers read, unlike ports and DATABASE_URL."""
+    for read in (_read_log_level, _read_drain_notice, _read_reflection):
         read(environment)
 
 
 def check_database_url(url: str) -> None:
-    """Raises ConfigurationError if libpq cannot make sense of `url`. Does not connect."""
+    """Raise ConfigurationError if libpq cannot parse `url`. Does not connect."""
     try:
         check_url(url)
     except ValueError as error:
@@ -68,7 +68,11 @@ def check_database_url(url: str) -> None:
 
 
 def read_number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """The number from `least` to `most` that the variable `name` holds; `default` if it is not set or empty."""
+    """Return the number in the variable `name`, or `default` if it is absent or empty.
+
+    Raises:
+        ConfigurationError: it is not a number from `least` to `most`.
+    """
     text = environment.get(name) or str(default)
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
         raise ConfigurationError(f"{name} is {text!r}: it must be a number from {least} to {most}")
@@ -76,13 +80,15 @@ def read_number(environment: Mapping[str, str], name: str, default: int, least: 
 
 
 def check_listenable(variable: str, address: str, port: int) -> None:
-    """Raises ConfigurationError, naming `variable`, if nobody can listen on `port` of the IP address or name."""
+    """Raise ConfigurationError, naming `variable`, if `port` cannot be listened on at `address`, an IP or a name."""
     try:
         family, kind, _, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise ConfigurationError(f"BIND_ADDRESS={address} is not an address: {error.strerror}") from None
     with socket.socket(family, kind) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Not stopped by what a last run left behind.
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # As servers do, so that connections in TIME_WAIT do not matter.
         try:
             probe.bind(where)
         except OSError as error:
@@ -94,20 +100,20 @@ def check_listenable(variable: str, address: str, port: int) -> None:
             ) from None
 
 
-def in_url(address: str) -> str:
-    """An IP address as a URL has it: IPv6 in brackets."""
+def format_host(address: str) -> str:
+    """Return an IP address in the form for URLs: IPv6 in brackets."""
     return f"[{address}]" if ":" in address else address
 
 
-def _drain_notice(environment: Mapping[str, str]) -> int:
+def _read_drain_notice(environment: Mapping[str, str]) -> int:
     return read_number(environment, "DRAIN_NOTICE_SECONDS", 2, 0, 60)
 
 
-def _reflection(environment: Mapping[str, str]) -> bool:
+def _read_reflection(environment: Mapping[str, str]) -> bool:
     return bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1))
 
 
-def _log_level(environment: Mapping[str, str]) -> int:
+def _read_log_level(environment: Mapping[str, str]) -> int:
     text = environment.get("LOG_LEVEL") or "INFO"
     levels = {name: logging.getLevelNamesMapping()[name] for name in ("DEBUG", "INFO", "WARNING", "ERROR")}
     if text.upper() not in levels:

@@ -1,28 +1,29 @@
-"""Events in PostgreSQL: the table, its migrations, the writer and the searches. Knows nothing of gRPC or protobuf."""
+"""Events in PostgreSQL: the table, its migrations, and the store that writes and searches it.
 
-from storage.availability import Availability
-from storage.copier import Outcome
+Storage is given rows and returns outcomes. It knows nothing of gRPC, of protobuf, or of who waits for a commit.
+"""
+
 from storage.errors import (
     DatabaseUnavailable,
     EventRefused,
     KeyInProgress,
     KeyReused,
     PageTooLarge,
-    QueueFull,
     SearchTimedOut,
     StorageError,
+    TooManySearches,
     WriteFailed,
 )
-from storage.event import TEXTS, Event, Found, Page, new_id_and_time
-from storage.rows import Row, row
-from storage.search import Query, Searches
+from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Query, make_id_and_time
+from storage.rows import Row, encode_row
+from storage.store import EventStore
 
 __all__ = [
-    "TEXTS",
-    "Availability",
+    "TEXT_COUNT",
     "DatabaseUnavailable",
     "Event",
     "EventRefused",
+    "EventStore",
     "Found",
     "KeyInProgress",
     "KeyReused",
@@ -30,12 +31,11 @@ __all__ = [
     "Page",
     "PageTooLarge",
     "Query",
-    "QueueFull",
     "Row",
     "SearchTimedOut",
-    "Searches",
     "StorageError",
+    "TooManySearches",
     "WriteFailed",
-    "new_id_and_time",
-    "row",
+    "encode_row",
+    "make_id_and_time",
 ]

@@ -1,71 +1,72 @@
-"""A connection that the event loop drives: between a statement and its answer no thread has to be woken."""
+"""A connection that the event loop drives, so that no thread has to be woken between a statement and its result."""
 
 import asyncio
 import contextlib
+import logging
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from threading import Thread
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
-from storage.connection import CONNECT_SECONDS, is_lost, parameters, unavailable
+from storage.connection import CONNECT_SECONDS, is_lost, make_parameters, translated_errors
+from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
 
-T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
-class LoopConnection:
-    """Executes one statement at a time, in autocommit mode. To be used from one event loop."""
+class AsyncConnection:
+    """A connection in autocommit mode that executes one statement at a time. Belongs to one event loop."""
 
     def __init__(self, connection: psycopg2.extensions.connection) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._descriptor = connection.fileno()
         self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[list[Any]] | None = None
+        self._result: asyncio.Future[list[Any]] | None = None
         self._writing = False
         self._closed = False
-        # For good, not for each statement: a connection that is closed in between is then noticed, too.
+        # Registered for good, not per statement, so that a connection closed between two statements is noticed.
         self._loop.add_reader(self._descriptor, self._on_ready)
 
     @classmethod
     async def open(
         cls, url: str, name: str, settings: Mapping[str, str], prepare: Sequence[str] = ()
-    ) -> "LoopConnection":
-        """Connects, as `storage.connection.connect` does, and executes the statements of `prepare`.
+    ) -> "AsyncConnection":
+        """Connect, as `storage.connection.connect` does, and execute the statements of `prepare`.
 
         Raises:
-            DatabaseUnavailable
+            DatabaseUnavailable: the database cannot be reached or rejects the connection.
+            psycopg2.Error: it rejected a statement of `prepare`.
         """
-        opened = cls(await in_thread(lambda: _connected(url, name, settings), "connecting"))
+        opened = cls(await run_in_daemon_thread(lambda: _connect(url, name, settings), "connecting"))
         try:
             for statement in prepare:
-                await opened.run(statement)
+                await opened.execute(statement)
         except BaseException:
             opened.close()
             raise
         return opened
 
-    async def run(self, sql: str, values: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Any]:
-        """Executes a statement and returns its rows. If the caller is cancelled meanwhile, the connection is closed.
+    async def execute(self, sql: str, values: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Any]:
+        """Execute a statement and return its rows. If the awaiting task is cancelled, close the connection.
 
         Raises:
-            DatabaseUnavailable: the connection is lost; it is then closed.
-            psycopg2.Error: the database did not like the statement.
+            DatabaseUnavailable: the connection is lost, and now closed.
+            psycopg2.Error: the database rejected the statement.
         """
         if self._connection.closed:
             raise DatabaseUnavailable
-        answer: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._answer = answer
+        result: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._result = result
         try:
             self._cursor.execute(sql, values)
-            self._go_on()
-            return await answer
+            self._poll()
+            return await result
         except psycopg2.Error as error:
             if not is_lost(self._connection, error):
                 raise
@@ -75,34 +76,36 @@ class LoopConnection:
             self.close()
             raise
         finally:
-            self._answer = None
+            self._result = None
 
     def close(self) -> None:
-        """Closes the connection; a statement in it may go on for a while in the database."""
-        if self._closed:  # The descriptor may be another connection's by now.
+        """Close the connection. The database may go on with the statement for a while."""
+        if self._closed:  # Another connection may have the descriptor by now.
             return
         self._closed = True
         self._loop.remove_reader(self._descriptor)
         self._loop.remove_writer(self._descriptor)
         self._connection.close()
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(DatabaseUnavailable())
+        if self._result and not self._result.done():
+            self._result.set_exception(DatabaseUnavailable())
 
     def _on_ready(self) -> None:
-        # uvloop calls for a socket in error once and then never again, however much is left to be read from it.
-        while self._go_on() == POLL_READ and _is_broken(self._descriptor):
+        # uvloop reports a socket in error only once, however much is left to read from it.
+        while self._poll() == POLL_READ and _is_broken(self._descriptor):
             pass
 
-    def _go_on(self) -> Any:
-        """Sends and receives what can be without waiting; returns what is to be waited for next, if anything is."""
-        answer = self._answer
+    def _poll(self) -> Any:
+        """Send and receive whatever does not block. Return what to wait for next, or None after an error."""
+        result = self._result
         try:
             state = self._connection.poll()
-            if state == POLL_OK and answer and not answer.done():
-                answer.set_result(self._cursor.fetchall() if self._cursor.description else [])
-        except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
-            if answer and not answer.done():
-                answer.set_exception(error)
+            if state == POLL_OK and result and not result.done():
+                result.set_result(self._cursor.fetchall() if self._cursor.description else [])
+        except Exception as error:
+            if result and not result.done():
+                result.set_exception(error)
+            elif not isinstance(error, psycopg2.Error):
+                log.exception("unexpected error on an idle connection")
             if self._connection.closed or not isinstance(error, psycopg2.Error):
                 self.close()
             return None
@@ -117,45 +120,33 @@ class LoopConnection:
 
 def _is_broken(descriptor: int) -> bool:
     poll = select.poll()
-    poll.register(descriptor, 0)  # It tells of errors and of the other side's end all the same.
+    poll.register(descriptor, 0)  # Errors and a hang-up are reported without being asked for.
     return bool(poll.poll(0))
 
 
-async def in_thread(function: Callable[[], T], name: str) -> T:
-    """What `function` returns or raises, in a thread: a daemon, so that what hangs does not keep the process alive."""
-    done: Future[T] = Future()
-    done.set_running_or_notify_cancel()  # From here on it takes what comes, whether anybody waits for it or not.
-
-    def call() -> None:
-        try:
-            done.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - it is the caller's
-            done.set_exception(error)
-
-    Thread(target=call, name=name, daemon=True).start()
-    return await asyncio.wrap_future(done)
-
-
-def _connected(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extensions.connection:
-    """Connects as the driver needs it for `poll`. For a thread: to look a host's name up takes its time."""
-    *others, last = _by_host(parameters(url, name, settings))
-    for given in others:
+def _connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extensions.connection:
+    """Open a connection for use with `poll`. Blocks, if only to look up the host's name."""
+    *others, last = _split_by_host(make_parameters(url, name, settings))
+    for parameters in others:
         with contextlib.suppress(DatabaseUnavailable):
-            return _connected_to(given)
-    return _connected_to(last)
+            return _connect_to_host(parameters)
+    return _connect_to_host(last)
 
 
-def _by_host(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The parameters for each host of a list of them: libpq would spend all of our time on one that does not answer."""
-    lists = {key: str(given[key]).split(",") for key in ("host", "hostaddr", "port") if given.get(key)}
+def _split_by_host(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the parameters of each host in a list of hosts.
+
+    Given the whole list, libpq in asynchronous mode would spend all of the time limit on a host that does not answer.
+    """
+    lists = {key: str(parameters[key]).split(",") for key in ("host", "hostaddr", "port") if parameters.get(key)}
     count = max(map(len, lists.values()), default=1)
-    return [{**given, **{key: each[min(n, len(each) - 1)] for key, each in lists.items()}} for n in range(count)]
+    return [{**parameters, **{key: each[min(n, len(each) - 1)] for key, each in lists.items()}} for n in range(count)]
 
 
-def _connected_to(given: Mapping[str, Any]) -> psycopg2.extensions.connection:
+def _connect_to_host(parameters: Mapping[str, Any]) -> psycopg2.extensions.connection:
     end = time.monotonic() + CONNECT_SECONDS
-    with unavailable():
-        connection: psycopg2.extensions.connection = psycopg2.connect(**given, async_=True)
+    with translated_errors():
+        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters, async_=True)
         try:
             while (state := connection.poll()) != POLL_OK:
                 poll = select.poll()
@@ -164,6 +155,6 @@ def _connected_to(given: Mapping[str, Any]) -> psycopg2.extensions.connection:
                 if left <= 0 or not poll.poll(left * 1000):
                     raise DatabaseUnavailable("it does not answer")
         except BaseException:
-            connection.close()  # Or its descriptor would stay until the collector comes.
+            connection.close()  # Otherwise its descriptor stays open until the next garbage collection.
             raise
     return connection

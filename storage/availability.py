@@ -1,70 +1,73 @@
-"""Whether the database is there: asked twice a second on a connection of its own."""
+"""Whether the database can be reached, asked twice a second on a connection of its own."""
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import psycopg2
 import psycopg2.extensions
 
-from storage.async_connection import in_thread
 from storage.connection import connect
+from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
 
 class Availability:
-    """Knows whether the database answers, so that callers hear of an outage at once and not after a time-out.
+    """The state of the database, so that callers learn of an outage at once rather than at a timeout.
 
-    To be used from one event loop.
+    Assumed to be up until `watch` finds otherwise. Belongs to one event loop.
     """
 
-    def __init__(self, url: str, *, interval: float = 0.5, patience: float = 3.0) -> None:
-        """Believes the database to be up until `watch` finds otherwise.
+    def __init__(self, url: str, *, interval: float = 0.5, timeout: float = 3.0) -> None:
+        """Prepare to watch the database.
 
         Args:
-            url: the database, as libpq takes it.
-            interval: seconds between two questions.
-            patience: seconds until a database that accepts connections but does not answer counts as away. It is
-                long, because a machine under full load may take a second to answer and is not away.
+            url: a libpq connection URI or string.
+            interval: seconds between two checks.
+            timeout: seconds until a database that accepts connections but does not answer counts as unavailable. It is
+                long because a machine under full load may take a second to answer.
         """
-        self.up = True
         self._url = url
         self._interval = interval
-        self._patience = patience
-        self._listeners: list[Callable[[bool], None]] = []
+        self._timeout = timeout
         self._connection: psycopg2.extensions.connection | None = None
         self._reason = ""
+        self._became = {True: asyncio.Event(), False: asyncio.Event()}
+        self._became[True].set()
 
-    def on_change(self, listener: Callable[[bool], None]) -> None:
-        """Has `listener` called with the new state, in the event loop, whenever it changes."""
-        self._listeners.append(listener)
+    @property
+    def up(self) -> bool:
+        """Whether the database answered the last check."""
+        return self._became[True].is_set()
+
+    async def wait_until(self, *, up: bool) -> None:
+        """Wait until `self.up` is `up`. Return at once if it is."""
+        await self._became[up].wait()
 
     async def watch(self) -> None:
-        """Asks until it is cancelled."""
+        """Check the database until cancelled."""
         while True:
-            # In a thread of its own each time: it may hang.
-            answer = asyncio.ensure_future(in_thread(self._answers, "availability"))
-            await asyncio.wait({answer}, timeout=self._patience)
-            if not answer.done():
+            # Each check in a thread of its own, because it may hang.
+            check = asyncio.ensure_future(run_in_daemon_thread(self._check, "availability"))
+            await asyncio.wait({check}, timeout=self._timeout)
+            if not check.done():
                 self._reason = "it does not answer"
                 self._set(False)
-            self._set(await answer)
+            self._set(await check)
             await asyncio.sleep(self._interval)
 
     def _set(self, up: bool) -> None:
         if up == self.up:
             return
-        self.up = up
+        self._became[not up].clear()
+        self._became[up].set()
         if up:
-            log.info("the database is back")
+            log.info("database available again")
         else:
-            log.error("the database is away", extra={"reason": self._reason})
-        for listener in self._listeners:
-            listener(up)
+            log.error("database unavailable", extra={"reason": self._reason})
 
-    def _answers(self) -> bool:
+    def _check(self) -> bool:
         while True:
             is_new = self._connection is None
             try:
@@ -76,14 +79,14 @@ class Availability:
                     self._reason = "it is a standby"
                     return row is not None and not row[0]
             except Exception as error:
-                # Whatever it is: an answer that never comes would make an outage last for ever.
+                # A check that raised would end `watch`, and an outage would then last for ever.
                 if not isinstance(error, DatabaseUnavailable | psycopg2.Error):
-                    log.exception("the database could not be asked")
+                    log.exception("unexpected error while checking the database")
                 if self._connection is not None:
                     self._connection.close()
                     self._connection = None
                 if is_new:
-                    # What a server says when it lets nobody in quotes nothing that a customer sent.
+                    # A server that rejects a connection quotes nothing that a customer sent.
                     self._reason = str(error) if isinstance(error, DatabaseUnavailable) else type(error).__name__
                     return False
-                # That an old connection is gone may say nothing of the database.
+                # The loss of an old connection alone says nothing about the database: check on a new one.

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and what their errors mean."""
+"""Connections to PostgreSQL: how they are opened, and when an error means that one is lost."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -7,12 +7,13 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
+from storage import sqlstates
 from storage.errors import DatabaseUnavailable
 
 CONNECT_SECONDS = 2
-"""How long the database has to let us in."""
+"""How long the database has to accept a connection."""
 
-# Noticing a peer that vanished without a word: at most about 5 s over TCP; on a Unix socket they do nothing.
+# Over TCP, a peer that vanished is noticed within about 5 s. On a Unix socket these have no effect.
 _KEEPALIVE = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives_idle": 2,
@@ -21,67 +22,61 @@ _KEEPALIVE = {
     "tcp_user_timeout": 5000,
 }
 
-# SQLSTATE classes and codes that speak of the server and not of what it was sent: connection exception, insufficient
-# resources, operator intervention (shutdown, start-up), system error, and a server that has become a standby.
-_UNAVAILABLE_CLASSES = ("08", "53", "57P", "58")
-_READ_ONLY = "25006"
-
 
 def check_url(url: str) -> None:
-    """Raises ValueError if libpq cannot make sense of `url`; the message does not quote it. Does not connect."""
+    """Raise ValueError, without quoting `url`, if libpq cannot parse it. Does not connect."""
     try:
         psycopg2.extensions.parse_dsn(url)
     except psycopg2.ProgrammingError as error:
-        # libpq quotes all of it, password included, when it complains.
+        # libpq's message quotes the whole URL, password included.
         reason = str(error).strip().replace(url, "…")
         raise ValueError(f"{reason}: it must be like postgresql://user@host/name") from None
 
 
 def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extensions.connection:
-    """Opens a connection in autocommit mode.
+    """Open a connection in autocommit mode.
 
     Args:
         url: a libpq connection URI or string.
-        name: what pg_stat_activity shows as application_name.
+        name: the application_name that pg_stat_activity shows.
         settings: run-time parameters of the session, such as {"statement_timeout": "5000"}.
 
     Raises:
-        DatabaseUnavailable: the database cannot be reached or does not let us in.
+        DatabaseUnavailable: the database cannot be reached or rejects the connection.
     """
-    with unavailable():
-        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters(url, name, settings))
+    with translated_errors():
+        connection: psycopg2.extensions.connection = psycopg2.connect(**make_parameters(url, name, settings))
     connection.autocommit = True
     return connection
 
 
-def parameters(url: str, name: str, settings: Mapping[str, str]) -> dict[str, Any]:
-    """What psycopg2 is to be given for the arguments of `connect`."""
-    given: dict[str, Any] = {**_KEEPALIVE, **psycopg2.extensions.parse_dsn(url), "application_name": name}
+def make_parameters(url: str, name: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return psycopg2's keyword arguments for a connection as `connect` describes it."""
+    parameters: dict[str, Any] = {**_KEEPALIVE, **psycopg2.extensions.parse_dsn(url), "application_name": name}
     settings = {"timezone": "UTC", "client_encoding": "UTF8", **settings}
-    given["options"] = " ".join(
-        [given.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())]
+    parameters["options"] = " ".join(
+        [parameters.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())]
     ).strip()
-    return given
+    return parameters
 
 
 @contextlib.contextmanager
-def unavailable() -> Iterator[None]:
-    """Turns what psycopg2 says of a database that it cannot connect to into DatabaseUnavailable."""
+def translated_errors() -> Iterator[None]:
+    """Raise DatabaseUnavailable in place of psycopg2's errors about a connection that cannot be opened."""
     try:
         yield
     except psycopg2.OperationalError as error:
         raise DatabaseUnavailable(str(error).strip().partition("\n")[0]) from None
     except UnicodeDecodeError:
-        # Its reason, in a language and an encoding of its own.
+        # The server's message is in an encoding that it does not announce.
         raise DatabaseUnavailable("it refuses connections") from None
 
 
 def is_lost(connection: psycopg2.extensions.connection, error: psycopg2.Error) -> bool:
-    """Whether `error` means that the database is not there (now), rather than that it disliked what it was sent."""
+    """Return whether `error` means that the database is unavailable rather than that it rejected the statement."""
     if connection.closed or isinstance(error, psycopg2.InterfaceError):
         return True
-    state = error.pgcode
-    if state is None:
-        # Not the server said it, but libpq. A bare DatabaseError is an answer that broke off in the middle of a COPY.
+    if error.pgcode is None:
+        # libpq reported this, not the server. A bare DatabaseError is a reply that broke off in the middle of a COPY.
         return isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError
-    return state.startswith(_UNAVAILABLE_CLASSES) or state == _READ_ONLY
+    return sqlstates.is_unavailable(error.pgcode)

@@ -1,37 +1,37 @@
-"""What can go wrong in storage, in the words of its callers."""
+"""Everything that storage reports as an error, named for what its callers can do about it."""
 
 
 class StorageError(Exception):
-    """The base of every error that storage raises on purpose."""
+    """The base of every error that storage raises or returns on purpose."""
 
 
 class DatabaseUnavailable(StorageError):
-    """The database cannot be reached. Whether an event in flight was stored is not known; a later try may succeed."""
-
-
-class QueueFull(StorageError):
-    """Too much is waiting already. Nothing was stored or searched; a later try may succeed."""
+    """The database cannot be reached. A write in flight may have been committed. A retry may succeed."""
 
 
 class EventRefused(StorageError):
-    """The database refused this one event, whatever else was written with it. Trying again will not help."""
+    """The database refused this one event, whatever was written with it. A retry will not help."""
 
 
 class KeyReused(StorageError):
-    """The idempotency key belongs to another event of the customer. Nothing was stored."""
+    """The idempotency key belongs to a different event of the same customer. Nothing was stored."""
 
 
 class KeyInProgress(StorageError):
-    """An event with this idempotency key is being written elsewhere, and takes long. A later try gets its answer."""
+    """Another writer holds the event with this idempotency key and is slow to commit it. A retry gets its outcome."""
 
 
 class WriteFailed(StorageError):
-    """The database answered a write with an error that nobody foresaw. Nothing was stored; the log says more."""
+    """The database answered a write with an unexpected error, which is in the log. Nothing was stored."""
 
 
 class SearchTimedOut(StorageError):
-    """The database gave up a search at its statement timeout."""
+    """The search ran into its statement timeout."""
+
+
+class TooManySearches(StorageError):
+    """The queue of searches is full. A retry may succeed."""
 
 
 class PageTooLarge(StorageError):
-    """The events of a page hold more text than one answer may carry."""
+    """The events of a page hold more text than one response may carry."""

@@ -1,16 +1,19 @@
-"""What crosses the border of storage: an event and a page of events, both frozen."""
+"""The types that cross storage's border: events, outcomes, queries and pages, all immutable."""
 
 import time
 from typing import NamedTuple
 
 import uuid_utils
 
+from storage.errors import StorageError
+
 
 class Event(NamedTuple):
-    """One event as it is stored. A NamedTuple, since it is made on every create and costs a third of a dataclass.
+    """One event as it is stored.
 
-    Absent texts are empty. The field names are the column names of `storage.model.AnalyticsEvent`; all that callers
-    send as text comes first, so that it can be sliced off.
+    The field names are the column names of `storage.model.AnalyticsEvent`. The texts that callers send come first, so
+    that one slice, `event[:TEXT_COUNT]`, has them all; an absent text is empty. A NamedTuple because every create makes
+    one, and a dataclass takes three times as long to make.
     """
 
     customer_id: str
@@ -29,23 +32,47 @@ class Event(NamedTuple):
     name_parser_event_id: str
     recommendation_model_event_id: str
     idempotency_key: str
-    """At most one event of a customer has it. Empty when the caller sent none."""
+    """Unique within a customer. Empty if the caller sent none."""
     version_info: str | None
-    """A JSON object as text; None when the caller sent none."""
+    """A JSON object as text. None if the caller sent none."""
     id: str
     """A UUIDv7 in its usual text form."""
     created_at: str
-    """In UTC, to the millisecond, as RFC 3339 text: 2018-09-03T17:06:05.719Z. What is stored and what is answered are
-    both text, so nothing else is made of it in between."""
+    """In UTC to the millisecond, as RFC 3339 text such as 2018-09-03T17:06:05.719Z. The database takes text and the
+    response is text, so no other form is made in between."""
     updated_at: str
 
 
-TEXTS = Event._fields.index("version_info")
-"""How many fields, from the first, are texts that a caller sent."""
+TEXT_COUNT = Event._fields.index("version_info")
+"""The number of leading fields of `Event` that are texts a caller sent."""
+
+Outcome = Event | StorageError
+"""The result of writing one event: the event as it is stored, or why it is not stored.
+
+When the event's idempotency key was already stored, the outcome is the event stored first, whose id differs.
+"""
+
+
+class Query(NamedTuple):
+    """A search. Every condition must hold."""
+
+    customer_id: str
+    entity_type: str
+    """ "lead" or "contact"."""
+    entity_id: str
+    user_id: str
+    recording_ids: list[str]
+    """Any of these. Duplicates have no effect."""
+    latest: bool
+    """Whether to keep only the newest event of each recording."""
+    page: int
+    """Counted from 1."""
+    page_size: int
+    """In events, at least 1."""
 
 
 class Found(NamedTuple):
-    """An event as a search finds it: what searches answer of it. The names are those of `Event`."""
+    """The part of an event that a search returns. The names are those of `Event`."""
 
     customer_id: str
     entity_type: str
@@ -61,31 +88,32 @@ class Found(NamedTuple):
 
 
 class Page(NamedTuple):
-    """One page of a search."""
+    """One page of a search's result."""
 
     events: list[Found]
     """Newest first."""
     total: int
-    """How many events match in all, whatever the page."""
+    """The number of matching events on all pages."""
 
 
-def new_id_and_time() -> tuple[str, str]:
-    """A new event's id and the time that is inside it (as `Event.created_at` has it): the order of both is one.
+def make_id_and_time() -> tuple[str, str]:
+    """Return a new event's id and, in the form of `Event.created_at`, the time inside that id.
 
-    Ids made by one process ascend even within a millisecond.
+    Because the time comes from the id, events sort the same by either. The ids of one process ascend even within a
+    millisecond.
     """
     made = uuid_utils.uuid7()
-    return str(made), time_text(made.timestamp)
+    return str(made), format_time(made.timestamp)
 
 
 _last_second = (0, "1970-01-01T00:00:00")
 _last = (0, "1970-01-01T00:00:00.000Z")
 
 
-def time_text(milliseconds: int) -> str:
-    """The instant so many milliseconds after the epoch, as `Event.created_at` has it."""
+def format_time(milliseconds: int) -> str:
+    """Return the instant `milliseconds` after the epoch in the form of `Event.created_at`."""
     global _last, _last_second
-    if milliseconds == _last[0]:  # As most of a batch are.
+    if milliseconds == _last[0]:  # True for most events of a batch.
         return _last[1]
     seconds, rest = divmod(milliseconds, 1000)
     known, text = _last_second

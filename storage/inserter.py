@@ -1,16 +1,20 @@
 """A single event into the table: an INSERT that the event loop sends, with no thread to wake and no COPY to open.
 
-For one event by itself that takes two thirds of the time of `storage.copier`; for several it would take longer.
+For a lone event this takes two thirds of the time of `storage.copier`; for several it would take longer.
 """
 
 import asyncio
 import logging
 
-from storage.async_connection import LoopConnection
-from storage.copier import SESSION, is_of_a_row
+import psycopg2
+
+from storage.async_connection import AsyncConnection
+from storage.copier import SESSION
+from storage.errors import DatabaseUnavailable
 from storage.event import Event
-from storage.model import search_key_of
+from storage.model import make_search_key
 from storage.rows import COLUMNS, INTO
+from storage.sqlstates import is_row_error
 
 log = logging.getLogger(__name__)
 
@@ -18,67 +22,87 @@ _PARAMETERS = ", ".join(f"${number}" for number in range(1, len(COLUMNS) + 1))
 _PREPARE = f"PREPARE insert_event AS INSERT INTO {INTO} VALUES ({_PARAMETERS})"  # noqa: S608 - the names are the model's
 _EXECUTE = f"EXECUTE insert_event ({', '.join(['%s'] * len(COLUMNS))})"
 
-
-# After that, the copier tries. It is no more than a commit may take on a disk that is slow.
-_PATIENCE_SECONDS = 3.0
+# A commit on a slow disk may take this long. After that, the copier tries.
+_TIMEOUT_SECONDS = 3.0
 
 # Between two attempts to connect.
-_PAUSE_SECONDS = 1.0
+_RECONNECT_SECONDS = 1.0
 
 
 class Inserter:
-    """Commits single events on a connection of its own. To be used from one event loop."""
+    """A writer of single events, with one connection. Belongs to one event loop."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._loop = asyncio.get_running_loop()
-        self._connection: LoopConnection | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._next_attempt = 0.0
 
-    def is_ready(self) -> bool:
-        """Whether there is a connection; if not, one is opened meanwhile."""
-        if self._connection is None and self._opening is None and self._loop.time() >= self._next_attempt:
-            self._opening = asyncio.create_task(self._open())
+    @property
+    def is_connected(self) -> bool:
+        """Whether `insert` can be called."""
         return self._connection is not None
 
-    async def insert(self, event: Event) -> bool:
-        """Commits an event, and returns whether that is certain. If not, `Copier.write` finds out, and why.
+    def connect_in_background(self) -> None:
+        """Start to connect, unless an attempt is in flight or has just failed."""
+        if self._connection is None and self._connecting is None and self._loop.time() >= self._next_attempt:
+            self._connecting = asyncio.create_task(self._connect())
 
-        That it is in the way of itself then, because it was committed after all, is nothing new to the copier.
+    async def connect(self) -> None:
+        """Connect, and return when that has succeeded or failed."""
+        self.connect_in_background()
+        if self._connecting is not None:
+            await asyncio.shield(self._connecting)
+
+    async def insert(self, event: Event) -> bool:
+        """Commit an event. Return whether it is certain to be stored.
+
+        After False, pass it to `Copier.write`, which finds out why. If it was committed after all, the copier meets the
+        event's own row and handles that.
         """
-        # Cheaper than asyncio.timeout, and does as much: who waits for a connection that is closed hears of it.
-        patience = self._loop.call_later(_PATIENCE_SECONDS, self._disconnect)
+        # Cheaper than asyncio.timeout, with the same effect: closing the connection ends the wait for it.
+        timeout = self._loop.call_later(_TIMEOUT_SECONDS, self.disconnect)
         try:
             assert self._connection is not None
-            await self._connection.run(_EXECUTE, (*event, search_key_of(event)))
-        except Exception as error:  # noqa: BLE001 - the copier will meet it too, and has a word for it
-            if not is_of_a_row(error):
-                self._disconnect()
+            search_key = make_search_key(event.entity_type, event.entity_id, event.user_id, event.recording_id)
+            await self._connection.execute(_EXECUTE, (*event, search_key))
+        except (DatabaseUnavailable, psycopg2.Error) as error:
+            if not is_row_error(getattr(error, "pgcode", None) or ""):
+                self.disconnect()
+            return False
+        except Exception:
+            log.exception("unexpected error in an INSERT; the copier writes the event instead")
+            self.disconnect()
             return False
         finally:
-            patience.cancel()
+            timeout.cancel()
         return True
 
-    async def _open(self) -> None:
-        # Not long: what waits for another worker, or for an operator, waits in the copier's thread.
-        settings = SESSION | {"lock_timeout": "50ms"}
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                self._connection = await LoopConnection.open(self._url, "analytics inserter", settings, [_PREPARE])
-        except Exception as error:  # noqa: BLE001 - the copier does without, and has a word for it
-            self._next_attempt = self._loop.time() + _PAUSE_SECONDS
-            log.debug("no connection for single events", extra={"reason": type(error).__name__})
-        finally:
-            self._opening = None
-
-    def _disconnect(self) -> None:
+    def disconnect(self) -> None:
+        """Close the connection. An `insert` in flight returns False."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def close(self) -> None:
-        """Closes the connection."""
-        if self._opening is not None:
-            self._opening.cancel()
-        self._disconnect()
+        """Close the connection for good."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        self.disconnect()
+
+    async def _connect(self) -> None:
+        # Short, because waiting for another worker's key, or for an operator's lock, is left to the copier's thread.
+        settings = SESSION | {"lock_timeout": "50ms"}
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                self._connection = await AsyncConnection.open(self._url, "analytics inserter", settings, [_PREPARE])
+        except (DatabaseUnavailable, psycopg2.Error, TimeoutError) as error:
+            # The copier writes single events meanwhile, and reports what is wrong with the database.
+            log.debug("no connection for single events", extra={"reason": type(error).__name__})
+        except Exception:
+            log.exception("unexpected error while connecting for single events")
+        finally:
+            self._connecting = None
+            if self._connection is None:
+                self._next_attempt = self._loop.time() + _RECONNECT_SECONDS

@@ -1,4 +1,4 @@
-"""Brings the schema of DATABASE_URL up to date: `python -m storage.migrate`."""
+"""`python -m storage.migrate`: apply the pending migrations to DATABASE_URL."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from storage.schema import migrate
 
 
 def main() -> int:
-    """Applies the pending migrations, says what it did in a line, and returns the exit status."""
+    """Apply the pending migrations, print one line about it, and return the exit status."""
     url = os.environ.get("DATABASE_URL", "")
     if not url:
         print("DATABASE_URL is not set: it names the database to migrate", file=sys.stderr)

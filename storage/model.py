@@ -1,30 +1,28 @@
-"""The one table. Peewee owns its shape; the writer's and the searches' statements are built from it."""
+"""The events table. Peewee owns its shape; the statements that write and search it are built from this model."""
 
 import hashlib
 from typing import Any
 
 from peewee import SQL, CompositeKey, DateTimeField, Field, Model, TextField, UUIDField
 
-from storage.event import Event
-
 TIME_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
-"""How PostgreSQL's to_char makes of an instant, in a session in UTC, what `storage.event.Event.created_at` has."""
+"""The to_char format of `storage.event.Event.created_at`, for a session in UTC."""
 
 
 class TimestampField(DateTimeField):
-    """An instant, which PostgreSQL keeps in UTC whatever the session's time zone."""
+    """An instant. PostgreSQL stores it in UTC, whatever the session's time zone."""
 
     field_type = "TIMESTAMPTZ"
 
 
 class JsonbField(Field):
-    """JSON that crosses the border of storage as text: it is written as it came and not searched."""
+    """JSON that storage takes and returns as text and never searches."""
 
     field_type = "JSONB"
 
 
 class AnalyticsEvent(Model):
-    """A row of the events table: `storage.event.Event` and the key that searches go by."""
+    """A row of the events table: the fields of `storage.event.Event` and the key that searches use."""
 
     customer_id = TextField()
     id = UUIDField()
@@ -48,7 +46,7 @@ class AnalyticsEvent(Model):
     idempotency_key = TextField(constraints=[SQL("DEFAULT ''")])
 
     class Meta:
-        """Every key begins with the customer, so that the table can be distributed by customer."""
+        """Every unique key begins with the customer, so that the table can be distributed by customer."""
 
         table_name = "analytics_event"
         primary_key = CompositeKey("customer_id", "id")
@@ -63,7 +61,7 @@ AnalyticsEvent.add_index(
         name="analytics_event_search",
     )
 )
-# Partial: an event without a key costs it nothing.
+# Partial, so that events without a key take no space in it.
 AnalyticsEvent.add_index(
     AnalyticsEvent.index(
         AnalyticsEvent.customer_id,
@@ -75,21 +73,16 @@ AnalyticsEvent.add_index(
 )
 
 
-def search_key(entity_type: str, entity_id: str, user_id: str, recording_id: str) -> str:
-    """What a search asks for besides the customer, in 128 bits (hexadecimal), as `AnalyticsEvent.search_key` holds it.
+def make_search_key(entity_type: str, entity_id: str, user_id: str, recording_id: str) -> str:
+    """Return the search key of an event: 128 bits, in hexadecimal, for all that a search names besides the customer.
 
-    The ids themselves cannot be indexed: within their limits of 255 characters they may take 4,080 bytes, and an entry
-    of a B-tree holds 2,704. U+0000 can part them since no text in PostgreSQL contains it.
+    A B-tree entry holds at most 2,704 bytes, and the ids, within their limits of 255 characters, can take 4,080. So
+    the index holds their hash. U+0000 separates the ids because no text in PostgreSQL can contain it.
     """
     ids = "\0".join((entity_type, entity_id, user_id, recording_id))
     return hashlib.blake2b(ids.encode(), digest_size=16).hexdigest()
 
 
-def search_key_of(event: Event) -> str:
-    """The search key of an event."""
-    return search_key(event.entity_type, event.entity_id, event.user_id, event.recording_id)
-
-
-def columns() -> list[Any]:
-    """The fields of the table in the order of its columns."""
+def list_columns() -> list[Any]:
+    """Return the fields of the table in the order of its columns."""
     return list(AnalyticsEvent._meta.sorted_fields)

@@ -1,4 +1,4 @@
-"""The state of the schema: whether it is what this code needs, and bringing it there."""
+"""The migrations: which ones a database lacks, and applying them."""
 
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from storage.connection import connect
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-# Any number that no other program on the same database takes; "analytic" in ASCII.
+# An advisory lock number that no other program on the database is likely to use: "analytic" in ASCII.
 _LOCK = 0x616E616C79746963
 
 
 class _Database(PostgresqlDatabase):
-    """Peewee on a connection of ours, so that URLs and errors are the same everywhere."""
+    """Peewee on a connection made by `storage.connection`, so that URLs and errors are the same everywhere."""
 
     def __init__(self, url: str) -> None:
         super().__init__(None)
@@ -26,8 +26,8 @@ class _Database(PostgresqlDatabase):
         return connect(self._url, "analytics migrate", {})
 
 
-def pending(url: str) -> list[str]:
-    """The names of the migrations that the database still lacks, in order.
+def find_pending(url: str) -> list[str]:
+    """Return the names of the migrations that the database still lacks, in order.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
@@ -38,7 +38,7 @@ def pending(url: str) -> list[str]:
 
 
 def migrate(url: str) -> list[str]:
-    """Applies what is pending and returns the names. Several may call it at once: one works, the others wait.
+    """Apply the pending migrations and return their names. Of several callers at once, one works and the others wait.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.

@@ -1,140 +1,114 @@
-"""Searches: a few tasks, each with a connection of its own."""
+"""Searches: a few tasks on the event loop, each with a connection of its own."""
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2.errors
 
-from storage.async_connection import LoopConnection
-from storage.availability import Availability
-from storage.errors import DatabaseUnavailable, PageTooLarge, QueueFull, SearchTimedOut
-from storage.event import Found, Page
-from storage.model import search_key
+from storage.async_connection import AsyncConnection
+from storage.errors import DatabaseUnavailable, PageTooLarge, SearchTimedOut, TooManySearches
+from storage.event import Found, Page, Query
+from storage.model import make_search_key
 from storage.search_sql import ALL, LATEST, SESSION
 
 log = logging.getLogger(__name__)
 
-
+# What a search may take beyond the database's own timeout before its connection counts as hung.
 _GRACE_SECONDS = 1.0
 
 
-class Query(NamedTuple):
-    """What to look for. All of it must match."""
-
-    customer_id: str
-    entity_type: str
-    """ "lead" or "contact"."""
-    entity_id: str
-    user_id: str
-    recording_ids: list[str]
-    """One that is named twice counts once."""
-    latest: bool
-    """Keep only the newest event of each recording."""
-    page: int
-    """From 1."""
-    page_size: int
-    """In events, from 1."""
-
-
 class Searches:
-    """Finds events. To be used from one event loop."""
+    """The searches of one event loop: a bounded queue, and the tasks that work through it."""
 
     def __init__(
         self,
         url: str,
-        availability: Availability,
         *,
         connections: int = 4,
         max_waiting: int = 256,
         timeout: float = 5.0,
         max_page_bytes: int = 16 << 20,
     ) -> None:
-        """Makes searches that connect when they are first needed.
+        """Start the tasks. Each connects at its first search.
 
         Args:
-            url: the database, as libpq takes it.
-            availability: whether to try at all.
-            connections: how many searches run at once.
-            max_waiting: how many more may wait for their turn.
-            timeout: seconds after which the database gives a search up.
-            max_page_bytes: how many bytes of `message` one page may carry.
+            url: a libpq connection URI or string.
+            connections: the number of searches that run at once.
+            max_waiting: the number of further searches that may wait.
+            timeout: seconds until the database gives up a search.
+            max_page_bytes: the limit on the sum of a page's `message` texts, in bytes.
         """
         self._url = url
-        self._availability = availability
         self._max_page_bytes = max_page_bytes
         self._timeout = timeout
         self._closed = False
-        self._session = {
-            **SESSION,
-            "statement_timeout": str(int(timeout * 1000)),
-            "default_transaction_read_only": "on",
-        }
-        self._loop = asyncio.get_running_loop()
         self._pending: set[asyncio.Future[Page]] = set()
         self._queue: asyncio.Queue[tuple[Query, asyncio.Future[Page]]] = asyncio.Queue(max_waiting)
-        self._tasks = [asyncio.create_task(self._answer_queries()) for _ in range(connections)]
-        availability.on_change(self._on_availability)
+        self._tasks = [asyncio.create_task(self._run()) for _ in range(connections)]
 
     async def find(self, query: Query) -> Page:
-        """The page of events that `query` asks for.
+        """Return the page that `query` asks for.
 
         Raises:
-            QueueFull: too many searches are waiting.
+            TooManySearches: the queue is full.
             DatabaseUnavailable: the database cannot be reached.
-            SearchTimedOut: the database gave up.
-            PageTooLarge: the messages of the page are larger than a page may be.
+            SearchTimedOut: the database gave up the search.
+            PageTooLarge: the messages of the page exceed the limit.
         """
-        if self._closed or not self._availability.up:
+        if self._closed:
             raise DatabaseUnavailable
         if self._queue.full():
-            raise QueueFull
-        answer: asyncio.Future[Page] = self._loop.create_future()
-        self._pending.add(answer)
-        self._queue.put_nowait((query, answer))
+            raise TooManySearches
+        page: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
+        self._pending.add(page)
+        self._queue.put_nowait((query, page))
         try:
-            return await answer
+            return await page
         finally:
-            self._pending.discard(answer)
+            self._pending.discard(page)
+
+    def abandon(self) -> None:
+        """Raise DatabaseUnavailable in every `find` in flight, without waiting for a search that hangs."""
+        for page in self._pending:
+            if not page.done():
+                page.set_exception(DatabaseUnavailable())
 
     async def close(self) -> None:
-        """Ends all searches. What of them runs in the database ends there, at its time-out at the latest."""
+        """Abandon all searches. The database ends those that it runs, at their timeout at the latest."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
-        self._on_availability(False)
+        self.abandon()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _on_availability(self, up: bool) -> None:
-        """Lets nobody wait for a database that is away, not even for a search that hangs in it."""
-        if up:
-            return
-        for answer in self._pending:
-            if not answer.done():
-                answer.set_exception(DatabaseUnavailable())
-
-    async def _answer_queries(self) -> None:
-        session = _Session(self._url, self._session)
+    async def _run(self) -> None:
+        settings = {
+            **SESSION,
+            "statement_timeout": str(int(self._timeout * 1000)),
+            "default_transaction_read_only": "on",
+        }
+        session = _Session(self._url, settings)
         try:
             while True:
-                query, answer = await self._queue.get()
-                if answer.done():  # Its caller has gone.
+                query, page = await self._queue.get()
+                if page.done():  # Abandoned, or its caller has gone.
                     continue
                 try:
-                    page = await self._find(session, query)
-                except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
-                    if not answer.done():
-                        answer.set_exception(error)
+                    found = await self._find(session, query)
+                except Exception as error:  # noqa: BLE001 - raised again in `find`
+                    if not page.done():
+                        page.set_exception(error)
                 else:
-                    if not answer.done():
-                        answer.set_result(page)
+                    if not page.done():
+                        page.set_result(found)
         finally:
             session.close()
 
     async def _find(self, session: "_Session", query: Query) -> Page:
         keys = {
-            search_key(query.entity_type, query.entity_id, query.user_id, recording)
+            make_search_key(query.entity_type, query.entity_id, query.user_id, recording)
             for recording in query.recording_ids
         }
         offset = (query.page - 1) * query.page_size
@@ -148,14 +122,13 @@ class Searches:
         }
         statement = LATEST if query.latest else ALL
         try:
-            # The database keeps to its time-out itself, unless it hangs.
             async with asyncio.timeout(self._timeout + _GRACE_SECONDS):
                 rows = await session.fetch(statement.execute, values)
         except (psycopg2.errors.QueryCanceled, TimeoutError):
-            log.warning("a search took too long", extra={"recordings": len(keys)})
+            log.warning("search timed out", extra={"recordings": len(keys)})
             raise SearchTimedOut from None
         total = rows[0][0]
-        # A page past the end is one row that has the total alone.
+        # A page past the end is one row that holds only the total.
         events = [Found._make(row[1:]) for row in rows if row[1] is not None]
         if events and events[0].message is None:
             raise PageTooLarge
@@ -163,24 +136,24 @@ class Searches:
 
 
 class _Session:
-    """A connection for searches, opened when it is first needed and once more when it is lost."""
+    """A connection with the search statements prepared. Opened at its first use, and again when it is lost."""
 
     def __init__(self, url: str, settings: Mapping[str, str]) -> None:
         self._url = url
         self._settings = settings
-        self._connection: LoopConnection | None = None
+        self._connection: AsyncConnection | None = None
 
     async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
         if self._connection is not None:
             try:
-                return await self._connection.run(statement, values)
+                return await self._connection.execute(statement, values)
             except DatabaseUnavailable as error:
-                log.info("a search found its connection closed", extra={"reason": str(error)})
+                log.info("connection lost during a search", extra={"reason": str(error)})
                 self._connection = None
-        self._connection = await LoopConnection.open(
+        self._connection = await AsyncConnection.open(
             self._url, "analytics search", self._settings, [ALL.prepare, LATEST.prepare]
         )
-        return await self._connection.run(statement, values)
+        return await self._connection.execute(statement, values)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -1,6 +1,6 @@
-"""The statements of the searches: built by Peewee from the model, once, and kept as text.
+"""The statements of the searches: Peewee builds them from the model once, at import, and they are kept as text.
 
-To build such a query costs Peewee about a millisecond of Python, more than PostgreSQL needs to answer it.
+Building such a query takes Peewee about a millisecond, more than PostgreSQL takes to answer it.
 """
 
 from typing import Any, NamedTuple
@@ -12,32 +12,32 @@ from storage.model import TIME_FORMAT, AnalyticsEvent
 
 
 class _Parameter(NamedTuple):
-    """Stands in a query for a value that each execution supplies by this name."""
+    """A placeholder in a query for a value that each execution supplies by name."""
 
     name: str
 
 
 class Statement(NamedTuple):
-    """A statement to prepare once in each session, and to execute with values by name."""
+    """A statement to prepare once in each session and to execute with named values."""
 
     prepare: str
     execute: str
-    """Takes the values as named arguments, `%(name)s`."""
+    """With the values as `%(name)s`."""
 
 
-# What varies between two executions, in the order of the prepared statement's parameters.
+# The values of an execution, in the order of the prepared statement's parameters.
 _PARAMETERS = ("customer_id", "keys", "limit", "offset", "page_end", "max_bytes")
 
 
-def _value(name: str) -> Value:
+def _bind(name: str) -> Value:
     return Value(_Parameter(name), converter=False, unpack=False)
 
 
-_CUSTOMER = _value("customer_id")
-_KEYS = Cast(_value("keys"), "uuid[]")
+_CUSTOMER = _bind("customer_id")
+_KEYS = Cast(_bind("keys"), "uuid[]")
 
 
-def _statement(name: str, query: Any) -> Statement:
+def _make_statement(name: str, query: Any) -> Statement:
     context: Any = PostgresqlDatabase(None).get_sql_context()
     sql, parameters = context.sql(query).query()
     numbered = sql % tuple(f"${_PARAMETERS.index(parameter.name) + 1}" for parameter in parameters)
@@ -46,8 +46,8 @@ def _statement(name: str, query: Any) -> Statement:
     return Statement(f"PREPARE {name} ({types}) AS {numbered}", f"EXECUTE {name} ({arguments})")
 
 
-def _newest_of_each_key(limit: Any) -> Select:
-    """The id and time of the `limit` newest events of each search key: that many index entries for each, no sort."""
+def _select_newest(limit: Any) -> Select:
+    """Select the ids and times of each search key's `limit` newest events: that many index entries per key, no sort."""
     wanted = Select(columns=[fn.unnest(_KEYS).alias("key")]).alias("wanted")
     event = AnalyticsEvent.alias("event")
     newest = (
@@ -60,72 +60,72 @@ def _newest_of_each_key(limit: Any) -> Select:
     return Select([Join(wanted, newest, JOIN.LATERAL, on=SQL("true"))], [newest.c.id, newest.c.created_at])
 
 
-def _page_of(found: Any) -> Any:
-    """The ids and times of the page, as a CTE: it is used twice."""
+def _select_page(found: Any) -> Any:
+    """Select the ids and times of the page, as a CTE because it is used twice."""
     return (
         Select([found], [found.c.id, found.c.created_at])
         .order_by(found.c.created_at.desc(), found.c.id.desc())
-        .limit(_value("limit"))
-        .offset(_value("offset"))
+        .limit(_bind("limit"))
+        .offset(_bind("offset"))
         .cte("on_page", columns=("id", "created_at"))
     )
 
 
-def _events(on_page: Any, total: Any) -> Any:
-    """The events of the page, each row the total and the columns of `Found`.
+def _select_events(on_page: Any, total: Any) -> Any:
+    """Select the events of the page: in each row the total and the columns of `Found`.
 
-    One statement, so that page and total are of one moment; an outer join, so that the total comes even when the page
-    is empty. The text is withheld when the page has more of it than an answer may carry: it must not be fetched first.
+    It is one statement, so that page and total show the same moment, and an outer join, so that an empty page still has
+    its total. `message` is NULL when the page holds more text than a response may carry, so that it is not fetched.
     """
     event = AnalyticsEvent.alias("event")
     text = fn.SUM(fn.octet_length(event.message)).over()
-    instead = {"message": Case(None, [(text <= _value("max_bytes"), event.message)]).alias("message")}
+    limited = {"message": Case(None, [(text <= _bind("max_bytes"), event.message)]).alias("message")}
     rows = (
-        event.select(event.id, *[instead.get(name, getattr(event, name)) for name in Found._fields])
+        event.select(event.id, *[limited.get(name, getattr(event, name)) for name in Found._fields])
         .join(on_page, on=(event.id == on_page.c.id))
         .where(event.customer_id == _CUSTOMER)
         .alias("rows")
     )
-    as_text = {name: _time_text(rows.c[name]) for name in ("created_at", "updated_at")}
-    answer = [as_text.get(name, rows.c[name]) for name in Found._fields]
+    times = {name: _format_time(rows.c[name]) for name in ("created_at", "updated_at")}
+    columns = [times.get(name, rows.c[name]) for name in Found._fields]
     return Select(
         [Join(total, rows, JOIN.LEFT_OUTER, on=SQL("true"))],
-        [total.c.total, *answer],
+        [total.c.total, *columns],
     ).order_by(rows.c.created_at.desc(), rows.c.id.desc())
 
 
-def _time_text(instant: Any) -> Any:
-    """A time as `Event.created_at` has it; sessions are in UTC."""
+def _format_time(instant: Any) -> Any:
+    """Print a time in the form of `Event.created_at`. Sessions are in UTC."""
     return fn.to_char(instant, SQL(f"'{TIME_FORMAT}'"))
 
 
-def _all() -> Statement:
-    on_page = _page_of(_newest_of_each_key(_value("page_end")).alias("found"))
+def _make_all() -> Statement:
+    on_page = _select_page(_select_newest(_bind("page_end")).alias("found"))
     event = AnalyticsEvent.alias("event")
     count = event.select(fn.COUNT(SQL("*"))).where(event.customer_id == _CUSTOMER, event.search_key == fn.ANY(_KEYS))
     listed = Select([on_page], [fn.COUNT(SQL("*")).alias("listed")]).alias("page")
-    # A page that is not full, and not past the end, has the last event on it: the total is known without a count.
-    is_last = (listed.c.listed < _value("limit")) & ((listed.c.listed > SQL("0")) | (_value("offset") == SQL("0")))
-    total = Select([listed], [Case(None, [(is_last, _value("offset") + listed.c.listed)], count).alias("total")])
-    return _statement("find_all", _events(on_page, total.alias("total")).with_cte(on_page))
+    # A page that is neither full nor past the end holds the last event, so its total is known without counting.
+    is_last = (listed.c.listed < _bind("limit")) & ((listed.c.listed > SQL("0")) | (_bind("offset") == SQL("0")))
+    total = Select([listed], [Case(None, [(is_last, _bind("offset") + listed.c.listed)], count).alias("total")])
+    return _make_statement("find_all", _select_events(on_page, total.alias("total")).with_cte(on_page))
 
 
-def _latest() -> Statement:
-    found = _newest_of_each_key(SQL("1")).cte("found", columns=("id", "created_at"))
-    on_page = _page_of(found)
+def _make_latest() -> Statement:
+    found = _select_newest(SQL("1")).cte("found", columns=("id", "created_at"))
+    on_page = _select_page(found)
     total = Select([found], [fn.COUNT(SQL("*")).alias("total")]).alias("total")
-    return _statement("find_latest", _events(on_page, total).with_cte(found, on_page))
+    return _make_statement("find_latest", _select_events(on_page, total).with_cte(found, on_page))
 
 
-ALL = _all()
-"""Always returns at least one row. `limit`, `offset` and `page_end`, their sum, are in events."""
+ALL = _make_all()
+"""Find all matching events. Always returns at least one row. `page_end` is the sum of `limit` and `offset`."""
 
-LATEST = _latest()
-"""Takes the same values and keeps the newest event of each key."""
+LATEST = _make_latest()
+"""Find the newest event of each key. Takes the same values as `ALL`."""
 
 SESSION = {
-    # A plan by the structure of the statement alone: the indexes, by nested loops. It is right at any size of table,
-    # and statistics that are out of date, or that know nothing of the values, cannot mislead it to a worse one.
+    # These leave one plan, nested loops over the indexes. It is right at any size of the table, and statistics that are
+    # out of date or miss the values cannot mislead the planner into a worse one.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
@@ -133,4 +133,4 @@ SESSION = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-"""The settings of a session that executes them."""
+"""The settings of a session that executes these statements."""

@@ -1,124 +1,57 @@
-"""The RPCs that create one event. They take and give bytes: what many callers sent is read, and answered, in one pass.
+"""One create, from the bytes of its request to the bytes of its response."""
 
-To parse a request, check it, and make its row and its answer is done for all callers of a batch at a time, by
-`storage.Writer`. Done for each when it comes, in between grpc's own work, the same code takes three times as long.
-"""
+from collections.abc import Sequence
+from typing import Any
 
-import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
-
-import grpc.aio
-from google.protobuf.message import DecodeError, Message
-
-from server.ingest.batch import KEY_REUSED
-from server.ingest.group_commit import Writer
-from server.messages.validation import FieldViolation, InvalidRequest
-from server.rpc.errors import MalformedMessage, TooSlow
-from storage import Event, KeyReused, Outcome, Row, StorageError, row
-
-KEY = "idempotency-key"
-"""The metadata (by HTTP, the header) that names an event, so that it can be sent again without being stored again."""
-
-# The metadata of an answer that was given before.
-_REPLAYED = (("idempotency-replayed", "true"),)
-
-T = TypeVar("T", bound=Message)
+from server.messages.convert import CreateKind
+from server.messages.parse import parse
+from server.messages.refusals import KEY_METADATA, InvalidRequest, find_event_violation
+from storage import KeyReused, Outcome, Row, StorageError, encode_row
 
 
-# Shorter waits are not worth asking for a deadline.
-_SHORT_SECONDS = 0.1
+class Create:
+    """The work of one create. Parsing, checking and converting wait until a commit takes it."""
 
-# For a caller that has set no deadline. By HTTP, Envoy gives up after 15.
-_PATIENCE_SECONDS = 10.0
+    __slots__ = ("_data", "_event_id", "_key", "_kind", "byte_size", "is_replayed")
+    event_count = 1
 
-
-def check_time(writer: Writer, context: Any) -> None:
-    """Raises TooSlow if what is given to `writer` now cannot be expected to be written by the deadline of the call."""
-    expected = writer.expected_seconds()
-    if expected > _SHORT_SECONDS:
-        remaining = context.time_remaining()
-        if expected > (_PATIENCE_SECONDS if remaining is None else remaining):
-            raise TooSlow
-
-
-def parsed(kind: type[T], data: bytes) -> T:
-    """The message of that type that `data` is. Raises MalformedMessage if it is none."""
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        raise MalformedMessage from None
-
-
-class Creates(Generic[T]):
-    """Answers one RPC, from bytes to bytes."""
-
-    def __init__(
-        self,
-        writer: Writer,
-        request: type[T],
-        event_of: Callable[[T, str], Event],
-        answer_of: Callable[[Event], Message],
-    ) -> None:
-        """Makes the RPC out of its parts.
+    def __init__(self, kind: CreateKind[Any], data: bytes, key: str) -> None:
+        """Prepare to store an event.
 
         Args:
-            writer: where the events go.
-            request: the message that the RPC takes.
-            event_of: what it asks to store, with an idempotency key or "". May raise InvalidRequest.
-            answer_of: what the RPC answers once an event is stored.
+            kind: the kind of create.
+            data: the request.
+            key: the idempotency key in the call's metadata, or "".
         """
-        self._writer = writer
-        self.request = request
-        self.event_of = event_of
-        self.answer_of = answer_of
-
-    async def with_key(self, data: bytes, context: Any) -> bytes:
-        """As a call, with the idempotency key that is among the metadata."""
-        # Combined as HTTP combines a header that is sent twice.
-        return await self(
-            data, context, ", ".join([value for name, value in context.invocation_metadata() if name == KEY])
-        )
-
-    async def __call__(self, data: bytes, context: Any, key: str = "") -> bytes:
-        """Stores the event that `data` asks to store and returns the answer: the first one, if it was stored before.
-
-        Raises:
-            MalformedMessage, InvalidRequest, StorageError
-        """
-        check_time(self._writer, context)
-        create = _Create(self, data, key)
-        answer = await self._writer.write(create)
-        if create.replayed:
-            with contextlib.suppress(grpc.aio.InternalError):  # Its caller has gone.
-                await context.send_initial_metadata(_REPLAYED)
-        return answer
-
-
-class _Create:
-    """One call, as the writer takes it."""
-
-    __slots__ = ("_data", "_id", "_key", "_rpc", "replayed", "size")
-    count = 1
-
-    def __init__(self, rpc: "Creates[Any]", data: bytes, key: str) -> None:
-        self._rpc = rpc
+        self._kind = kind
         self._data = data
         self._key = key
-        self.size = len(data)
-        self.replayed = False
+        self.byte_size = len(data)
+        self.is_replayed = False
+        """Whether the response is that of an earlier create with the same key. Known once there is a response."""
 
-    def take(self) -> list[Row]:
-        event = self._rpc.event_of(parsed(self._rpc.request, self._data), self._key)
-        self._id = event.id
-        return [row(event)]
+    def make_rows(self) -> list[Row]:
+        """Return the event's row.
 
-    def answer(self, outcomes: Sequence[Outcome]) -> bytes:
+        Raises:
+            MalformedMessage: the request does not parse.
+            InvalidRequest: it breaks a rule.
+        """
+        event = self._kind.to_event(parse(self._kind.request, self._data), self._key)
+        self._event_id = event.id
+        return [encode_row(event)]
+
+    def make_response(self, outcomes: Sequence[Outcome]) -> bytes:
+        """Return the response: that of the earlier create if the event was stored before.
+
+        Raises:
+            InvalidRequest: the key in the metadata belongs to another event.
+            StorageError: the event is not stored, or not known to be.
+        """
         (outcome,) = outcomes
-        if isinstance(outcome, KeyReused):
-            # It came by either way, and is named as it came.
-            raise InvalidRequest([FieldViolation(KEY if self._key else "idempotency_key", KEY_REUSED)])
         if isinstance(outcome, StorageError):
+            if isinstance(outcome, KeyReused) and self._key and (violation := find_event_violation(outcome)):
+                raise InvalidRequest([violation._replace(field=KEY_METADATA)])  # Named as the caller sent it.
             raise outcome
-        self.replayed = outcome.id != self._id
-        return self._rpc.answer_of(outcome).SerializeToString()
+        self.is_replayed = outcome.id != self._event_id
+        return self._kind.to_response(outcome).SerializeToString()

@@ -1,201 +1,193 @@
-"""Group commit: many callers wait for one commit."""
+"""Group commit: when the next commit starts, what it holds, and who waits for it."""
 
 import asyncio
-import threading
 import time
-from queue import SimpleQueue
+from collections.abc import Callable
+from functools import partial
 from typing import TypeVar, cast
 
-from server.ingest.write_queue import Batch, Queue, Work
-from storage.availability import Availability
-from storage.copier import Copier, Outcome
-from storage.errors import DatabaseUnavailable
-from storage.inserter import Inserter
+from server.ingest.write_queue import Group, Work, WriteQueue
+from server.messages.refusals import DeadlineTooShort
+from storage import DatabaseUnavailable, EventStore, Outcome
 
 T = TypeVar("T")
 
-# PostgreSQL's commit_delay and commit_siblings have the same purpose; there each event would be a transaction still.
-# Measured at 4 to 64 callers: up to a tenth more creates a second, with a fifth less of both cores spent on each.
-_SEVERAL_CALLERS = 4
-_GATHERING_SECONDS = 0.005
-_GATHERED_EVENTS = 64
+# A commit costs as much as ten events, and callers who were just answered soon return, so the next commit waits a
+# moment for them. PostgreSQL's commit_delay and commit_siblings serve the same purpose, but there each event is a
+# transaction. Measured with 4 to 64 callers: up to a tenth more creates a second, each for a fifth less of both cores.
+_GATHER_MIN_CALLERS = 4
+_GATHER_SECONDS = 0.005
+_GATHER_MAX_EVENTS = 64
 
-# So many that wait are made a batch while another is still being committed: the database then need not wait for us.
-# Fewer do better to wait for more.
-_AHEAD_EVENTS = 256
-_MOST_IN_FLIGHT = 2
+# With this many events waiting, the next group is handed over while one is still being committed, so that the database
+# need not wait for it. Smaller groups do better to grow.
+_OVERLAP_MIN_EVENTS = 256
+_MAX_IN_FLIGHT = 2
+
+# A wait this short is not compared with the deadline, because asking a call for its deadline takes time.
+_SHORT_WAIT_SECONDS = 0.1
+
+# The wait accepted for a caller without a deadline. Over HTTP, Envoy gives up after 15 s.
+_DEFAULT_DEADLINE_SECONDS = 10.0
 
 
-class Writer:
-    """Stores events. To be used from one event loop, where all of its methods run; the database is kept off it.
+class GroupCommit:
+    """Commits the work of many callers together. Belongs to one event loop.
 
-    An event that comes alone is written at once; the busier the server, the larger its batches. A batch is what has
-    come in while the one before it was being committed, and, with several callers about, what comes in the next few
-    milliseconds: a commit costs as much as ten events do, and callers who were here a moment ago soon are again.
+    Work that arrives alone is committed at once. The busier the server, the larger its groups: a group is what arrived
+    while the previous one was being committed and, with several callers about, in the few milliseconds after that.
     """
 
     def __init__(
         self,
-        url: str,
-        availability: Availability,
+        store: EventStore,
         *,
         max_events: int = 10_000,
         max_bytes: int = 64 << 20,
-        max_batch_events: int = 1_000,
-        max_batch_bytes: int = 4 << 20,
+        max_group_events: int = 1_000,
+        max_group_bytes: int = 4 << 20,
     ) -> None:
-        """Makes a writer that connects at its first batch.
+        """Create an empty queue in front of `store`.
 
         Args:
-            url: the database, as libpq takes it.
-            availability: whether to try at all.
-            max_events: how many events may wait. Together with those in flight it bounds what a crash can lose,
-                all of it unacknowledged.
+            store: where the rows go.
+            max_events: how many events may wait.
             max_bytes: how many bytes may wait.
-            max_batch_events: how many events of several callers one commit may hold; it bounds how long a later
-                event waits.
-            max_batch_bytes: at how many bytes a batch is closed.
+            max_group_events: how many events of several callers one commit may hold. It bounds how long a later event
+                waits.
+            max_group_bytes: the size in bytes at which a group is full.
         """
-        self._copier = Copier(url)
-        self._inserter = Inserter(url)
-        self._availability = availability
-        self._queue = Queue(
+        self._store = store
+        self._queue = WriteQueue(
             max_events=max_events,
             max_bytes=max_bytes,
-            max_batch_events=max_batch_events,
-            max_batch_bytes=max_batch_bytes,
+            max_group_events=max_group_events,
+            max_group_bytes=max_group_bytes,
         )
-        self._loop = asyncio.get_running_loop()
-        self._in_flight: list[Batch] = []
-        self._scheduled = False
+        self._in_flight: list[Group] = []
+        self._pace = _Pace()
+        self._is_scheduled = False
         self._gathering: asyncio.TimerHandle | None = None
-        self._expected = 0
-        self._begun_at = 0.0
-        self._batch_seconds = 0.0
+        self._expected_callers = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closed = asyncio.Event()
-        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
-        # A daemon, so that a database that hangs cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._write_batches, name="writer", daemon=True)
-        self._thread.start()
-        availability.on_change(self._on_availability)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def waiting_callers(self) -> int:
+        """How many callers wait for a commit that has not started."""
+        return self._queue.caller_count
+
+    def check_deadline(self, get_remaining: Callable[[], float | None]) -> None:
+        """Raise DeadlineTooShort if what is written now cannot be committed by the caller's deadline.
+
+        Args:
+            get_remaining: returns the seconds until the deadline, or None if the caller has set none.
+        """
+        if not self._in_flight:
+            return
+        expected = self._pace.estimate(len(self._in_flight) + self._queue.full_group_count)
+        if expected > _SHORT_WAIT_SECONDS:
+            remaining = get_remaining()
+            if expected > (_DEFAULT_DEADLINE_SECONDS if remaining is None else remaining):
+                raise DeadlineTooShort
 
     async def write(self, work: Work[T]) -> T:
-        """Returns the answer of `work` once its events are committed, those that can be: all in one commit.
+        """Commit the events of `work` together, except those that are refused, and return its response.
 
-        A caller that is cancelled before its work was taken into a batch takes it back; afterwards the events are
+        If the caller's task is cancelled before a commit takes the work, nothing is stored. Afterwards the events are
         stored all the same.
 
         Raises:
-            QueueFull: too much is waiting.
             DatabaseUnavailable: the database cannot be reached.
-            Exception: what `work` raises.
+            TooManyWaiting: the queue is full.
+            Exception: whatever `work` raises.
         """
-        if not self._availability.up:
+        if not self._store.availability.up:
             raise DatabaseUnavailable
-        answer = self._queue.put(work)
+        response = self._queue.put(work)
         self._idle.clear()
         if self._gathering is not None:
-            if self._enough():
-                self._send_batch()
-        elif not self._in_flight or self._is_worth_another():
-            self._schedule()
-        return cast("T", await answer)
-
-    def expected_seconds(self) -> float:
-        """In how many seconds about what is given to `write` now will have been written: the queue's length in time."""
-        if not self._in_flight:
-            return 0.0
-        # A commit that takes longer than the one before is the better guess of the next.
-        seconds = max(self._batch_seconds, time.monotonic() - self._begun_at)
-        return seconds * (len(self._in_flight) + self._queue.batches())
+            if self._has_gathered_enough():
+                self._start_commit()
+        elif not self._in_flight or self._should_overlap():
+            self._schedule_commit()
+        return cast("T", await response)
 
     async def close(self) -> None:
-        """Waits until all that was taken in is written, then closes the connection."""
+        """Wait until everything in the queue is committed."""
         await self._idle.wait()
-        self._inserter.close()
-        self._batches.put(None)
-        await self._closed.wait()
 
-    def _enough(self) -> bool:
-        return len(self._queue.callers) >= self._expected or self._queue.events >= _GATHERED_EVENTS
+    def _has_gathered_enough(self) -> bool:
+        return self._queue.caller_count >= self._expected_callers or self._queue.event_count >= _GATHER_MAX_EVENTS
 
-    def _is_worth_another(self) -> bool:
-        return len(self._in_flight) < _MOST_IN_FLIGHT and self._queue.events >= _AHEAD_EVENTS
+    def _should_overlap(self) -> bool:
+        return len(self._in_flight) < _MAX_IN_FLIGHT and self._queue.event_count >= _OVERLAP_MIN_EVENTS
 
-    def _schedule(self) -> None:
-        # Not at once: what else is ready in this turn of the loop joins the batch.
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._send_batch)
+    def _schedule_commit(self) -> None:
+        # Not at once, so that whatever else is ready in this turn of the event loop joins the group.
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._start_commit)
 
-    def _send_batch(self) -> None:
-        """Hands what is waiting to the database, up to the limits of a batch."""
-        self._scheduled = False
+    def _start_commit(self) -> None:
+        """Hand the next group to the store."""
+        self._is_scheduled = False
         if self._gathering is not None:
             self._gathering.cancel()
             self._gathering = None
-        if len(self._in_flight) == _MOST_IN_FLIGHT:
+        if len(self._in_flight) == _MAX_IN_FLIGHT:
             return
-        batch = self._queue.take()
-        if batch.rows:
+        if not self._store.availability.up:
+            self._queue.fail_all(DatabaseUnavailable)
+        group = self._queue.pop_group()
+        if group.rows:
             if not self._in_flight:
-                self._begun_at = time.monotonic()
-                if len(batch.rows) == 1 and self._inserter.is_ready():
-                    self._in_flight.append(batch)
-                    self._inserting = asyncio.create_task(self._insert(batch))
-                    return
-            self._in_flight.append(batch)
-            self._batches.put(batch)
+                self._pace.start()
+            self._in_flight.append(group)
+            self._store.write(group.rows).add_done_callback(partial(self._finish_commit, group))
             return
-        batch.answer([])
-        if self._queue.callers:
-            self._schedule()
+        group.respond([])
+        if self._queue.caller_count:
+            self._schedule_commit()
         elif not self._in_flight:
             self._idle.set()
 
-    async def _insert(self, batch: Batch) -> None:
-        event = batch.rows[0].event
-        is_certain = False
-        try:
-            is_certain = await self._inserter.insert(event)
-        finally:
-            if is_certain:
-                self._finish_batch(batch, [event])
-            else:
-                self._batches.put(batch)
-
-    def _finish_batch(self, batch: Batch, outcomes: list[Outcome]) -> None:
-        """Tells the callers of a batch how it went, and gathers the next one."""
-        now = time.monotonic()
-        self._batch_seconds, self._begun_at = now - self._begun_at, now
-        self._in_flight.remove(batch)
-        if self._is_worth_another():
-            # First: to answer for many events takes as long as to commit them.
-            self._send_batch()
-        batch.answer(outcomes)
+    def _finish_commit(self, group: Group, outcomes: "asyncio.Future[list[Outcome]]") -> None:
+        """Respond to the callers of a group, and start or gather the next one."""
+        self._pace.finish()
+        self._in_flight.remove(group)
+        if self._should_overlap():
+            # Before the responses, which take as long as the commit when a group has many events.
+            self._start_commit()
+        group.respond(outcomes.result())
         if self._in_flight:
             return
-        # Those who have just been answered, and those who came meanwhile.
-        self._expected = len(batch.callers) + len(self._queue.callers)
-        if self._expected < _SEVERAL_CALLERS or self._enough():
-            self._send_batch()
+        # The callers just answered are likely to return; others have arrived meanwhile.
+        self._expected_callers = group.caller_count + self._queue.caller_count
+        if self._expected_callers < _GATHER_MIN_CALLERS or self._has_gathered_enough():
+            self._start_commit()
         else:
-            self._gathering = self._loop.call_later(_GATHERING_SECONDS, self._send_batch)
+            self._gathering = self._loop.call_later(_GATHER_SECONDS, self._start_commit)
 
-    def _on_availability(self, up: bool) -> None:
-        """Lets nobody wait for a database that is away, not even for a commit that hangs."""
-        if up:
-            return
-        in_flight = [waiting for batch in self._in_flight for waiting, _ in batch.callers]
-        for waiting in (*in_flight, *self._queue.clear()):
-            if not waiting.answer.done():
-                waiting.answer.set_exception(DatabaseUnavailable())
 
-    def _write_batches(self) -> None:
-        """Runs in the thread."""
-        while (batch := self._batches.get()) is not None:
-            self._loop.call_soon_threadsafe(self._finish_batch, batch, self._copier.write(batch.rows))
-        self._copier.close()
-        self._loop.call_soon_threadsafe(self._closed.set)
+class _Pace:
+    """How long commits take."""
+
+    def __init__(self) -> None:
+        self._started_at = 0.0
+        self._last_seconds = 0.0
+
+    def start(self) -> None:
+        """Begin to measure a commit."""
+        self._started_at = time.monotonic()
+
+    def finish(self) -> None:
+        """End the measurement; a commit that overlaps with this one is measured from now on."""
+        now = time.monotonic()
+        self._last_seconds, self._started_at = now - self._started_at, now
+
+    def estimate(self, commits: int) -> float:
+        """Return about how many seconds `commits` take, the one in flight included."""
+        # A commit that already takes longer than the last one is the better guess for the next.
+        return max(self._last_seconds, time.monotonic() - self._started_at) * commits

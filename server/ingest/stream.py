@@ -1,4 +1,4 @@
-"""The streaming door: chunks in, answers out in the same order, a bounded number of them under way."""
+"""The write stream: chunks in, responses out in the same order, a bounded number of chunks in flight."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,80 +9,104 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
-from server.ingest.batch import Batch
-from server.ingest.group_commit import Writer
-from server.rpc.errors import status_of
-from server.rpc.limits import Chunks
-from storage import QueueFull
+from server.ingest.batch import EventBatch
+from server.ingest.group_commit import GroupCommit
+from server.messages.refusals import TooManyWaiting, make_status
 
-WINDOW = 8
-"""How many chunks of one stream are taken in before the first of them is answered."""
+MAX_CHUNKS = 8
+"""How many chunks of one stream are read before the first of them is answered."""
 
 _REQUEST: Any = WriteAnalyticsEventsRequest.DESCRIPTOR
 
-# How long a chunk waits before it asks again for a place in a queue that was full.
-_PAUSE_SECONDS = 0.02
+# How long a chunk waits before it tries again to enter a full queue.
+_RETRY_SECONDS = 0.02
+
+
+class ChunkBudget:
+    """The bytes of all streams' chunks that wait for their commit. Belongs to one event loop."""
+
+    def __init__(self, max_bytes: int) -> None:
+        """Create a budget of which nothing is used."""
+        self._bytes = 0
+        self._max_bytes = max_bytes
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    async def wait(self) -> None:
+        """Wait until another chunk may be read."""
+        await self._has_room.wait()
+
+    def add(self, byte_size: int) -> None:
+        """Count a chunk. A negative size takes it off again."""
+        self._bytes += byte_size
+        if self._bytes > self._max_bytes:
+            self._has_room.clear()
+        else:
+            self._has_room.set()
 
 
 async def write_stream(
-    writer: Writer, requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception], chunks: Chunks
+    commits: GroupCommit, requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception], budget: ChunkBudget
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
-    """Stores each of `requests` and yields its outcome once it is committed.
+    """Store each of `requests` and yield its response once it is committed.
 
-    Raises whatever the first chunk raised that failed, after the answers to the chunks that were already under way.
+    A request that could not be parsed comes as the exception that says so.
+
+    Raises:
+        Exception: that of the first chunk that failed, after the responses to the chunks in flight at that time.
     """
-    # A place in the queue is free again once its answer is handed over, and that waits for the caller to read.
-    under_way: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
-    places = asyncio.Semaphore(WINDOW)
+    # Its length is bounded by `window`, which has a slot again only when the caller has read a response.
+    in_flight: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
+    window = asyncio.Semaphore(MAX_CHUNKS)
 
-    async def take_in() -> None:
+    async def read() -> None:
         try:
-            await places.acquire()
+            await window.acquire()
             async for request in requests:
-                under_way.put_nowait(asyncio.create_task(_store(writer, request, chunks)))
-                await places.acquire()
-                await chunks.room()
+                in_flight.put_nowait(asyncio.create_task(_store(commits, request, budget)))
+                await window.acquire()
+                await budget.wait()
         finally:
-            under_way.put_nowait(None)
+            in_flight.put_nowait(None)
 
-    taking_in = asyncio.create_task(take_in())
+    reading = asyncio.create_task(read())
     failure: Exception | None = None
     chunk = 0
     task = None
     try:
-        while task := await under_way.get():
+        while task := await in_flight.get():
             try:
-                answer = WriteAnalyticsEventsResponse(chunk=chunk, committed=await task)
+                response = WriteAnalyticsEventsResponse(chunk=chunk, committed=await task)
             except Exception as error:  # noqa: BLE001 - raised again below
-                taking_in.cancel()
+                reading.cancel()
                 failure = failure or error
-                answer = WriteAnalyticsEventsResponse(chunk=chunk, failed=status_of(error, _REQUEST))
-            yield answer
+                response = WriteAnalyticsEventsResponse(chunk=chunk, failed=make_status(error, _REQUEST))
+            yield response
             chunk += 1
-            places.release()
+            window.release()
         if failure:
             raise failure
-        await taking_in
+        await reading
     finally:
-        # The caller may be gone: what is not yet in a commit is taken back.
-        taking_in.cancel()
+        # The caller may have gone. Cancelling withdraws the chunks that no commit has taken.
+        reading.cancel()
         while task:
             task.cancel()
-            task = None if under_way.empty() else under_way.get_nowait()
+            task = None if in_flight.empty() else in_flight.get_nowait()
 
 
 async def _store(
-    writer: Writer, request: WriteAnalyticsEventsRequest | Exception, chunks: Chunks
+    commits: GroupCommit, request: WriteAnalyticsEventsRequest | Exception, budget: ChunkBudget
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
-    batch = Batch(request)
-    chunks.add(batch.size)
+    batch = EventBatch(request)
+    budget.add(batch.byte_size)
     try:
         while True:
             try:
-                return await writer.write(batch)
-            except QueueFull:
-                await asyncio.sleep(_PAUSE_SECONDS)
+                return await commits.write(batch)
+            except TooManyWaiting:
+                await asyncio.sleep(_RETRY_SECONDS)
     finally:
-        chunks.add(-batch.size)
+        budget.add(-batch.byte_size)

@@ -1,127 +1,147 @@
-"""What waits to be written, in bounds, and what is taken out of it at once."""
+"""The work that waits to be committed, within bounds, and the group that one commit takes from it."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from storage.copier import Outcome
-from storage.errors import QueueFull
-from storage.rows import Row
+from server.messages.refusals import TooManyWaiting
+from storage import Outcome, Row
 
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Work(Protocol[T_co]):
-    """What one caller gives to be written.
+    """What one caller asks to have stored.
 
-    It is read when its turn has come, and answered when it is committed, each in one pass over all of a batch: the same
-    few functions for one caller after another cost a third of what they cost in between other things.
+    Its rows are made when a commit takes it, and its response when the commit is done, each in one pass over all of a
+    group: the same few functions for one caller after another take a third of the time they take in between other work.
     """
 
     @property
-    def count(self) -> int:
-        """How many events it holds at most."""
+    def event_count(self) -> int:
+        """The number of its events, at most."""
 
     @property
-    def size(self) -> int:
-        """How many bytes it keeps in memory, about."""
+    def byte_size(self) -> int:
+        """About how many bytes it keeps in memory."""
 
-    def take(self) -> list[Row]:
-        """The rows to write, of new events. Called once. What it raises, its caller gets."""
+    def make_rows(self) -> list[Row]:
+        """Return the rows to write. Called once. Its caller gets what this raises."""
 
-    def answer(self, outcomes: Sequence[Outcome]) -> T_co:
-        """What to tell the caller, when of each of the rows the outcome is known. What it raises, its caller gets."""
+    def make_response(self, outcomes: Sequence[Outcome]) -> T_co:
+        """Return the caller's response, given the outcome of each row. Its caller gets what this raises."""
 
 
-class Waiting(NamedTuple):
-    """A caller in the queue, who gets the answer."""
+class _Waiting(NamedTuple):
+    """A caller's work, and the future of the response that the caller awaits."""
 
     work: Work[Any]
-    rows: int
-    size: int
-    answer: "asyncio.Future[Any]"
+    event_count: int
+    byte_size: int
+    response: "asyncio.Future[Any]"
 
 
-class Batch:
-    """What is given to the database at once."""
+class Group:
+    """The work that is committed together."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.callers: list[tuple[Waiting, int]] = []
+        self._callers: list[tuple[_Waiting, int]] = []
         """Each with the number of its rows."""
 
-    def add(self, waiting: Waiting, rows: list[Row]) -> None:
-        """Adds the rows of a caller."""
-        self.rows += rows
-        self.callers.append((waiting, len(rows)))
+    @property
+    def caller_count(self) -> int:
+        """How many callers the group has."""
+        return len(self._callers)
 
-    def answer(self, outcomes: Sequence[Outcome]) -> None:
-        """Tells each caller, save those who have gone, how it went with its rows."""
+    def add(self, waiting: _Waiting, rows: list[Row]) -> None:
+        """Add a caller's rows."""
+        self.rows += rows
+        self._callers.append((waiting, len(rows)))
+
+    def respond(self, outcomes: Sequence[Outcome]) -> None:
+        """Give each caller, unless it has gone, the response for its rows."""
         start = 0
-        for waiting, rows in self.callers:
-            end = start + rows
-            if not waiting.answer.done():
+        for waiting, row_count in self._callers:
+            end = start + row_count
+            if not waiting.response.done():
                 try:
-                    waiting.answer.set_result(waiting.work.answer(outcomes[start:end]))
-                except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
-                    waiting.answer.set_exception(error)
+                    waiting.response.set_result(waiting.work.make_response(outcomes[start:end]))
+                except Exception as error:  # noqa: BLE001 - raised again in the caller's task
+                    waiting.response.set_exception(error)
             start = end
 
 
-class Queue:
-    """Work in the order in which it came. Belongs to one event loop."""
+class WriteQueue:
+    """Work in the order of its arrival. Belongs to one event loop."""
 
-    def __init__(self, *, max_events: int, max_bytes: int, max_batch_events: int, max_batch_bytes: int) -> None:
-        """Makes an empty queue; for the bounds see `server.ingest.group_commit.Writer`."""
-        self.callers: list[Waiting] = []
-        self.events = 0
-        """How many events wait, at most."""
+    def __init__(self, *, max_events: int, max_bytes: int, max_group_events: int, max_group_bytes: int) -> None:
+        """Create an empty queue. For the bounds see `server.ingest.group_commit.GroupCommit`."""
+        self._waiting: list[_Waiting] = []
+        self._events = 0
         self._bytes = 0
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._max_batch_events = max_batch_events
-        self._max_batch_bytes = max_batch_bytes
+        self._max_group_events = max_group_events
+        self._max_group_bytes = max_group_bytes
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def caller_count(self) -> int:
+        """How many callers wait."""
+        return len(self._waiting)
+
+    @property
+    def event_count(self) -> int:
+        """How many events wait, at most."""
+        return self._events
+
+    @property
+    def full_group_count(self) -> int:
+        """How many full groups wait."""
+        return self._events // self._max_group_events + self._bytes // self._max_group_bytes
+
     def put(self, work: Work[Any]) -> "asyncio.Future[Any]":
-        """Takes in `work` and returns where its answer will be. Raises QueueFull."""
-        count, size = work.count, work.size
-        if self.events + count > self._max_events or self._bytes + size > self._max_bytes:
-            raise QueueFull
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self.callers.append(Waiting(work, count, size, answer))
-        self.events += count
-        self._bytes += size
-        return answer
+        """Append `work` and return the future of its response.
 
-    def batches(self) -> int:
-        """How many full batches there are."""
-        return self.events // self._max_batch_events + self._bytes // self._max_batch_bytes
+        Raises:
+            TooManyWaiting: the queue has no space for it.
+        """
+        event_count, byte_size = work.event_count, work.byte_size
+        if self._events + event_count > self._max_events or self._bytes + byte_size > self._max_bytes:
+            raise TooManyWaiting
+        response: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append(_Waiting(work, event_count, byte_size, response))
+        self._events += event_count
+        self._bytes += byte_size
+        return response
 
-    def take(self) -> Batch:
-        """Takes out a batch, up to its limits; those who have gone are passed over."""
-        batch = Batch()
-        count = size = taken = 0
-        for waiting in self.callers:
-            if count and (count + waiting.rows > self._max_batch_events or size >= self._max_batch_bytes):
+    def pop_group(self) -> Group:
+        """Remove and return a group, up to its limits, without the callers that have gone."""
+        group = Group()
+        events = size = popped = 0
+        for waiting in self._waiting:
+            if events and (events + waiting.event_count > self._max_group_events or size >= self._max_group_bytes):
                 break
-            taken += 1
-            self.events -= waiting.rows
-            self._bytes -= waiting.size
-            if waiting.answer.done():
+            popped += 1
+            self._events -= waiting.event_count
+            self._bytes -= waiting.byte_size
+            if waiting.response.done():
                 continue
             try:
-                batch.add(waiting, waiting.work.take())
-            except Exception as error:  # noqa: BLE001 - it is the caller's, who handles it
-                waiting.answer.set_exception(error)
+                group.add(waiting, waiting.work.make_rows())
+            except Exception as error:  # noqa: BLE001 - raised again in the caller's task
+                waiting.response.set_exception(error)
                 continue
-            count += waiting.rows
-            size += waiting.size
-        del self.callers[:taken]
-        return batch
+            events += waiting.event_count
+            size += waiting.byte_size
+        del self._waiting[:popped]
+        return group
 
-    def clear(self) -> list[Waiting]:
-        """Takes out all."""
-        callers, self.callers = self.callers, []
-        self.events = self._bytes = 0
-        return callers
+    def fail_all(self, error: type[Exception]) -> None:
+        """Remove everything, and raise `error` in each caller."""
+        waiting, self._waiting = self._waiting, []
+        self._events = self._bytes = 0
+        for each in waiting:
+            if not each.response.done():
+                each.response.set_exception(error())

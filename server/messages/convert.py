@@ -1,183 +1,201 @@
-"""Messages to what storage takes, and back."""
+"""Messages to events and queries, and events to messages."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
 
 from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
 from data_analytics.v1.contact_analytics_service_pb2 import (
     CreateContactAnalyticsEventRequest,
     SearchContactAnalyticsEventsRequest,
+    SearchContactAnalyticsEventsResponse,
 )
-from data_analytics.v1.event_pb2 import (
-    AnalyticsEvent,
-    ContactAnalyticsEvent,
-    LeadAnalyticsEvent,
-    PageMeta,
-)
+from data_analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
 from data_analytics.v1.lead_analytics_service_pb2 import (
     CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsRequest,
+    SearchLeadAnalyticsEventsResponse,
 )
-from server.messages.compiled_rules import Texts, field_rules
-from server.messages.validation import FieldViolation, InvalidRequest, check, violations_of
-from server.messages.version_info import InvalidVersionInfo, to_json
-from storage import TEXTS, Event, Found, Page, Query, new_id_and_time
+from server.messages.compiled_rules import CompiledRules, get_field_rules
+from server.messages.refusals import KEY_MALFORMED, KEY_MISMATCH, FieldViolation, InvalidRequest
+from server.messages.validation import check, find_violations
+from server.messages.version_info import InvalidVersionInfo, format_version_info
+from storage import TEXT_COUNT, Event, Page, Query, make_id_and_time
 
-CreateRequest = CreateAnalyticsEventRequest | CreateLeadAnalyticsEventRequest | CreateContactAnalyticsEventRequest
+T = TypeVar("T", bound=Message)
 SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
-
+SearchResponse = TypeVar("SearchResponse", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
 
 _SEARCH: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR
-MAX_RECORDINGS = field_rules(_SEARCH.fields_by_name["recording_id"]).repeated.max_items
+MAX_RECORDINGS = get_field_rules(_SEARCH.fields_by_name["recording_id"]).repeated.max_items
 DEFAULT_PAGE = 1
 DEFAULT_PAGE_SIZE = 10
 
-_SENT = Event._fields[:TEXTS]
+_SENT = Event._fields[:TEXT_COUNT]
 _ENTITY = _SENT.index("entity_type")
 _KEY = _SENT.index("idempotency_key")
-MAX_KEY = 255
-"""The longest idempotency key, in characters."""
+_MAX_KEY_CHARACTERS = 255
 
 
-def _texts(message: Any, *entity: str) -> Texts:
-    """The string fields of a create request in the order of `Event`; `entity` stands in place of type and id."""
-    names = [*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :]]
-    return Texts(message, [name for name in names if name in message.fields_by_name])
+class CreateKind(Generic[T]):
+    """One of the three kinds of create: how its request becomes an event, and an event its response."""
+
+    def __init__(
+        self,
+        request: type[T],
+        response: type[AnalyticsEvent | LeadAnalyticsEvent | ContactAnalyticsEvent],
+        *,
+        entity_type: str = "",
+        record_type: str,
+        partition: str,
+    ) -> None:
+        """Compile the rules of the request.
+
+        Args:
+            request: the message that the RPC takes.
+            response: the message that it returns.
+            entity_type: what all events of this kind are about, "lead" or "contact". Their requests name it in the
+                field `<entity_type>_id` or in `entity_id`. If empty, requests have `entity_type` and `entity_id`.
+            record_type: the response's `entityType`.
+            partition: what the response's `partitionKey` begins with.
+        """
+        self.request = request
+        self._response: Any = response
+        self._entity_type = entity_type
+        self._record_type = record_type
+        self._partition = partition
+        self._entity_field = f"{entity_type}_id" if entity_type else "entity_id"
+        # The fields in the order of `Event`, with the two names of the entity in place of its type and id.
+        entity = (self._entity_field, "entity_id") if entity_type else ("entity_type", "entity_id")
+        names = [*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :]]
+        message: Any = request.DESCRIPTOR
+        self.rules = CompiledRules(message, [name for name in names if name in message.fields_by_name])
+
+    def to_event(self, request: T, key: str = "") -> Event:
+        """Return the event that `request` asks to store, under a new id.
+
+        Args:
+            request: the request of one create.
+            key: the idempotency key in the call's metadata, or "".
+
+        Raises:
+            InvalidRequest: the request breaks a rule of its annotations or of `server.messages.version_info`.
+        """
+        values = self._read(request)
+        return self._to_event(
+            request, values, [] if self.rules.hold_for(values) else self._find_violations(request), key
+        )
+
+    def to_events(self, requests: Sequence[T]) -> Iterator[Event | InvalidRequest]:
+        """Yield, for each of many requests, its event or what is wrong with it. Cheaper than `to_event` for each."""
+        rows = list(map(self._read, requests))
+        all_hold = bool(rows) and self.rules.hold_for_all(rows)
+        for request, values in zip(requests, rows, strict=True):
+            violations = [] if all_hold or self.rules.hold_for(values) else self._find_violations(request)
+            try:
+                yield self._to_event(request, values, violations)
+            except InvalidRequest as error:
+                yield error
+
+    def to_response(self, event: Event) -> Message:
+        """Return the response to a create whose event is stored."""
+        response: Message = self._response(
+            customer_id=event.customer_id,
+            user_id=event.user_id,
+            tool_signature=event.tool_signature,
+            recording_id=event.recording_id,
+            event_type=event.event_type,
+            event_id=event.event_id,
+            message=event.message,
+            record_type=self._record_type,
+            partition_key=f"{self._partition}|{event.id}",
+            sort_key=event.customer_id,
+            created_at=event.created_at,
+            updated_at=event.updated_at,
+            **({} if self._entity_type else {"entity_type": event.entity_type}),
+            **{self._entity_field: event.entity_id},
+        )
+        return response
+
+    def _read(self, request: T) -> tuple[str, ...]:
+        values = self.rules.read(request)
+        # The entity sent twice under its two names is sent once, so that the rule "one of the two" holds.
+        if self._entity_type and values[_ENTITY] == values[_ENTITY + 1]:
+            return (*values[: _ENTITY + 1], "", *values[_ENTITY + 2 :])
+        return values
+
+    def _find_violations(self, request: Any) -> list[FieldViolation]:
+        if self._entity_type and getattr(request, self._entity_field) == request.entity_id:
+            checked = self.request()
+            checked.CopyFrom(request)
+            checked.ClearField("entity_id")
+            return find_violations(checked)
+        return find_violations(request)
+
+    def _to_event(
+        self, request: Any, values: tuple[str, ...], violations: list[FieldViolation], key: str = ""
+    ) -> Event:
+        """Return the event of `values`, the texts of `request`, or raise `violations` and what else is wrong."""
+        version_info = None
+        if request.HasField("version_info"):
+            try:
+                version_info = format_version_info(request.version_info)
+            except InvalidVersionInfo as error:
+                violations.append(FieldViolation("version_info", str(error)))
+        if key:
+            violations += _check_key(key, values[_KEY:])
+        if violations:
+            raise InvalidRequest(violations)
+        if self._entity_type:
+            entity_id, other_name = values[_ENTITY : _ENTITY + 2]
+            values = (*values[:_ENTITY], self._entity_type, entity_id or other_name, *values[_ENTITY + 2 :], key)
+        elif key:
+            values = (*values[:_KEY], key)
+        event_id, now = make_id_and_time()
+        return Event._make((*values, version_info, event_id, now, now))
 
 
-_ANALYTICS = _texts(CreateAnalyticsEventRequest.DESCRIPTOR, "entity_type", "entity_id")
-_LEAD = _texts(CreateLeadAnalyticsEventRequest.DESCRIPTOR, "lead_id", "entity_id")
-_CONTACT = _texts(CreateContactAnalyticsEventRequest.DESCRIPTOR, "contact_id", "entity_id")
+ANALYTICS = CreateKind(
+    CreateAnalyticsEventRequest, AnalyticsEvent, record_type="analytics_event", partition="Analytics event"
+)
+LEAD = CreateKind(
+    CreateLeadAnalyticsEventRequest,
+    LeadAnalyticsEvent,
+    entity_type="lead",
+    record_type="lead_analytics_event",
+    partition="Lead analytics event",
+)
+CONTACT = CreateKind(
+    CreateContactAnalyticsEventRequest,
+    ContactAnalyticsEvent,
+    entity_type="contact",
+    record_type="contact_analytics_event",
+    partition="Contact analytics event",
+)
 
 
-def event_of_analytics(request: CreateAnalyticsEventRequest, key: str = "") -> Event:
-    """The event that `request` asks to store, under a new id.
-
-    Args:
-        request: of a caller.
-        key: the idempotency key that came beside it, or "".
-
-    Raises:
-        InvalidRequest: the request breaks a rule, in its annotations or in `server.messages.version_info`.
-    """
-    return _event(request, _ANALYTICS, key)
-
-
-def events_of_analytics(requests: Sequence[CreateAnalyticsEventRequest]) -> Iterator[Event | InvalidRequest]:
-    """As `event_of_analytics`, for many at once: of each the event, or what is wrong with it."""
-    rows = list(map(_ANALYTICS.read, requests))
-    are_good = bool(rows) and _ANALYTICS.all_keep_rules(rows)
-    for request, values in zip(requests, rows, strict=True):
-        violations = [] if are_good or _ANALYTICS.keep_rules(values) else violations_of(request)
-        try:
-            yield _checked(request, values, violations)
-        except InvalidRequest as error:
-            yield error
-
-
-def event_of_lead(request: CreateLeadAnalyticsEventRequest, key: str = "") -> Event:
-    """As `event_of_analytics`, for a lead under either name."""
-    if request.entity_id == request.lead_id:
-        request.ClearField("entity_id")
-    return _event(request, _LEAD, key, "lead")
-
-
-def event_of_contact(request: CreateContactAnalyticsEventRequest, key: str = "") -> Event:
-    """As `event_of_analytics`, for a contact under either name."""
-    if request.entity_id == request.contact_id:
-        request.ClearField("entity_id")
-    return _event(request, _CONTACT, key, "contact")
-
-
-def _event(request: CreateRequest, texts: Texts, key: str, entity_type: str | None = None) -> Event:
-    values = texts.read(request)
-    return _checked(request, values, [] if texts.keep_rules(values) else violations_of(request), key, entity_type)
-
-
-def _checked(
-    request: CreateRequest,
-    values: tuple[str, ...],
-    violations: list[FieldViolation],
-    key: str = "",
-    entity_type: str | None = None,
-) -> Event:
-    """The event of `values`, the texts of `request`, of which `violations` tell what is wrong."""
-    version_info = None
-    if request.HasField("version_info"):
-        try:
-            version_info = to_json(request.version_info)
-        except InvalidVersionInfo as error:
-            violations.append(FieldViolation("version_info", str(error)))
-    if key:
-        violations += _wrong_with_key(key, values[_KEY:])
-    if violations:
-        raise InvalidRequest(violations)
-    if entity_type is not None:
-        # The two names of the entity, of which one is empty, become its type and id.
-        name, other = values[_ENTITY : _ENTITY + 2]
-        values = (*values[:_ENTITY], entity_type, name or other, *values[_ENTITY + 2 :], key)
-    elif key:
-        values = (*values[:_KEY], key)
-    event_id, now = new_id_and_time()
-    return Event._make((*values, version_info, event_id, now, now))
-
-
-def _wrong_with_key(key: str, in_request: tuple[str, ...]) -> list[FieldViolation]:
-    """What is wrong with a key that came as metadata, when `in_request` is the one in the request itself, if any."""
-    if len(key) > MAX_KEY or not (key.isascii() and key.isprintable()):
-        return [FieldViolation("idempotency-key", f"must be at most {MAX_KEY} printable ASCII characters")]
+def _check_key(key: str, in_request: tuple[str, ...]) -> list[FieldViolation]:
+    """Return what is wrong with a key in the metadata. `in_request` holds the request's own key, if it has one."""
+    if len(key) > _MAX_KEY_CHARACTERS or not (key.isascii() and key.isprintable()):
+        return [KEY_MALFORMED]
     if any(in_request) and (key,) != in_request:
-        return [FieldViolation("idempotency_key", "must be equal to the idempotency-key header when both are sent")]
+        return [KEY_MISMATCH]
     return []
 
 
-def analytics_event(event: Event) -> AnalyticsEvent:
-    """What `/api/v1/analytics_events` answers."""
-    return AnalyticsEvent(
-        entity_id=event.entity_id,
-        entity_type=event.entity_type,
-        **_answer(event, "analytics_event", "Analytics event"),
-    )
-
-
-def lead_analytics_event(event: Event) -> LeadAnalyticsEvent:
-    """What `/api/v1/lead_analytics` answers."""
-    return LeadAnalyticsEvent(lead_id=event.entity_id, **_answer(event, "lead_analytics_event", "Lead analytics event"))
-
-
-def contact_analytics_event(event: Event) -> ContactAnalyticsEvent:
-    """What `/api/v1/contact_analytics` answers."""
-    return ContactAnalyticsEvent(
-        contact_id=event.entity_id, **_answer(event, "contact_analytics_event", "Contact analytics event")
-    )
-
-
-def _answer(event: Event, record_type: str, partition: str) -> dict[str, str]:
-    """The fields that all answers to a create share."""
-    return {
-        "customer_id": event.customer_id,
-        "user_id": event.user_id,
-        "tool_signature": event.tool_signature,
-        "recording_id": event.recording_id,
-        "event_type": event.event_type,
-        "event_id": event.event_id,
-        "message": event.message,
-        "record_type": record_type,
-        "partition_key": f"{partition}|{event.id}",
-        "sort_key": event.customer_id,
-        "created_at": event.created_at,
-        "updated_at": event.updated_at,
-    }
-
-
-def query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
-    """The search that `request` asks for.
+def to_query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
+    """Return the query that a search asks for.
 
     Raises:
         InvalidRequest: the request breaks a rule.
     """
-    # Half a million bad ids would each get their words. One too many is enough to say that there are too many.
-    del request.recording_id[MAX_RECORDINGS + 1 :]
+    if len(request.recording_id) > MAX_RECORDINGS:
+        # Half a million bad ids would each get a violation. One id too many is enough to be refused.
+        checked: Any = type(request)()
+        checked.CopyFrom(request)
+        del checked.recording_id[MAX_RECORDINGS + 1 :]
+        check(checked)
     check(request)
     return Query(
         request.customer_id,
@@ -191,11 +209,15 @@ def query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
     )
 
 
-def add_events(recordings: Any, events: Iterable[Found]) -> None:
-    """Adds to the `recordings` of an answer what a search answers for each of `events`."""
-    add = recordings.add
-    for customer, entity_type, entity, user, tool, recording, event_type, event, message, created, updated in events:
-        # Each by its name: a dict in between costs a search a twentieth of its time.
+def to_search_response(response: type[SearchResponse], query: Query, page: Page) -> SearchResponse:
+    """Return the response that carries `page`, one page of the result of `query`."""
+    message = response()
+    message.meta.page = query.page
+    message.meta.page_size = query.page_size
+    message.meta.row_count = page.total
+    add = message.recordings.add
+    for customer, entity_type, entity, user, tool, recording, event_type, event, text, created, updated in page.events:
+        # Spelled out, because a dict in between takes a twentieth of a search's time.
         add(
             customer_id=customer,
             entity_type=entity_type,
@@ -205,12 +227,8 @@ def add_events(recordings: Any, events: Iterable[Found]) -> None:
             recording_id=recording,
             event_type=event_type,
             event_id=event,
-            message=message,
+            message=text,
             created_at=created,
             updated_at=updated,
         )
-
-
-def page_meta(query: Query, page: Page) -> PageMeta:
-    """Where `page` stands in the whole result."""
-    return PageMeta(page=query.page, page_size=query.page_size, row_count=page.total)
+    return message

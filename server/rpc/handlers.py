@@ -1,7 +1,7 @@
-"""Servicers to RPC handlers: as the generated `add_…_to_server` does it, but every failure has its status.
+"""RPC handlers for the services, in place of the generated `add_…_to_server`, so that every failure has its status.
 
-The generated code leaves two things to the library: a request that does not parse, which it calls INTERNAL, and an
-exception in a servicer, whose text it sends to the caller. An interceptor would cost every RPC more than this.
+The generated code leaves two cases to gRPC: a request that does not parse, which becomes INTERNAL, and an exception,
+whose text is sent to the caller. An interceptor that changed this would take more of every RPC's time.
 """
 
 import logging
@@ -15,158 +15,154 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from server.ingest.batch import MAX_EVENTS, at_most_events
-from server.ingest.create import KEY, Creates, parsed
-from server.rpc.errors import MalformedMessage, MessageTooLarge, abort, is_from_json
-from server.rpc.limits import MAX_CALL_BYTES, MAX_CALLS, MAX_STREAMS, Places
+from server.messages.parse import parse, parse_events
+from server.messages.refusals import KEY_METADATA, MalformedMessage, MessageTooLarge
+from server.rpc.errors import abort, is_from_json
+from server.rpc.limits import CallLimiter, Limits
+from server.rpc.services import CreateRpc
 
-MAX_BYTES = 1 << 20
-"""The limit of CONTRACT.md for the request of one event or of a search."""
+MAX_REQUEST_BYTES = 1 << 20
+"""The documented limit on the request of one event or of a search."""
 
 MAX_BATCH_BYTES = 8 << 20
-"""Its limit for a batch."""
+"""The documented limit on a batch or a chunk."""
 
 MAX_MESSAGE_BYTES = 6 * MAX_BATCH_BYTES
-"""The largest message that is looked at. Envoy holds JSON to the limits above; as a message it may grow, by a factor of
-5.5 if it is all `version_info` of lists of zeros."""
+"""The largest message that gRPC accepts. Envoy holds JSON to the limits above, but as a message it may be larger: by a
+factor of 5.5 if it is all lists of zeros in `version_info`."""
 
 log = logging.getLogger(__name__)
 
-
-def add_services(server: grpc.aio.Server, servicers: Mapping[ServiceDescriptor, object]) -> None:
-    """Has `server` answer the RPCs of each service by its servicer, within the bounds of `server.rpc.limits`."""
-    calls, streams = Places(MAX_CALLS, MAX_CALL_BYTES), Places(MAX_STREAMS, 0)
-    for service, servicer in servicers.items():
-        _add_service(server, service, servicer, calls, streams)
+Method = Callable[[Any, Any], Any]
 
 
-def _add_service(
-    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, calls: Places, streams: Places
-) -> None:
-    """Unary or streaming both ways, by the methods of `servicer` that bear their names."""
-    handlers = {}
-    keyed = {}
-    for method in service.methods:
-        behaviour = getattr(servicer, method.name)
-        path = f"/{service.full_name}/{method.name}"
-        if method.client_streaming:
-            handlers[path] = _stream_handler(method, behaviour, streams)
-            continue
-        takes_bytes = isinstance(behaviour, Creates)
-        handlers[path] = _unary_handler(method, behaviour, calls, takes_bytes=takes_bytes)
-        if takes_bytes:
-            keyed[path] = _unary_handler(method, behaviour.with_key, calls, takes_bytes=True)
-    server.add_generic_rpc_handlers((_Service(handlers, keyed),))
+def add_services(server: grpc.aio.Server, services: Mapping[ServiceDescriptor, object], limits: Limits) -> None:
+    """Register each service's methods, which bear the names of its RPCs, under the common limits."""
+    calls, streams = CallLimiter(limits.calls, limits.call_bytes), CallLimiter(limits.streams, 0)
+    for descriptor, service in services.items():
+        handlers = {}
+        handlers_with_key = {}
+        for rpc in descriptor.methods:
+            method = getattr(service, rpc.name)
+            path = f"/{descriptor.full_name}/{rpc.name}"
+            if rpc.client_streaming:
+                handlers[path] = _make_stream_handler(rpc, method, streams)
+            elif isinstance(method, CreateRpc):
+                handlers[path] = _make_unary_handler(rpc, method, calls, takes_bytes=True)
+                handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, calls, takes_bytes=True)
+            else:
+                handlers[path] = _make_unary_handler(rpc, method, calls)
+        server.add_generic_rpc_handlers((_Service(handlers, handlers_with_key),))
 
 
 class _Service(grpc.GenericRpcHandler):
-    """Chooses the handler of a call: of two where an idempotency key makes a difference.
+    """The handlers of one service: for a create there are two, and one is for calls with an idempotency key.
 
-    It is here that the metadata are at hand anyway. To ask for them later costs a create a twentieth of its time.
+    gRPC passes the metadata when it asks for a handler. Asking for them later takes a twentieth of a create's time.
     """
 
-    def __init__(self, handlers: dict[str, Any], keyed: dict[str, Any]) -> None:
+    def __init__(self, handlers: dict[str, Any], handlers_with_key: dict[str, Any]) -> None:
         self._handlers = handlers
-        self._keyed = keyed
+        self._handlers_with_key = handlers_with_key
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         path = handler_call_details.method
-        if path in self._keyed and any(name == KEY for name, _ in handler_call_details.invocation_metadata):
-            return self._keyed[path]
+        if path in self._handlers_with_key and any(
+            name == KEY_METADATA for name, _ in handler_call_details.invocation_metadata
+        ):
+            return self._handlers_with_key[path]
         return self._handlers.get(path)
 
 
-def _logged(method: MethodDescriptor, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """`behaviour`, logged if requests are to be: a server that does not log them spends no thought on it at each."""
-    if not log.isEnabledFor(logging.DEBUG):
-        return behaviour
+def _make_unary_handler(
+    rpc: MethodDescriptor, method: Method, limiter: CallLimiter, *, takes_bytes: bool = False
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    method = _log_calls(rpc, method)
+    max_bytes = _get_max_bytes(rpc)
+    parse_request = _make_parser(rpc)
 
-    async def answer(request: Message, context: Any) -> Any:
+    async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+        size = len(data)
+        try:
+            # Before the request is parsed, because a message takes many times the memory of its bytes.
+            if size > max_bytes and not is_from_json(context):
+                raise MessageTooLarge
+            limiter.acquire(size)
+            try:
+                return await method(data if takes_bytes else parse_request(data), context)
+            finally:
+                limiter.release(size)
+        except Exception as error:  # noqa: BLE001 - every failure becomes a status here
+            await abort(context, error, rpc.input_type)
+
+    behaviour: Any = handle
+    serializer = None if takes_bytes else GetMessageClass(rpc.output_type).SerializeToString
+    return grpc.unary_unary_rpc_method_handler(behaviour, response_serializer=serializer)
+
+
+def _make_stream_handler(
+    rpc: MethodDescriptor, method: Method, limiter: CallLimiter
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    max_bytes = _get_max_bytes(rpc)
+    parse_request = _make_parser(rpc)
+
+    # gRPC would end the call as INTERNAL if this raised, so the method gets the exception in place of a request.
+    def parse_or_fail(data: bytes) -> Message | Exception:
+        try:
+            return MessageTooLarge() if len(data) > max_bytes else parse_request(data)
+        except MalformedMessage as error:
+            return error
+
+    async def handle(
+        requests: AsyncIterator[Message | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[Any]:
+        try:
+            limiter.acquire(0)
+            try:
+                async for response in method(requests, context):
+                    yield response
+            finally:
+                limiter.release(0)
+        except Exception as error:  # noqa: BLE001 - every failure becomes a status here
+            await abort(context, error, rpc.input_type)
+
+    behaviour: Any = handle
+    serializer = GetMessageClass(rpc.output_type).SerializeToString
+    return grpc.stream_stream_rpc_method_handler(
+        behaviour, request_deserializer=parse_or_fail, response_serializer=serializer
+    )
+
+
+def _log_calls(rpc: MethodDescriptor, method: Method) -> Method:
+    """Wrap `method` so that each call is logged, but only if the log level asks for it: otherwise calls pay nothing."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return method
+
+    async def call(request: Message, context: Any) -> Any:
         start = time.perf_counter()
         outcome = "ok"
         try:
-            return await behaviour(request, context)
+            return await method(request, context)
         except BaseException as error:
             outcome = type(error).__name__
             raise
         finally:
             milliseconds = round((time.perf_counter() - start) * 1000, 3)
-            log.debug("answered", extra={"rpc": method.full_name, "outcome": outcome, "milliseconds": milliseconds})
+            log.debug("answered", extra={"rpc": rpc.full_name, "outcome": outcome, "milliseconds": milliseconds})
 
-    return answer
-
-
-def _unary_handler(
-    method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places, *, takes_bytes: bool
-) -> "grpc.RpcMethodHandler[Any, Any]":
-    """Looks at the size of a request before anything is made of it: a message takes many times its bytes."""
-    behaviour = _logged(method, behaviour)
-    most = _most(method)
-    parse = _parser(method)
-
-    async def answer(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
-        size = len(data)
-        try:
-            if size > most and not is_from_json(context):
-                raise MessageTooLarge
-            places.take(size)
-            try:
-                return await behaviour(data if takes_bytes else parse(data), context)
-            finally:
-                places.give(size)
-        except Exception as error:  # noqa: BLE001 - the border of the program: none may pass it as it is
-            await abort(context, error, method.input_type)
-
-    behave: Any = answer
-    serialize = None if takes_bytes else GetMessageClass(method.output_type).SerializeToString
-    return grpc.unary_unary_rpc_method_handler(behave, response_serializer=serialize)
+    return call
 
 
-def _stream_handler(
-    method: MethodDescriptor, behaviour: Callable[[Any, Any], Any], places: Places
-) -> "grpc.RpcMethodHandler[Any, Any]":
-    most = _most(method)
-    parse = _parser(method)
-
-    # What cannot be parsed is passed on as the exception that it is, since the library would have its own word for it.
-    def parse_or_not(data: bytes) -> Message | Exception:
-        try:
-            return MessageTooLarge() if len(data) > most else parse(data)
-        except MalformedMessage as error:
-            return error
-
-    async def answer_all(
-        requests: AsyncIterator[Message | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
-    ) -> AsyncIterator[Any]:
-        try:
-            places.take(0)
-            try:
-                async for each in behaviour(requests, context):
-                    yield each
-            finally:
-                places.give(0)
-        except Exception as error:  # noqa: BLE001 - as above
-            await abort(context, error, method.input_type)
-
-    behave: Any = answer_all
-    serialize = GetMessageClass(method.output_type).SerializeToString
-    return grpc.stream_stream_rpc_method_handler(
-        behave, request_deserializer=parse_or_not, response_serializer=serialize
-    )
+def _has_events(rpc: MethodDescriptor) -> bool:
+    return "events" in rpc.input_type.fields_by_name
 
 
-def _takes_many(method: MethodDescriptor) -> bool:
-    return "events" in method.input_type.fields_by_name
+def _get_max_bytes(rpc: MethodDescriptor) -> int:
+    return MAX_BATCH_BYTES if _has_events(rpc) else MAX_REQUEST_BYTES
 
 
-def _most(method: MethodDescriptor) -> int:
-    """How many bytes a request may have."""
-    return MAX_BATCH_BYTES if _takes_many(method) else MAX_BYTES
-
-
-def _parser(method: MethodDescriptor) -> Callable[[bytes], Message]:
-    kind = GetMessageClass(method.input_type)
-    if _takes_many(method):
-        # One event too many is enough to say that there are too many.
-        return lambda data: parsed(kind, at_most_events(data, MAX_EVENTS + 1))
-    return lambda data: parsed(kind, data)
+def _make_parser(rpc: MethodDescriptor) -> Callable[[bytes], Message]:
+    message = GetMessageClass(rpc.input_type)
+    if _has_events(rpc):
+        return lambda data: parse_events(message, data)
+    return lambda data: parse(message, data)

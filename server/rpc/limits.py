@@ -1,94 +1,80 @@
-"""How much a server has in hand at once: calls, and the bytes that they brought."""
+"""How much one server has in flight at once."""
 
-import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
-from server.rpc.errors import TooManyCalls
-
-MAX_CALLS = 1_000
-"""How many unary calls a server works on at once. At its full rate, the last of them waits half a second."""
-
-MAX_CALL_BYTES = 256 << 20
-"""How many bytes these may have brought."""
-
-MAX_STREAMS = 32
-"""How many streams it has open."""
-
-MAX_CHUNK_BYTES = 64 << 20
-"""At how many bytes of chunks that wait for their commit no stream reads another one."""
+from server.messages.refusals import TooManyCalls
 
 
-class Places:
-    """Room for so many calls and so many bytes, over all services of a server. Health checks take none."""
+class Limits(NamedTuple):
+    """The limits of one server, over all its services. Health checks do not count."""
 
-    def __init__(self, calls: int, size: int) -> None:
-        """Makes the places, all of them free."""
-        self._calls = calls
-        self._size = size
+    calls: int = 1_000
+    """Unary calls in flight. At full rate, the last of them waits half a second."""
+    call_bytes: int = 256 << 20
+    """The bytes of their requests."""
+    streams: int = 32
+    """Write streams that are open."""
+    chunk_bytes: int = 64 << 20
+    """The bytes of chunks that wait for their commit. While there are more, no stream reads another chunk."""
+    unread_page_bytes: int = 128 << 20
+    """The bytes of large pages that their callers have not read."""
 
-    def take(self, size: int) -> None:
-        """Takes a place for a call of `size` bytes. Raises TooManyCalls if there is none."""
-        if not self._calls or size > self._size:
+
+class CallLimiter:
+    """A limiter for the number of calls in flight, and for the bytes of their requests."""
+
+    def __init__(self, max_calls: int, max_bytes: int) -> None:
+        """Create a limiter with nothing in flight."""
+        self._free_calls = max_calls
+        self._free_bytes = max_bytes
+
+    def acquire(self, byte_size: int) -> None:
+        """Count a call whose request has `byte_size` bytes.
+
+        Raises:
+            TooManyCalls: the limit is reached.
+        """
+        if not self._free_calls or byte_size > self._free_bytes:
             raise TooManyCalls
-        self._calls -= 1
-        self._size -= size
+        self._free_calls -= 1
+        self._free_bytes -= byte_size
 
-    def give(self, size: int) -> None:
-        """Gives a place back that was taken for as many bytes."""
-        self._calls += 1
-        self._size += size
-
-
-class Chunks:
-    """The bytes of the chunks of all streams that wait for their commit. Belongs to one event loop."""
-
-    def __init__(self, most: int = MAX_CHUNK_BYTES) -> None:
-        """Has none yet."""
-        self._size = 0
-        self._most = most
-        self._room = asyncio.Event()
-        self._room.set()
-
-    async def room(self) -> None:
-        """Waits until it is well to read another one."""
-        await self._room.wait()
-
-    def add(self, size: int) -> None:
-        """Counts a chunk; with a negative size, one that is written."""
-        self._size += size
-        if self._size > self._most:
-            self._room.clear()
-        else:
-            self._room.set()
+    def release(self, byte_size: int) -> None:
+        """Take off a call that was counted with as many bytes."""
+        self._free_calls += 1
+        self._free_bytes += byte_size
 
 
-class UnreadPages:
-    """Bounds what large pages take in memory until their callers have read them, which may be never."""
+class UnreadPageLimiter:
+    """A limiter for the memory of large pages that their callers have not read, and may never read."""
 
-    def __init__(self, *, large: int = 1 << 20, most: int = 128 << 20) -> None:
-        """Counts none yet.
+    def __init__(self, max_bytes: int, *, large_bytes: int = 1 << 20) -> None:
+        """Create a limiter with no page counted.
 
         Args:
-            large: in bytes, what need not be counted. All calls that may be under way take a gigabyte with such pages,
-                and only if nobody reads.
-            most: in bytes, what the others may take together.
+            max_bytes: what all large pages may take together.
+            large_bytes: the size up to which a page is not counted. If every call in flight had such a page, and no
+                caller read any, they would take 1 GiB.
         """
-        self._large = large
-        self._free = most
+        self._large_bytes = large_bytes
+        self._free_bytes = max_bytes
 
-    def count(self, size: int, context: Any) -> None:
-        """Counts a page until the call of `context` has ended. Raises TooManyCalls if it would be too much.
+    def count(self, byte_size: int, context: Any) -> None:
+        """Count a page until its call has ended.
 
         Args:
-            size: of the page, in bytes.
-            context: of the RPC that it answers.
+            byte_size: the size of the page.
+            context: the context of the call.
+
+        Raises:
+            TooManyCalls: the limit is reached.
         """
-        if size <= self._large:
+        if byte_size <= self._large_bytes:
             return
-        if size > self._free:
+        if byte_size > self._free_bytes:
             raise TooManyCalls
-        self._free -= size
-        context.add_done_callback(lambda _: self._forget(size))
+        self._free_bytes -= byte_size
+        context.add_done_callback(lambda _: self._release(byte_size))
 
-    def _forget(self, size: int) -> None:
-        self._free += size
+    def _release(self, byte_size: int) -> None:
+        self._free_bytes += byte_size

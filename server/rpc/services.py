@@ -1,109 +1,128 @@
-"""The three services: a few lines for each RPC. What they raise becomes a status in `server.rpc.errors`."""
+"""The three services, a few lines for each RPC. `server.rpc.errors` turns what they raise into a status."""
 
+import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import Any
+
+import grpc.aio
 
 from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
-    CreateAnalyticsEventRequest,
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
 from data_analytics.v1.contact_analytics_service_pb2 import (
-    CreateContactAnalyticsEventRequest,
     SearchContactAnalyticsEventsRequest,
     SearchContactAnalyticsEventsResponse,
 )
 from data_analytics.v1.lead_analytics_service_pb2 import (
-    CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsRequest,
     SearchLeadAnalyticsEventsResponse,
 )
-from server.ingest.batch import Batch
-from server.ingest.create import KEY, Creates, check_time
-from server.ingest.group_commit import Writer
-from server.ingest.stream import write_stream
-from server.messages import convert
-from server.messages.page_size import check_size
-from server.messages.validation import FieldViolation, InvalidRequest
-from server.rpc.limits import Chunks, UnreadPages
-from storage import Query, Searches
+from server.ingest.batch import EventBatch
+from server.ingest.create import Create
+from server.ingest.group_commit import GroupCommit
+from server.ingest.stream import ChunkBudget, write_stream
+from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind, SearchResponse, to_query, to_search_response
+from server.messages.page_size import check_page_size
+from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
+from server.rpc.limits import UnreadPageLimiter
+from storage import EventStore, Query
 
-T = TypeVar("T", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
+_REPLAYED = (("idempotency-replayed", "true"),)
+
+
+class CreateRpc:
+    """The RPC of one kind of create, from bytes to bytes, so that the work between is done when a commit takes it."""
+
+    def __init__(self, commits: GroupCommit, kind: CreateKind[Any]) -> None:
+        self._commits = commits
+        self._kind = kind
+
+    async def __call__(self, data: bytes, context: Any, key: str = "") -> bytes:
+        """Store the event that `data` asks to store, under the idempotency `key` of the metadata if there is one."""
+        self._commits.check_deadline(context.time_remaining)
+        create = Create(self._kind, data, key)
+        response = await self._commits.write(create)
+        if create.is_replayed:
+            with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
+                await context.send_initial_metadata(_REPLAYED)
+        return response
+
+    async def call_with_key(self, data: bytes, context: Any) -> bytes:
+        """Store an event under the idempotency key of the metadata."""
+        # Joined as HTTP joins a header that is sent twice.
+        keys = [value for name, value in context.invocation_metadata() if name == KEY_METADATA]
+        return await self(data, context, ", ".join(keys))
 
 
 class AnalyticsEvents:
-    """Takes in events about either kind of entity."""
+    """Stores events about either kind of entity."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self._chunks = Chunks()
-        self.CreateAnalyticsEvent = Creates(
-            writer, CreateAnalyticsEventRequest, convert.event_of_analytics, convert.analytics_event
-        )
+    def __init__(self, commits: GroupCommit, budget: ChunkBudget) -> None:
+        self._commits = commits
+        self._budget = budget
+        self.CreateAnalyticsEvent = CreateRpc(commits, ANALYTICS)
 
     async def BatchCreateAnalyticsEvents(
         self, request: BatchCreateAnalyticsEventsRequest, context: Any
     ) -> BatchCreateAnalyticsEventsResponse:
-        """Stores many events."""
-        if any(name == KEY for name, _ in context.invocation_metadata() or ()):
-            # Its caller believes to be safe.
-            raise InvalidRequest(
-                [FieldViolation(KEY, "is for a single event: in a batch each has its own idempotency_key")]
-            )
-        check_time(self._writer, context)
-        return await self._writer.write(Batch(request))
+        """Store many events."""
+        if any(name == KEY_METADATA for name, _ in context.invocation_metadata() or ()):
+            # Ignoring it would let the caller believe that a retry is safe.
+            raise InvalidRequest([KEY_WITH_BATCH])
+        self._commits.check_deadline(context.time_remaining)
+        return await self._commits.write(EventBatch(request))
 
     def WriteAnalyticsEvents(
-        self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], context: Any
+        self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], _: Any
     ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
-        """Stores chunk after chunk of events."""
-        return write_stream(self._writer, request_iterator, self._chunks)
+        """Store chunk after chunk of events."""
+        return write_stream(self._commits, request_iterator, self._budget)
+
+
+class _Searcher:
+    """The search of either kind of entity."""
+
+    def __init__(self, store: EventStore, unread_pages: UnreadPageLimiter) -> None:
+        self._store = store
+        self._unread_pages = unread_pages
+
+    async def find(self, query: Query, response: type[SearchResponse], context: Any) -> SearchResponse:
+        """Return one page of the search's result."""
+        page = to_search_response(response, query, await self._store.find(query))
+        size = page.ByteSize()
+        check_page_size(page.recordings, size)
+        self._unread_pages.count(size, context)
+        return page
 
 
 class LeadAnalytics:
-    """Takes in and finds events about leads."""
+    """Stores and finds events about leads."""
 
-    def __init__(self, writer: Writer, searches: Searches, unread: UnreadPages) -> None:
-        self._searches = searches
-        self._unread = unread
-        self.CreateLeadAnalyticsEvent = Creates(
-            writer, CreateLeadAnalyticsEventRequest, convert.event_of_lead, convert.lead_analytics_event
-        )
+    def __init__(self, commits: GroupCommit, store: EventStore, unread_pages: UnreadPageLimiter) -> None:
+        self._searcher = _Searcher(store, unread_pages)
+        self.CreateLeadAnalyticsEvent = CreateRpc(commits, LEAD)
 
     async def SearchLeadAnalyticsEvents(
         self, request: SearchLeadAnalyticsEventsRequest, context: Any
     ) -> SearchLeadAnalyticsEventsResponse:
-        """Answers one page."""
-        query = convert.query(request, "lead", request.lead_id)
-        return await _find(self._searches, self._unread, query, SearchLeadAnalyticsEventsResponse(), context)
+        """Return one page of events about a lead."""
+        query = to_query(request, "lead", request.lead_id)
+        return await self._searcher.find(query, SearchLeadAnalyticsEventsResponse, context)
 
 
 class ContactAnalytics:
-    """Takes in and finds events about contacts."""
+    """Stores and finds events about contacts."""
 
-    def __init__(self, writer: Writer, searches: Searches, unread: UnreadPages) -> None:
-        self._searches = searches
-        self._unread = unread
-        self.CreateContactAnalyticsEvent = Creates(
-            writer, CreateContactAnalyticsEventRequest, convert.event_of_contact, convert.contact_analytics_event
-        )
+    def __init__(self, commits: GroupCommit, store: EventStore, unread_pages: UnreadPageLimiter) -> None:
+        self._searcher = _Searcher(store, unread_pages)
+        self.CreateContactAnalyticsEvent = CreateRpc(commits, CONTACT)
 
     async def SearchContactAnalyticsEvents(
         self, request: SearchContactAnalyticsEventsRequest, context: Any
     ) -> SearchContactAnalyticsEventsResponse:
-        """Answers one page."""
-        query = convert.query(request, "contact", request.contact_id)
-        return await _find(self._searches, self._unread, query, SearchContactAnalyticsEventsResponse(), context)
-
-
-async def _find(searches: Searches, unread: UnreadPages, query: Query, answer: T, context: Any) -> T:
-    """Fills `answer` with one page of a search, for either kind of entity."""
-    page = await searches.find(query)
-    convert.add_events(answer.recordings, page.events)
-    answer.meta.CopyFrom(convert.page_meta(query, page))
-    size = answer.ByteSize()
-    check_size(answer.recordings, size)
-    unread.count(size, context)
-    return answer
+        """Return one page of events about a contact."""
+        query = to_query(request, "contact", request.contact_id)
+        return await self._searcher.find(query, SearchContactAnalyticsEventsResponse, context)

@@ -3,7 +3,7 @@
 import json
 import shlex
 
-from server.settings import in_url
+from server.settings import format_host
 from server.stack.settings import StackSettings, hide_password
 
 _EVENT = {
@@ -17,7 +17,7 @@ _EVENT = {
 
 def format_banner(settings: StackSettings, database_url: str) -> str:
     """Return the addresses of everything, and a command to try that stands on one line."""
-    host = in_url(settings.connect_address)
+    host = format_host(settings.connect_address)
     http = f"http://{host}:{settings.http_port}"
     return f"""
 The service is up.

@@ -8,7 +8,7 @@ from functools import partial
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.settings import in_url
+from server.settings import format_host
 from server.stack.child_process import Command
 from server.stack.settings import StackSettings
 from server.stack.supervised_process import SupervisedProcess
@@ -35,7 +35,7 @@ def make_workers(
                 # On SIGINT, Python prints a traceback until the worker has installed its own handler.
                 startup_stop_signal=signal.SIGTERM,
             ),
-            partial(is_serving, f"{in_url(settings.connect_address)}:{port}"),
+            partial(is_serving, f"{format_host(settings.connect_address)}:{port}"),
             dependencies=dependencies,
         )
         for number, port in enumerate(settings.grpc_ports, 1)

@@ -1,8 +1,7 @@
-"""The processes that are compared, each started and stopped here."""
+"""The processes that the rows compare, and how each is started and stopped."""
 
 import contextlib
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -29,22 +28,20 @@ def _command(name: str, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(name: str, port: int, url: str) -> Iterator[int]:
-    """A contender on `port`, ready; yields the number of its process."""
+def running_contender(name: str, port: int, url: str) -> Iterator[int]:
+    """Run a contender on `port`; yield its process id once it accepts connections."""
     variables = environment(DATABASE_URL=url, GRPC_PORT=str(port))
-    with _running([sys.executable, *_command(name, port)], port, variables) as number:
-        yield number
+    with _running([sys.executable, *_command(name, port)], port, variables) as pid:
+        yield pid
 
 
 @contextlib.contextmanager
 def envoy_without_lua(stack: Stack, directory: Path) -> Iterator[int]:
-    """A second Envoy before the workers of `stack`, the same but for its Lua filter; yields its port."""
+    """Run a second Envoy for the workers of `stack`, the same except for its Lua filter; yield its port."""
     text = (stack.data / "envoy.yaml").read_text()
     start = text.index("          - name: envoy.filters.http.lua\n")
     text = text[:start] + text[text.index("          - name: envoy.filters.http.buffer", start) :]
-    text = re.sub(
-        r" *envoy\.filters\.http\.lua: (&off .*)\n", r"                  envoy.filters.http.router.none: \1\n", text
-    )
+    text = text.replace("                  envoy.filters.http.lua: *off\n", "")
     port = free_port()
     text = text.replace(f"port_value: {stack.http_port} ", f"port_value: {port} ")
     text = text.replace(f"port_value: {stack.environment['ENVOY_ADMIN_PORT']} ", f"port_value: {free_port()} ")

@@ -1,4 +1,4 @@
-"""What no honest caller sends, through the real Envoy: it is stored as it was sent, or refused in the one shape."""
+"""Hostile requests, through the real Envoy: they are stored as sent, or refused in the same form as all others."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Row = Callable[[Answer], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def row(stack: Stack) -> Iterator[Row]:
-    """Reads the row of the event that an answer tells of; every number in `version_info` is read as a float."""
+    """Return a function that reads the row of an answer's event, every number in `version_info` as a float."""
     with closing(psycopg2.connect(stack.database_url, cursor_factory=psycopg2.extras.RealDictCursor)) as connection:
         connection.autocommit = True
         psycopg2.extras.register_default_jsonb(connection, loads=lambda text: json.loads(text, parse_int=float))
@@ -41,13 +41,13 @@ def row(stack: Stack) -> Iterator[Row]:
 
 
 def with_json(field: str, value: str | bytes) -> bytes:
-    """A good event with one more field, whose value is sent as these bytes."""
+    """Return a valid event with one more field, whose value is sent as these bytes."""
     text = value.encode() if isinstance(value, str) else value
     return json.dumps(GOOD)[:-1].encode() + b',"' + field.encode() + b'":' + text + b"}"
 
 
 @pytest.mark.parametrize("text", TROUBLE, ids=ascii)
-def test_text_of_every_sort_is_stored_and_found_in_every_field(http: Http, row: Row, customer: str, text: str) -> None:
+def test_text_of_every_kind_is_stored_and_found_in_every_field(http: Http, row: Row, customer: str, text: str) -> None:
     sent: dict[str, Any] = {name: f"{text}{name}{text}" for name in FIELDS}
     sent |= {"customer_id": text + customer + text, "version_info": {text: [text, {text: text}]}}
     for ascii_only in (True, False):
@@ -69,7 +69,7 @@ def test_text_of_every_sort_is_stored_and_found_in_every_field(http: Http, row: 
         *(b"\xed\xa0\x80", b"\xed\xa0\xbd\xed\xb8\x80", b"\xc0\x80", b"\xff", b"\xf4\x90\x80\x80", b"\xe2\x82"),
     ],
 )
-def test_what_is_no_unicode_is_refused_wherever_it_stands(http: Http, text: bytes) -> None:
+def test_invalid_unicode_is_refused_in_every_place(http: Http, text: bytes) -> None:
     for body in (
         with_json("message", b'"' + text + b'"'),
         with_json("version_info", b'{"a":"' + text + b'"}'),
@@ -82,13 +82,13 @@ def test_what_is_no_unicode_is_refused_wherever_it_stands(http: Http, text: byte
 
 @pytest.mark.parametrize("text", ["%ED%A0%80", "%C0%80", "%FF", "%F4%90%80%80", "%00"])
 @pytest.mark.parametrize("name", ["customer_id", "user_id", "lead_id", "recording_id"])
-def test_what_is_no_text_in_a_search_is_refused(http: Http, name: str, text: str) -> None:
+def test_invalid_text_in_a_search_is_refused(http: Http, name: str, text: str) -> None:
     asked = {**dict.fromkeys(("customer_id", "user_id", "lead_id", "recording_id"), "x"), name: f"a{text}b"}
     at_fault = violations(http("GET", f"{SEARCH}?{'&'.join(f'{each}={value}' for each, value in asked.items())}"))
     assert set(at_fault) == {"" if text != "%00" else "recording_id[0]" if name == "recording_id" else name}
 
 
-def test_a_nul_is_refused_in_every_field_at_once_and_alone(http: Http) -> None:
+def test_a_nul_is_refused_in_every_field(http: Http) -> None:
     assert set(violations(http.post(LEAD, dict.fromkeys(FIELDS, "a\0b")))) == set(FIELDS)
     for name in FIELDS:
         for nul in ("\0", "a\0", "\0b"):
@@ -119,7 +119,7 @@ def test_a_number_is_stored_as_a_double_or_refused(http: Http, row: Row, number:
 @pytest.mark.parametrize(
     ("opening", "end", "times"), [('{"a":', "}", 30), ("[", "]", 29), ('[{"a":', "}]", 9), ('{"a":{"b":[', "]}}", 6)]
 )
-def test_a_version_info_of_the_greatest_depth_is_stored(
+def test_a_version_info_of_the_maximum_depth_is_stored(
     http: Http, row: Row, opening: str, end: str, times: int
 ) -> None:
     text = opening * times + "1" + end * times
@@ -138,17 +138,17 @@ def test_a_version_info_that_nests_too_deeply_is_refused(http: Http, opening: st
 @pytest.mark.parametrize(("filling", "size"), [("x", 1), ("\u00e9", 2), ("\\", 2), ("\x01", 6)])
 def test_a_version_info_is_stored_to_the_last_byte(http: Http, row: Row, filling: str, size: int) -> None:
     wide = dict.fromkeys(map(str, range(1_000)), 0)
-    room = 16_384 - len(json.dumps({"wide": wide, "a": "", "b": ""}, separators=(",", ":")))
-    most = {"wide": wide, "a": filling * (room // size), "b": "b" * (room % size)}
+    left = 16_384 - len(json.dumps({"wide": wide, "a": "", "b": ""}, separators=(",", ":")))
+    most = {"wide": wide, "a": filling * (left // size), "b": "b" * (left % size)}
     assert row(http.post(LEAD, {**GOOD, "version_info": most}))["version_info"] == most
-    over = http.post(LEAD, {**GOOD, "version_info": {**most, "b": "b" * (room % size + 1)}})
+    over = http.post(LEAD, {**GOOD, "version_info": {**most, "b": "b" * (left % size + 1)}})
     assert set(violations(over)) == {"version_info"}
 
 
 @pytest.mark.parametrize("twice", [b'{"a":1,"a":1}', b'{"b":{"a":1,"c":2,"a":{}}}', b'{"b":[{"":1},{"":1,"":2}]}'])
-def test_a_key_that_stands_twice_in_a_version_info_is_refused(http: Http, twice: bytes) -> None:
-    said = violations(http.post(LEAD, with_json("version_info", twice)))
-    assert said == {"version_info": "has a key twice"}
+def test_a_repeated_key_in_a_version_info_is_refused(http: Http, twice: bytes) -> None:
+    found = violations(http.post(LEAD, with_json("version_info", twice)))
+    assert found == {"version_info": "has a key twice"}
     batch = b'{"events":[{"version_info":' + twice + b"}]}"
     assert violations(http.post(BATCH, batch)) == {"events[0].version_info": "has a key twice"}
 
@@ -162,21 +162,21 @@ def test_a_key_that_stands_twice_in_a_version_info_is_refused(http: Http, twice:
         ('[{"version_info":"a: b"}]', "events[0].version_info"),
     ],
 )
-def test_what_is_no_event_in_a_batch_is_named_by_its_place(http: Http, events: str, field: str) -> None:
-    said = violations(http.post(BATCH, f'{{"events":{events}}}'.encode()))
-    assert said == {field: "must be a JSON object"}
+def test_what_is_not_an_event_in_a_batch_is_named_by_its_index(http: Http, events: str, field: str) -> None:
+    found = violations(http.post(BATCH, f'{{"events":{events}}}'.encode()))
+    assert found == {field: "must be a JSON object"}
 
 
-def test_a_null_in_a_batch_is_no_event(http: Http, customer: str) -> None:
-    # The transcoder drops it: the outcomes are counted without it, as the README says.
+def test_a_null_in_a_batch_is_not_an_event(http: Http, customer: str) -> None:
+    # The transcoder drops it, so the outcomes are numbered without it.
     good = {"customer_id": customer, "user_id": "u", "recording_id": "r", "event_type": "view"}
     events = [{**good, "entity_type": "lead", "entity_id": "l"}, None, {}]
     outcomes = http.post(BATCH, {"events": events}).json["outcomes"]
     assert [(outcome["index"], "stored" in outcome) for outcome in outcomes] == [(0, True), (1, False)]
 
 
-def test_of_a_field_that_stands_twice_in_a_body_the_last_is_taken(http: Http, row: Row) -> None:
-    # The transcoder has no switch for it, and JSON's own standard leaves it open.
+def test_the_last_of_a_repeated_field_in_a_body_is_stored(http: Http, row: Row) -> None:
+    # The transcoder has no option to refuse it, and the JSON standard leaves it open.
     assert row(http.post(LEAD, with_json("message", b'"one","message":"two"')))["message"] == "two"
 
 
@@ -191,7 +191,7 @@ def test_of_a_field_that_stands_twice_in_a_body_the_last_is_taken(http: Http, ro
         *(("pageSize=5&page_size=5", None), ("latest", None), ("latest=%ED%A0%80", None)),
     ],
 )
-def test_a_number_of_a_search_is_a_whole_one_or_refused(http: Http, parameter: str, page: int | None) -> None:
+def test_a_number_in_a_search_is_an_integer_or_refused(http: Http, parameter: str, page: int | None) -> None:
     answer = http("GET", f"{SEARCH}?customer_id=nobody&user_id=u&lead_id=l&recording_id=r&{parameter}")
     if page is None:
         assert set(violations(answer)) == {parameter.partition("=")[0]}
@@ -204,12 +204,12 @@ def test_a_parameter_without_a_name_is_refused(http: Http, parameter: str) -> No
     path = f"{SEARCH}?customer_id=nobody&user_id=u&lead_id=l&recording_id=r&{parameter}"
     assert set(violations(http("GET", path))) == {"="}
     assert set(violations(http.post(f"{LEAD}?=", GOOD))) == {"="}
-    assert http.post(f"{LEAD}?", GOOD).status == 201  # The mark alone asks for nothing.
+    assert http.post(f"{LEAD}?", GOOD).status == 201  # The question mark alone is no parameter.
 
 
 @pytest.mark.parametrize("size", [300, 9_000, 20_000, 150_000])
-def test_what_is_huge_is_refused_for_what_it_is(http: Http, size: int) -> None:
-    # Over 8 KiB of metadata gRPC refuses, with words of its own: none of these may come that far.
+def test_huge_texts_are_refused_by_their_field(http: Http, size: int) -> None:
+    # gRPC itself refuses over 8 KiB of metadata, in its own words: none of these may get that far.
     huge = "h" * size
     assert set(violations(http.post(LEAD, {}, {"idempotency-key": huge}))) >= {"idempotency-key", "customer_id"}
     for name in ("host", "expect", "te", "x-forwarded-for", "accept-encoding", "x-" + huge[:20_000]):

@@ -1,8 +1,8 @@
-"""The HTTP door against its own document: whatever is sent, every answer is a documented one.
+"""The HTTP API against its OpenAPI document: every response to every request is a documented one.
 
-About 1,200 cases follow from the document without chance, such as each text at and just over its limit. `CHAOS_CASES`
-in the environment is how many random ones are sent besides: `make chaos` sends thousands, others each time. A case that
-fails is told as a curl command.
+About 1,200 requests follow from the document, such as each string at its limit and just over it. The tests also send
+random ones, as many as `CHAOS_CASES` in the environment says: `make chaos` sends thousands, different ones each time. A
+request that fails is reported as a curl command.
 """
 
 import hashlib
@@ -24,12 +24,13 @@ from tests.support.stack import Stack
 
 CASES = int(os.environ.get("CHAOS_CASES", "180"))
 
-# All of schemathesis's checks are on. Some find nothing to look at: `ignored_auth` and `object_level_authorization` no
-# credentials, `missing_required_header` no required header, `use_after_free` and `ensure_resource_availability` no
-# resource to be read or deleted alone. Where `negative_data_rejection` alone is off, `is_mended` tells.
+# All of schemathesis's checks are on. Some have nothing to check here: there are no credentials (`ignored_auth`,
+# `object_level_authorization`), no required headers (`missing_required_header`), and no resources that can be read or
+# deleted one by one (`use_after_free`, `ensure_resource_availability`). `negative_data_rejection` is off where
+# `is_repaired` says so.
 DOCUMENT = schemathesis.openapi.from_path(ROOT / "generated" / "openapi.json")
-DOCUMENT.config.output.sanitization.update(enabled=False)  # a failure shows all that was sent
-# Not QUERY: without a content type, as it would come, it is malformed by its own standard, and Envoy says so at once.
+DOCUMENT.config.output.sanitization.update(enabled=False)  # a failure shows the whole request
+# Not QUERY: schemathesis sends no content type with it, which its standard forbids, so Envoy refuses it as malformed.
 DOCUMENT.config.phases.coverage.unexpected_methods = {"get", "put", "post", "delete", "options", "patch", "trace"}
 OPERATIONS = [
     f"{method.upper()} {path}" for path, methods in DOCUMENT.raw_schema["paths"].items() for method in methods
@@ -41,16 +42,16 @@ Check = Callable[[AnyCase], None]
 
 @pytest.fixture
 def check(stack: Stack) -> Iterator[Check]:
-    """Sends a case, and checks that the answer is as documented."""
+    """Return a function that sends a case and checks that the response is documented."""
     with requests.Session() as session:
 
         def send(case: AnyCase) -> None:
             assert case.meta is not None
             if case.meta.generation.mode.is_positive:
-                settle(case)
-            without: list[Any] = [negative_data_rejection] if is_mended(case) else []
+                keep_unwritten_rules(case)
+            excluded: list[Any] = [negative_data_rejection] if is_repaired(case) else []
             url = f"http://127.0.0.1:{stack.http_port}"
-            case.call_and_validate(base_url=url, session=session, excluded_checks=without, timeout=20)
+            case.call_and_validate(base_url=url, session=session, excluded_checks=excluded, timeout=20)
 
         yield send
 
@@ -62,16 +63,16 @@ def test_the_document_is_valid_openapi() -> None:
 @pytest.mark.timeout(60 + CASES)
 @pytest.mark.parametrize("label", OPERATIONS)
 @pytest.mark.parametrize("mode", GenerationMode)
-def test_every_answer_to_a_random_case_is_a_documented_one(label: str, mode: GenerationMode, check: Check) -> None:
+def test_every_response_to_a_random_request_is_documented(label: str, mode: GenerationMode, check: Check) -> None:
     operation = DOCUMENT.find_operation_by_label(label)
     assert operation is not None
 
     @hypothesis.settings(
         max_examples=max(1, CASES // (2 * len(OPERATIONS))),
-        derandomize="CHAOS_CASES" not in os.environ,  # always the same cases, unless there are to be many
+        derandomize="CHAOS_CASES" not in os.environ,  # the same cases each time, unless CHAOS_CASES is set
         database=None,
         deadline=None,
-        phases=[Phase.generate],  # to make a failing case small can take minutes
+        phases=[Phase.generate],  # shrinking a failing case can take minutes
         suppress_health_check=list(HealthCheck),
     )
     @hypothesis.given(operation.as_strategy(generation_mode=mode))
@@ -83,7 +84,7 @@ def test_every_answer_to_a_random_case_is_a_documented_one(label: str, mode: Gen
 
 @pytest.mark.timeout(60 + CASES)
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_every_answer_to_a_case_at_a_limit_is_a_documented_one(label: str, check: Check) -> None:
+def test_every_response_to_a_request_at_a_limit_is_documented(label: str, check: Check) -> None:
     operation = DOCUMENT.find_operation_by_label(label)
     assert operation is not None
     config = DOCUMENT.config.generation
@@ -92,8 +93,8 @@ def test_every_answer_to_a_case_at_a_limit_is_a_documented_one(label: str, check
         check(case)
 
 
-def settle(case: AnyCase) -> None:
-    """Makes a case that keeps to the document keep to what no JSON Schema can say, too."""
+def keep_unwritten_rules(case: AnyCase) -> None:
+    """Change a case that is valid by the document so that it keeps the rules that JSON Schema cannot express."""
     body: Any = case.body
     if not isinstance(body, dict):
         return
@@ -103,7 +104,7 @@ def settle(case: AnyCase) -> None:
             body["entity_id"] = body[name]  # both only when equal
     if "\\u0000" in json.dumps(body.get("version_info")):
         body["version_info"] = {}
-    # A key belongs to one event alone. Made of that event, it is now and then sent again, as it should be.
+    # A key belongs to one event. Derived from the event, it is sent again whenever the same event is.
     event = case.operation.label + json.dumps({**body, "idempotency_key": None})
     key = hashlib.sha256(event.encode()).hexdigest()
     if body.get("idempotency_key"):
@@ -113,11 +114,11 @@ def settle(case: AnyCase) -> None:
     case.body = body
 
 
-def is_mended(case: AnyCase) -> bool:
-    """Whether the transcoder makes a good request of a bad one, which nothing in Envoy can stop.
+def is_repaired(case: AnyCase) -> bool:
+    """Return whether Envoy's transcoder may turn this invalid request into a valid one.
 
-    It takes an object for a list of one, drops null from a list, and unpacks lists in a list. An empty key in an event
-    it takes or refuses by what it holds.
+    The transcoder has no option against it: it reads an object as a list of one, drops null from a list, flattens
+    nested lists, and may accept an empty key in an event.
     """
     body: Any = case.body
     events = body.get("events") if isinstance(body, dict) else None

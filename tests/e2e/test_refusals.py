@@ -1,4 +1,4 @@
-"""The table of refusals, through the real Envoy: one shape, whoever refuses."""
+"""Refusals, through the real Envoy: they have one form, whichever part refuses."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ ASKED = {"customer_id": "c", "lead_id": "l", "user_id": "u", "recording_id": "r"
 
 
 def check_refusal(answer: Any, status: int, code: int) -> None:
-    """Checks the shape of a refusal without details."""
+    """Check the form of a refusal without details."""
     assert answer.status == status, answer
     assert set(answer.json) == {"code", "message", "details"}
     assert (answer.json["code"], answer.json["details"]) == (code, [])
@@ -70,7 +70,7 @@ def test_every_field_over_its_limit_is_named_at_once(http: Http) -> None:
         ({**GOOD, "version_info": {"a": "x" * 16_384}}, "version_info"),
     ],
 )
-def test_a_wrong_value_is_refused_under_its_name(http: Http, body: object, field: str) -> None:
+def test_an_invalid_value_is_refused_by_its_field(http: Http, body: object, field: str) -> None:
     assert field in violations(http.post(LEAD, body))
 
 
@@ -91,12 +91,12 @@ def test_a_wrong_value_is_refused_under_its_name(http: Http, body: object, field
         b'{"version_info":' + b'{"a":' * 200 + b"1" + b"}" * 201,
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(http: Http, body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(http: Http, body: bytes) -> None:
     assert violations(http.post(LEAD, body))
 
 
 @pytest.mark.parametrize("depth", [20, 30, 40, 60, 90])
-def test_a_deep_version_info_is_stored_or_refused_and_never_an_error(http: Http, depth: int) -> None:
+def test_a_deep_version_info_is_stored_or_refused_but_no_error(http: Http, depth: int) -> None:
     nested: Any = 1
     for _ in range(depth):
         nested = {"a": nested}
@@ -105,7 +105,7 @@ def test_a_deep_version_info_is_stored_or_refused_and_never_an_error(http: Http,
 
 
 @pytest.mark.parametrize("field", ["customer_id", "version_info"])
-def test_a_list_where_one_value_belongs_is_refused_without_a_name(http: Http, field: str) -> None:
+def test_a_list_in_place_of_a_value_is_refused_without_its_field(http: Http, field: str) -> None:
     # The transcoder does not say which field it was.
     assert violations(http.post(LEAD, {**GOOD, field: ["c"]})) == {"": "holds a list where a single value belongs"}
 
@@ -120,7 +120,7 @@ def test_valid_json_is_not_called_invalid(http: Http) -> None:
         assert violations(http.post(LEAD, twice)) == {"version_info": "has a key twice"}
 
 
-def test_a_field_that_nobody_knows_is_dropped_from_a_body(http: Http) -> None:
+def test_an_unknown_field_is_dropped_from_a_body(http: Http) -> None:
     assert http.post(LEAD, {**GOOD, "unknown": {"a": [1]}}).status == 201
 
 
@@ -164,14 +164,17 @@ def test_a_question_mark_alone_is_no_parameter(http: Http) -> None:
     assert violations(http("GET", f"{SEARCH}?"))
 
 
-def test_however_much_is_wrong_with_a_search_it_is_refused_at_once(http: Http) -> None:
-    start = time.monotonic()
-    answer = http("GET", f"{SEARCH}?{'recording_id=&' * 10_000}")
-    assert "recording_id" in violations(answer)
-    assert time.monotonic() - start < 1
+def test_a_search_of_ten_thousand_faults_is_refused_without_delay(http: Http) -> None:
+    def timed_search() -> float:
+        start = time.monotonic()
+        assert "recording_id" in violations(http("GET", f"{SEARCH}?{'recording_id=&' * 10_000}"))
+        return time.monotonic() - start
+
+    # The best of several, so that a busy machine does not matter.
+    assert min(timed_search() for _ in range(5)) < 1
 
 
-def test_headers_that_are_no_business_of_ours_change_nothing(http: Http) -> None:
+def test_headers_that_the_service_does_not_use_change_nothing(http: Http) -> None:
     headers = {
         "x-name": "M\u00fcller",
         "user-agent": "M\u00fcller",
@@ -183,12 +186,12 @@ def test_headers_that_are_no_business_of_ours_change_nothing(http: Http) -> None
         assert http("POST", LEAD, GOOD, headers).status == 201
 
 
-def test_a_version_info_that_is_large_as_a_message_is_measured_as_json(http: Http) -> None:
+def test_the_size_of_a_version_info_is_measured_as_json(http: Http) -> None:
     assert set(violations(http.post(LEAD, {**GOOD, "version_info": {"a": [0] * 250_000}}))) == {"version_info"}
     assert http.post(LEAD, {**GOOD, "version_info": {"a": [0] * 8_000}}).status == 201
 
 
-def test_a_version_info_of_twenty_levels_is_stored_whatever_it_nests(http: Http) -> None:
+def test_a_version_info_of_twenty_mixed_levels_is_stored(http: Http) -> None:
     mixed: Any = 1
     for level in range(20):
         mixed = {"a": mixed} if level % 2 else [mixed]
@@ -196,7 +199,7 @@ def test_a_version_info_of_twenty_levels_is_stored_whatever_it_nests(http: Http)
 
 
 @pytest.mark.parametrize("kind", ["lead", "contact"])
-def test_every_wrong_parameter_is_named_at_once(http: Http, kind: str) -> None:
+def test_every_invalid_parameter_is_named_at_once(http: Http, kind: str) -> None:
     answer = http.search(f"/api/v1/{kind}_analytics/search", page=0, pageSize=0)
     assert set(violations(answer)) == {"customer_id", "user_id", f"{kind}_id", "recording_id", "page", "pageSize"}
 
@@ -218,7 +221,7 @@ def test_an_unknown_route_is_404(http: Http, method: str, path: str) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_another_method_is_405_and_told_the_one_that_is_allowed(
+def test_another_method_is_405_and_the_answer_names_the_allowed_one(
     http: Http, path: str, allowed: str, method: str
 ) -> None:
     if method == allowed:
@@ -236,7 +239,7 @@ def test_a_body_over_a_mebibyte_is_413(http: Http) -> None:
 def test_a_chunked_body_over_a_mebibyte_is_413(http: Http) -> None:
     connection = HTTPConnection("127.0.0.1", http.port, timeout=10)
     try:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It may be refused before all is sent.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It may be refused before all of it is sent.
             connection.request("POST", LEAD, (b"x" * 65_536 for _ in range(20)), encode_chunked=True)
         answer = connection.getresponse()
         assert (answer.status, json.loads(answer.read())["code"]) == (413, 8)
@@ -257,7 +260,7 @@ def test_headers_over_the_limit_are_431(http: Http) -> None:
         (b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 422),
     ],
 )
-def test_what_is_no_http_is_answered_in_the_same_shape(http: Http, request_bytes: bytes, status: int) -> None:
+def test_malformed_http_is_answered_in_the_same_form(http: Http, request_bytes: bytes, status: int) -> None:
     with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
         connection.sendall(request_bytes)
         head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
@@ -266,7 +269,7 @@ def test_what_is_no_http_is_answered_in_the_same_shape(http: Http, request_bytes
     assert json.loads(body)["code"] == 3
 
 
-def test_a_connection_serves_on_after_a_refusal(http: Http) -> None:
+def test_a_connection_stays_usable_after_a_refusal(http: Http) -> None:
     connection = HTTPConnection("127.0.0.1", http.port, timeout=10)
     try:
         for body, status in ((b"{", 422), (json.dumps(GOOD).encode(), 201), (b"{}", 422)):

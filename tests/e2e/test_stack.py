@@ -18,7 +18,8 @@ import pytest
 
 from server.stack.workers import is_serving
 from tests.support.http import Http
-from tests.support.stack import EVENT, PORTS, WORKERS, Stack, free_ports, running, until
+from tests.support.stack import EVENT, PORTS, WORKERS, Stack, free_ports, running
+from tests.support.until import until
 
 CREATE = "/api/v1/lead_analytics"
 

@@ -1,3 +1,5 @@
+"""Single creates by gRPC: how they are answered, and what is refused."""
+
 import re
 from typing import Any
 
@@ -42,24 +44,24 @@ def test_an_analytics_event_is_answered_with_its_entity(client: Client, customer
     assert re.fullmatch(rf"Analytics event\|{UUID7}", answer.partition_key)
 
 
-def test_the_lead_may_come_as_entity_id(client: Client, customer: str) -> None:
+def test_a_lead_may_be_named_by_entity_id(client: Client, customer: str) -> None:
     request = requests.lead_event(customer, lead_id="", entity_id="l1")
     assert client.leads.CreateLeadAnalyticsEvent(request, timeout=5).lead_id == "l1"
 
 
-def test_both_names_of_the_entity_are_taken_when_they_agree(client: Client, customer: str) -> None:
+def test_both_names_of_the_entity_are_accepted_when_they_agree(client: Client, customer: str) -> None:
     request = requests.contact_event(customer, contact_id="c1", entity_id="c1")
     assert client.contacts.CreateContactAnalyticsEvent(request, timeout=5).contact_id == "c1"
 
 
-def test_both_names_of_the_entity_are_at_fault_when_they_differ(client: Client, customer: str) -> None:
+def test_both_names_of_the_entity_are_refused_when_they_differ(client: Client, customer: str) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         request = requests.lead_event(customer, lead_id="l1", entity_id="l2")
         client.leads.CreateLeadAnalyticsEvent(request, timeout=5)
     assert set(refusal.violations) == {"lead_id", "entity_id"}
 
 
-def test_every_field_at_fault_is_named_at_once(client: Client) -> None:
+def test_every_field_of_a_create_at_fault_is_named_at_once(client: Client) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         request = requests.lead_event(
             "",
@@ -98,15 +100,15 @@ def test_limits_count_characters_and_not_bytes(client: Client, customer: str) ->
     assert client.leads.CreateLeadAnalyticsEvent(request, timeout=5).message == request.message
 
 
-def test_bytes_that_are_no_message_are_refused_and_not_called_a_bug(client: Client) -> None:
+def test_bytes_that_are_no_message_are_an_invalid_argument(client: Client) -> None:
     call: Any = client.channel.unary_unary("/data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent")
-    for garbage in (b"\xff\xff\xff", b"\x0a\x02\xff\xfe"):  # no field at all; a string that is not UTF-8
+    for garbage in (b"\xff\xff\xff", b"\x0a\x02\xff\xfe"):  # not a field; a string that is not UTF-8
         with refused(grpc.StatusCode.INVALID_ARGUMENT):
             call(garbage, timeout=5)
 
 
 def test_a_version_info_nested_too_deep_to_parse_is_refused(client: Client, customer: str) -> None:
-    # Deeper than any generated class lets one build: each level is a Struct in a Value in a map entry.
+    # Deeper than a generated class can build: each level is a Struct in a Value in a map entry.
     value = b"\x1a\x01x"
     for _ in range(200):
         entry = b"\x0a\x01k\x12" + _length(value) + value
@@ -120,7 +122,7 @@ def test_a_version_info_nested_too_deep_to_parse_is_refused(client: Client, cust
         call(data, timeout=5)
 
 
-def test_a_request_over_a_mebibyte_is_refused(client: Client, customer: str) -> None:
+def test_a_create_over_a_mebibyte_is_refused(client: Client, customer: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer, message="m" * (1 << 20)), timeout=5)
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED

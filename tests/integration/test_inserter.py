@@ -1,125 +1,125 @@
-"""Events that come alone: an INSERT on the event loop, and what becomes of it when it goes wrong."""
+"""Single events: an INSERT on the event loop, and what happens when it fails."""
 
 import asyncio
-import contextlib
-import os
-import signal
-from collections.abc import Iterator
-from typing import Any
+import logging
 
 import pytest
 
-from server.ingest.group_commit import Writer
-from storage import Availability, DatabaseUnavailable, EventRefused, KeyReused
-from storage.async_connection import LoopConnection
-from tests.support.writing import One, alone, event, query, stored_messages, with_writer
+from server.ingest.group_commit import GroupCommit
+from storage import EventRefused, KeyReused
+from storage.async_connection import AsyncConnection
+from tests.support.database import backends, frozen_backend, query, terminate_backends
+from tests.support.proxy import proxied
+from tests.support.writing import COPIER, INSERTER, One, make_event, read_messages, run_with_commits
 
 
-def test_an_event_that_comes_alone_is_stored_as_one_of_many_is(database_url: str, customer: str) -> None:
-    both = event(customer, "a\tb\\c'd\r\nПривет", "k1"), event(customer, "a\tb\\c'd\r\nПривет", "k2")
+def test_a_single_event_is_stored_as_one_of_many_is(database_url: str, customer: str) -> None:
+    both = make_event(customer, "a\tb\\c'd\r\nПривет", "k1"), make_event(customer, "a\tb\\c'd\r\nПривет", "k2")
+    copiers = backends(database_url, COPIER)  # Those of other tests' servers.
 
-    async def work(writer: Writer, _: Availability) -> None:
-        assert await alone(writer, both[0]) == both[0]
-        assert writer._copier._connection is None  # It was not asked.
-        await asyncio.gather(writer.write(One(both[1])), writer.write(One(event(customer))))
+    async def write(commits: GroupCommit) -> None:
+        assert await commits.write(One(both[0])) == both[0]
+        assert backends(database_url, COPIER) <= copiers  # The copier was not used.
+        await asyncio.gather(commits.write(One(both[1])), commits.write(One(make_event(customer))))
 
-    with_writer(database_url, work)
+    run_with_commits(database_url, write)
     columns = "to_jsonb(e) - 'id' - 'idempotency_key' - 'created_at' - 'updated_at'"
     rows = query(database_url, f"SELECT {columns} FROM analytics_event e WHERE customer_id = %s ORDER BY id", customer)
     assert rows[0] == rows[1] != rows[2]
 
 
-def test_an_event_that_comes_alone_and_is_refused_or_known_is_told_so(database_url: str, customer: str) -> None:
-    first, again = event(customer, "a", "key"), event(customer, "a", "key")
+def test_a_single_event_that_is_refused_or_known_gets_that_outcome(database_url: str, customer: str) -> None:
+    first, again = make_event(customer, "a", "key"), make_event(customer, "a", "key")
 
-    async def work(writer: Writer, _: Availability) -> None:
-        assert await alone(writer, first) == first
-        assert await alone(writer, again) == first
+    async def write(commits: GroupCommit) -> None:
+        assert await commits.write(One(first)) == first
+        assert await commits.write(One(again)) == first
         with pytest.raises(KeyReused):
-            await alone(writer, event(customer, "another", "key"))
+            await commits.write(One(make_event(customer, "another", "key")))
         with pytest.raises(EventRefused):
-            await alone(writer, event(customer, "bad\0"))
+            await commits.write(One(make_event(customer, "bad\0")))
 
-    with_writer(database_url, work)
-    assert stored_messages(database_url, customer) == ["a"]
-
-
-def test_a_commit_of_a_single_event_that_was_not_heard_of_is_neither_lost_nor_doubled(
-    database_url: str, customer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = LoopConnection.run
-
-    async def run_and_break(self: LoopConnection, sql: str, values: Any = None) -> list[Any]:
-        rows = await run(self, sql, values)
-        if sql.startswith("EXECUTE insert_event"):
-            self.close()
-            raise DatabaseUnavailable
-        return rows
-
-    monkeypatch.setattr(LoopConnection, "run", run_and_break)
-    unheard = event(customer, "unheard")
-
-    async def work(writer: Writer, _: Availability) -> None:
-        assert await alone(writer, unheard) == unheard
-
-    with_writer(database_url, work)
-    assert stored_messages(database_url, customer) == ["unheard"]
+    run_with_commits(database_url, write)
+    assert read_messages(database_url, customer) == ["a"]
 
 
-def test_a_connection_for_single_events_that_is_cut_costs_nobody_anything(database_url: str, customer: str) -> None:
-    async def work(writer: Writer, _: Availability) -> None:
-        await alone(writer, event(customer, "before"))
-        query(
-            database_url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'analytics inserter'",
-        )
-        await writer.write(One(event(customer, "after")))
-        await alone(writer, event(customer, "later"))
+def test_a_single_event_whose_reply_is_lost_is_not_lost_nor_doubled(database_url: str, customer: str) -> None:
+    unheard = make_event(customer, "unheard")
+    with proxied(database_url) as proxy:
 
-    with_writer(database_url, work)
-    assert stored_messages(database_url, customer) == ["before", "after", "later"]
+        async def write(commits: GroupCommit) -> None:
+            proxy.cut_reply_to(b"INSERT 0 1\0")
+            assert await commits.write(One(unheard)) == unheard
 
-
-@contextlib.contextmanager
-def frozen(name: str, url: str) -> Iterator[int]:
-    """Stops the database's process for the connection of that name; yields its number."""
-    ((number,),) = query(url, "SELECT pid FROM pg_stat_activity WHERE application_name = %s", name)
-    os.kill(number, signal.SIGSTOP)
-    try:
-        yield number
-    finally:
-        os.kill(number, signal.SIGCONT)
+        run_with_commits(proxy.url, write)
+        assert proxy.cuts == 1
+    assert read_messages(database_url, customer) == ["unheard"]
 
 
-def test_a_connection_that_is_cut_before_its_statement_was_read_is_noticed_at_once(
-    database_url: str, customer: str
-) -> None:
-    times = 20  # It depends on which of two processes is first.
+def test_a_connection_for_single_events_that_is_cut_costs_nothing(database_url: str, customer: str) -> None:
+    async def write(commits: GroupCommit) -> None:
+        await commits.write(One(make_event(customer, "before")))
+        assert terminate_backends(database_url, INSERTER)
+        await commits.write(One(make_event(customer, "after")))
+        await commits.write(One(make_event(customer, "later")))
 
-    async def work(writer: Writer, _: Availability) -> None:
+    run_with_commits(database_url, write)
+    assert read_messages(database_url, customer) == ["before", "after", "later"]
+
+
+async def connect_again(commits: GroupCommit, url: str, customer: str) -> None:
+    """Write single events until there is a connection for them."""
+    async with asyncio.timeout(10):
+        while not backends(url, INSERTER):
+            await commits.write(One(make_event(customer, "to connect")))
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)  # The backend is there before its statement is prepared.
+
+
+def test_a_connection_cut_before_its_statement_is_read_is_noticed_at_once(database_url: str, customer: str) -> None:
+    times = 20  # Which of two processes is first varies.
+
+    async def write(commits: GroupCommit) -> None:
         for number in range(times):
-            await alone(writer, event(customer, f"{number} before"))
-            with frozen("analytics inserter", database_url) as process:
-                meanwhile = asyncio.create_task(writer.write(One(event(customer, f"{number} then"))))
+            await connect_again(commits, database_url, customer)
+            await commits.write(One(make_event(customer, f"{number} before")))
+            with frozen_backend(database_url, INSERTER) as pid:
+                meanwhile = asyncio.create_task(commits.write(One(make_event(customer, f"{number} then"))))
                 await asyncio.sleep(0.01)
-                query(database_url, "SELECT pg_terminate_backend(%s)", process)
+                query(database_url, "SELECT pg_terminate_backend(%s)", pid)
+            # The inserter's own timeout is 3 s.
             async with asyncio.timeout(2):
                 await meanwhile
 
-    with_writer(database_url, work)
-    assert (
-        len(stored_messages(database_url, customer)) == len(set(stored_messages(database_url, customer))) == 2 * times
-    )
+    run_with_commits(database_url, write)
+    stored = [message for message in read_messages(database_url, customer) if message != "to connect"]
+    assert len(stored) == len(set(stored)) == 2 * times
 
 
-def test_a_database_process_that_hangs_with_a_single_event_holds_it_up_for_seconds_and_not_for_ever(
-    database_url: str, customer: str
-) -> None:
-    async def work(writer: Writer, _: Availability) -> None:
-        await alone(writer, event(customer, "before"))
-        with frozen("analytics inserter", database_url):
+def test_a_backend_that_hangs_delays_a_single_event_by_seconds_only(database_url: str, customer: str) -> None:
+    async def write(commits: GroupCommit) -> None:
+        await commits.write(One(make_event(customer, "before")))
+        with frozen_backend(database_url, INSERTER):
             async with asyncio.timeout(6):
-                await writer.write(One(event(customer, "meanwhile")))
+                await commits.write(One(make_event(customer, "meanwhile")))
 
-    with_writer(database_url, work)
-    assert stored_messages(database_url, customer) == ["before", "meanwhile"]
+    run_with_commits(database_url, write)
+    assert read_messages(database_url, customer) == ["before", "meanwhile"]
+
+
+def test_a_bug_in_the_inserter_is_logged_and_costs_no_event(
+    database_url: str, customer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(self: AsyncConnection, sql: str, values: object = None) -> None:
+        raise TypeError("a bug")
+
+    async def write(commits: GroupCommit) -> None:
+        await commits.write(One(make_event(customer, "before")))
+        monkeypatch.setattr(AsyncConnection, "execute", fail)
+        await commits.write(One(make_event(customer, "after")))
+
+    run_with_commits(database_url, write)
+    assert read_messages(database_url, customer) == ["before", "after"]
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == "unexpected error in an INSERT; the copier writes the event instead"
+    assert record.exc_info is not None

@@ -1,4 +1,4 @@
-"""More than a server can take: what is too much is refused at once, with a word on when to come again."""
+"""More load than a server accepts: the excess is refused at once, and told when to retry."""
 
 import asyncio
 import contextlib
@@ -7,43 +7,33 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import grpc.aio
-import psycopg2
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
 from data_analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
 from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
-from server.app import create_server
-from server.rpc.limits import MAX_CALLS, MAX_STREAMS
+from server.app import LIMITS, create_server
 from server.settings import Settings
 from tests.support import requests
+from tests.support.database import blocked_backends, locked_table
 from tests.support.in_process import Client, RunningServer, running_server
 from tests.support.refusals import refused
-from tests.support.stack import until
+from tests.support.until import until
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-@contextlib.contextmanager
-def locked_table(database_url: str) -> Iterator[None]:
-    """Nobody can write as long as this holds."""
-    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
-        yield
-
-
-def test_calls_over_the_bound_are_refused_at_once_and_health_is_not(
+def test_calls_over_the_limit_are_refused_at_once_and_health_is_not(
     server: RunningServer, customer: str, database_url: str
 ) -> None:
     more = 200
 
     async def flood() -> Counter[str]:
-        # Several connections, since one of them carries no more calls than the bound.
+        # Several connections, because one carries no more calls than the limit.
         channels = [
             grpc.aio.insecure_channel(
                 f"127.0.0.1:{server.application.port}", options=[("grpc.use_local_subchannel_pool", 1)]
@@ -60,7 +50,7 @@ def test_calls_over_the_bound_are_refused_at_once_and_health_is_not(
             outcomes["refused" if is_refusal else code.name] += 1
 
         with locked_table(database_url):
-            calls = {asyncio.create_task(one(number)) for number in range(MAX_CALLS + more)}
+            calls = {asyncio.create_task(one(number)) for number in range(LIMITS.calls + more)}
             async with asyncio.timeout(10):
                 while sum(outcomes.values()) < more:
                     _, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -71,9 +61,9 @@ def test_calls_over_the_bound_are_refused_at_once_and_health_is_not(
             await channel.close()
         return outcomes
 
-    assert asyncio.run(flood()) == {"OK": MAX_CALLS, "refused": more}
+    assert asyncio.run(flood()) == {"OK": LIMITS.calls, "refused": more}
     found = server.client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
-    assert found.meta.row_count == MAX_CALLS
+    assert found.meta.row_count == LIMITS.calls
 
 
 def test_a_call_that_cannot_make_its_deadline_is_refused_at_once(
@@ -81,6 +71,7 @@ def test_a_call_that_cannot_make_its_deadline_is_refused_at_once(
 ) -> None:
     with locked_table(database_url):
         first = client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer), timeout=20)
+        until(lambda: blocked_backends(database_url))
         time.sleep(1.0)
         start = time.monotonic()
         with refused(EXHAUSTED) as refusal:
@@ -92,11 +83,11 @@ def test_a_call_that_cannot_make_its_deadline_is_refused_at_once(
     patient.result()
 
 
-def test_streams_over_the_bound_are_refused(server: RunningServer) -> None:
+def test_streams_over_the_limit_are_refused(server: RunningServer) -> None:
     async def flood() -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.application.port}") as channel:
             stub = AnalyticsEventServiceStub(channel)
-            streams = [stub.WriteAnalyticsEvents() for _ in range(MAX_STREAMS)]
+            streams = [stub.WriteAnalyticsEvents() for _ in range(LIMITS.streams)]
             await asyncio.gather(*[stream.wait_for_connection() for stream in streams])
             await asyncio.sleep(0.5)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -112,31 +103,29 @@ def test_streams_over_the_bound_are_refused(server: RunningServer) -> None:
     asyncio.run(flood())
 
 
-def test_pages_that_nobody_reads_are_bounded_and_cost_nothing_once_their_callers_are_gone(
-    database_url: str, customer: str
-) -> None:
+def test_unread_pages_are_limited_until_their_callers_are_gone(database_url: str, customer: str) -> None:
     search = requests.lead_search(customer, page_size=40)
     message = search.SerializeToString()
     path = b"/data_analytics.v1.LeadAnalyticsService/SearchLeadAnalyticsEvents"
-    with running_server(database_url) as server, contextlib.ExitStack() as stack:
+    limits = LIMITS._replace(unread_page_bytes=20 << 20)  # Seven pages of 2.6 MB each.
+    with running_server(database_url, limits) as server, contextlib.ExitStack() as stack:
         port = server.application.port
-        server.application._unread._free = 20 << 20  # Seven pages of 2.6 MB each.
         client = Client(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")))
         events = [requests.analytics_event(customer, message="m" * 65_000)] * 40
         client.events.BatchCreateAnalyticsEvents(BatchCreateAnalyticsEventsRequest(events=events), timeout=10)
         callers = []
 
         def is_refused() -> bool:
-            """Whether a page too much is; if not, there is one more that nobody reads."""
+            """Return whether one page more is refused. If it is not, add another that nobody reads."""
             if client.leads.SearchLeadAnalyticsEvents.future(search, timeout=10).code() == EXHAUSTED:
                 return True
             caller = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            caller.sendall(http2_request(path, struct.pack(">BI", 0, len(message)) + message))
+            caller.sendall(make_http2_request(path, struct.pack(">BI", 0, len(message)) + message))
             callers.append(caller)
             return False
 
         until(is_refused, 20)
-        time.sleep(0.5)  # What the last of them asked for is there, too, or was refused.
+        time.sleep(0.5)  # By then the last caller's page is counted too, or refused.
         until(is_refused, 20)
         with refused(EXHAUSTED) as refusal:
             client.leads.SearchLeadAnalyticsEvents(search, timeout=10)
@@ -146,10 +135,10 @@ def test_pages_that_nobody_reads_are_bounded_and_cost_nothing_once_their_callers
         until(lambda: client.leads.SearchLeadAnalyticsEvents.future(search, timeout=10).code() == grpc.StatusCode.OK, 5)
 
 
-def http2_request(path: bytes, body: bytes) -> bytes:
-    """A gRPC call as its bytes on a connection, from a client that then reads nothing."""
+def make_http2_request(path: bytes, body: bytes) -> bytes:
+    """Return the bytes of a gRPC call, for a client that then reads nothing."""
 
-    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    def make_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
         return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
     headers = [
@@ -161,7 +150,12 @@ def http2_request(path: bytes, body: bytes) -> bytes:
         (b"content-type", b"application/grpc"),
     ]
     block = b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers)
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, block) + frame(0, 1, 1, body)
+    return (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        + make_frame(4, 0, 0, b"")
+        + make_frame(1, 4, 1, block)
+        + make_frame(0, 1, 1, body)
+    )
 
 
 def test_reflection_can_be_switched_off(database_url: str) -> None:

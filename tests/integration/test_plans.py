@@ -1,31 +1,29 @@
-"""How PostgreSQL goes about the searches, on a table with skewed data: by what must not grow with the table."""
+"""The plans of the searches on a table with skewed data: what they read must not grow with the table."""
 
 import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 
 from storage.connection import connect
-from storage.model import search_key
+from storage.model import make_search_key
 from storage.schema import migrate
 from storage.search_sql import ALL, LATEST, SESSION, Statement
 from tests.bench.seed import seed
+from tests.support.database import execute
 
 EVENTS = 30_000
 
-# A cursor, the customer who has the most events of one thread of them, and what else makes that thread.
+# A cursor, and the customer, entity and user that have the most events together.
 Busiest = tuple[Any, str, tuple[str, str, str]]
 
 
 @pytest.fixture(scope="session")
 def busiest(database_url: str) -> Iterator[Busiest]:
-    """A cursor on a database of 30,000 events, and what most of them are about."""
+    """Yield a cursor on a database of 30,000 events, and what most of them are about."""
     url = database_url.replace("/analytics?", "/plans?")
-    with contextlib.closing(psycopg2.connect(database_url)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute("CREATE DATABASE plans")
+    execute(database_url, "CREATE DATABASE plans")
     migrate(url)
     with contextlib.closing(connect(url, "plans", {})) as connection:
         seed(connection, EVENTS)
@@ -38,16 +36,16 @@ def busiest(database_url: str) -> Iterator[Busiest]:
         yield cursor, customer, (others[0], others[1], others[2])
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def walk_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", []):
-        yield from nodes(child)
+        yield from walk_nodes(child)
 
 
-def explained(busiest: Busiest, statement: Statement, recordings: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The nodes of the executed plan for a page of 10, and the answer's first row."""
+def explain(busiest: Busiest, statement: Statement, recordings: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the nodes of the executed plan for a page of 10, and what the statement answers."""
     cursor, customer, others = busiest
-    keys = [search_key(*others, f"recording-{number}") for number in range(1, recordings + 1)]
+    keys = [make_search_key(*others, f"recording-{number}") for number in range(1, recordings + 1)]
     values = {
         "customer_id": customer,
         "keys": "{" + ",".join(keys) + "}",
@@ -60,20 +58,20 @@ def explained(busiest: Busiest, statement: Statement, recordings: int) -> tuple[
     answer = cursor.fetchone()
     cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement.execute, values)
     ((((plan,),),),) = [cursor.fetchall()]
-    return list(nodes(plan["Plan"])), {"total": answer[0]}
+    return list(walk_nodes(plan["Plan"])), {"total": answer[0]}
 
 
 @pytest.mark.parametrize("recordings", [1, 500])
 @pytest.mark.parametrize("statement", [ALL, LATEST], ids=["all", "latest"])
-def test_a_search_reads_its_indexes_and_sorts_no_more_than_a_page_for_each_recording(
+def test_a_search_reads_indexes_and_sorts_at_most_a_page_a_recording(
     busiest: Busiest, statement: Statement, recordings: int
 ) -> None:
-    plan, answer = explained(busiest, statement, recordings)
+    plan, answer = explain(busiest, statement, recordings)
     assert answer["total"] >= (100 if statement is ALL else 1)
     scans = [node for node in plan if "Relation Name" in node]
     assert {node["Node Type"] for node in scans} == {"Index Only Scan", "Index Scan"}
     for node in scans:
-        # Rows of the table are read for the page alone; the rest comes out of the one search index.
+        # The table's rows are read for the page alone; everything else comes from the search index.
         if node["Node Type"] == "Index Scan":
             assert node["Index Name"] == "analytics_event_pkey"
             assert node["Actual Rows"] * node["Actual Loops"] <= 10
@@ -90,7 +88,7 @@ def test_a_page_that_is_not_full_is_not_counted(busiest: Busiest) -> None:
     cursor, customer, others = busiest
     values = {
         "customer_id": customer,
-        "keys": "{" + search_key(*others, "recording-1") + "}",
+        "keys": "{" + make_search_key(*others, "recording-1") + "}",
         "limit": 1_000_000,
         "offset": 0,
         "page_end": 1_000_000,
@@ -100,7 +98,7 @@ def test_a_page_that_is_not_full_is_not_counted(busiest: Busiest) -> None:
     ((((plan,),),),) = [cursor.fetchall()]
     (count,) = [
         node
-        for node in nodes(plan["Plan"])
+        for node in walk_nodes(plan["Plan"])
         if node.get("Parent Relationship") == "InitPlan" and node["Node Type"] == "Aggregate"
     ]
     assert count["Actual Loops"] == 0

@@ -1,4 +1,4 @@
-"""The law of the store: what is taken in is what is in the table, whatever characters it is made of."""
+"""What a caller sends is what the table holds, whatever characters it is made of."""
 
 import json
 import uuid
@@ -15,7 +15,7 @@ from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRe
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer
 
-# All of Unicode that UTF-8 can write and PostgreSQL can hold, and often what COPY and JSON treat apart.
+# All of Unicode that UTF-8 can encode and PostgreSQL can hold, and often what COPY and JSON escape.
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from("\\\t\n\r\b\f\v\x7f\"'{}.N"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53) | TEXT,
@@ -29,12 +29,11 @@ OPTIONAL = {
     if name not in (*REQUIRED, "customer_id", "entity_type", "entity_id", "version_info")
 }
 
-
-# Each example has keys of its own: under one that is known, another event would be refused.
+# Each example has a key of its own: another event under a stored key would be refused.
 NEW_KEYS = OPTIONAL["idempotency_key"].map(lambda text: f"{text[:200]}{uuid.uuid4()}" if text else "")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.fixed_dictionaries(
         {**REQUIRED, "entity_id": REQUIRED["user_id"]},
@@ -48,7 +47,7 @@ def test_a_message_is_stored_and_read_back_without_loss(opened: tuple[Client, An
     client, cursor = opened
     request = requests.analytics_event("round trip", **fields)
     answer = client.events.CreateAnalyticsEvent(request, timeout=10)
-    row = stored_row(cursor, answer.partition_key)
+    row = fetch_row(cursor, answer.partition_key)
     for name in request.DESCRIPTOR.fields_by_name:
         if name == "version_info":
             sent = MessageToDict(request.version_info) if request.HasField("version_info") else None
@@ -63,6 +62,7 @@ def test_a_message_is_stored_and_read_back_without_loss(opened: tuple[Client, An
 def opened(server: RunningServer, database_url: str) -> Any:
     connection = psycopg2.connect(database_url, cursor_factory=psycopg2.extras.RealDictCursor)
     connection.autocommit = True
+    # PostgreSQL prints 1e308 with all its digits, which Python would read as an integer.
     psycopg2.extras.register_default_jsonb(connection, loads=lambda text: json.loads(text, parse_int=float))
     yield server.client, connection.cursor()
     connection.close()
@@ -72,11 +72,10 @@ def test_an_absent_version_info_is_not_an_empty_one(opened: tuple[Client, Any]) 
     client, cursor = opened
     for fields, stored in (({}, None), ({"version_info": {}}, {})):
         answer = client.events.CreateAnalyticsEvent(requests.analytics_event("round trip", **fields), timeout=5)
-        assert stored_row(cursor, answer.partition_key)["version_info"] == stored
+        assert fetch_row(cursor, answer.partition_key)["version_info"] == stored
 
 
-def stored_row(cursor: Any, partition_key: str) -> dict[str, Any]:
-    """The row of the event. PostgreSQL prints 1e308 with all its digits, which Python would take for an integer."""
+def fetch_row(cursor: Any, partition_key: str) -> dict[str, Any]:
     cursor.execute("SELECT * FROM analytics_event WHERE id = %s", (partition_key.partition("|")[2],))
     (row,) = cursor.fetchall()
     return dict(row)

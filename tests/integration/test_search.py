@@ -1,3 +1,5 @@
+"""Searches by gRPC: what is found, in which order, in which pages, and what is refused."""
+
 import grpc
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ def search(client: Client, customer: str, **fields: object) -> SearchLeadAnalyti
 
 
 def store(client: Client, customer: str, **fields: object) -> str:
-    """Stores a lead event and returns its partition key's id."""
+    """Store a lead event and return its id."""
     answer = client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer, **fields), timeout=5)
     return answer.partition_key.partition("|")[2]
 
@@ -32,7 +34,7 @@ def test_a_stored_event_is_found_with_its_eleven_fields(client: Client, customer
     assert (found.created_at, found.updated_at) == (created.created_at, created.updated_at)
 
 
-def test_an_event_of_any_route_is_found_by_the_search_of_its_entity(client: Client, customer: str) -> None:
+def test_an_event_is_found_whichever_rpc_stored_it(client: Client, customer: str) -> None:
     store(client, customer, message="by the lead route")
     client.events.CreateAnalyticsEvent(requests.analytics_event(customer, message="by the other route"), timeout=5)
     client.contacts.CreateContactAnalyticsEvent(requests.contact_event(customer, message="of a contact"), timeout=5)
@@ -51,7 +53,7 @@ def test_an_event_of_any_route_is_found_by_the_search_of_its_entity(client: Clie
 
 
 @pytest.mark.parametrize("field", ["customer_id", "user_id", "lead_id", "recording_id"])
-def test_an_event_that_differs_in_one_asked_field_is_not_found(client: Client, customer: str, field: str) -> None:
+def test_an_event_that_differs_in_one_searched_field_is_not_found(client: Client, customer: str, field: str) -> None:
     store(client, customer)
     request = requests.lead_search(customer)
     if field == "recording_id":
@@ -62,12 +64,12 @@ def test_an_event_that_differs_in_one_asked_field_is_not_found(client: Client, c
     assert (len(answer.recordings), answer.meta.row_count) == (0, 0)
 
 
-def test_ids_are_not_confused_when_they_run_into_each_other(client: Client, customer: str) -> None:
+def test_ids_that_are_equal_when_joined_are_not_confused(client: Client, customer: str) -> None:
     store(client, customer, lead_id="ab", user_id="c")
     assert search(client, customer, lead_id="a", user_id="bc").meta.row_count == 0
 
 
-def test_the_longest_ids_of_four_byte_characters_are_stored_and_found(client: Client) -> None:
+def test_the_longest_ids_of_four_byte_characters_are_found(client: Client) -> None:
     longest = {
         name: character * 255
         for name, character in zip(
@@ -81,7 +83,7 @@ def test_the_longest_ids_of_four_byte_characters_are_stored_and_found(client: Cl
     assert found.recordings[0].user_id == longest["user_id"]
 
 
-def test_a_page_has_ten_events_unless_told_otherwise(client: Client, customer: str) -> None:
+def test_a_page_has_ten_events_by_default(client: Client, customer: str) -> None:
     ids = [store(client, customer, event_id=str(number)) for number in range(12)]
     answer = search(client, customer)
     assert [found.event_id for found in answer.recordings] == [str(number) for number in range(11, 1, -1)]
@@ -106,12 +108,12 @@ def test_latest_keeps_the_newest_event_of_each_recording(client: Client, custome
     assert answer.meta.row_count == 2
 
 
-def test_a_recording_that_is_named_twice_counts_once(client: Client, customer: str) -> None:
+def test_a_recording_that_is_given_twice_counts_once(client: Client, customer: str) -> None:
     store(client, customer)
     assert search(client, customer, recording_id=["recording", "recording"]).meta.row_count == 1
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.integers(1, 9), st.booleans(), st.sets(st.sampled_from("abc"), min_size=1))
 def test_pages_partition_the_result(partitioned: tuple[Client, str], size: int, latest: bool, asked: set[str]) -> None:
     client, customer = partitioned
@@ -140,7 +142,7 @@ def partitioned(server: RunningServer) -> tuple[Client, str]:
     return client, "partitioned"
 
 
-def test_every_field_at_fault_is_named_at_once(client: Client) -> None:
+def test_every_field_of_a_search_at_fault_is_named_at_once(client: Client) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         search(client, "", user_id="", lead_id="", recording_id=[], page=0, page_size=1_001)
     assert set(refusal.violations) == {"customer_id", "user_id", "lead_id", "recording_id", "page", "page_size"}
@@ -152,7 +154,7 @@ def test_an_item_at_fault_is_named_with_its_index(client: Client, customer: str)
     assert set(refusal.violations) == {"recording_id[1]", "recording_id[2]"}
 
 
-def test_five_hundred_recordings_are_found_and_one_more_is_refused(client: Client, customer: str) -> None:
+def test_a_search_takes_five_hundred_recordings_and_no_more(client: Client, customer: str) -> None:
     names = [f"recording {number}" for number in range(501)]
     store(client, customer, recording_id=names[499])
     assert search(client, customer, recording_id=names[:500]).meta.row_count == 1
@@ -161,16 +163,14 @@ def test_five_hundred_recordings_are_found_and_one_more_is_refused(client: Clien
     assert set(refusal.violations) == {"recording_id"}
 
 
-def test_however_many_items_are_at_fault_the_refusal_arrives(client: Client, customer: str) -> None:
+def test_a_refusal_of_hundreds_of_items_arrives(client: Client, customer: str) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         search(client, customer, recording_id=[""] * 500)
     assert 0 < len(refusal.violations) < 500
 
 
-def test_a_page_over_sixteen_mebibytes_as_json_is_refused_and_a_smaller_one_is_not(
-    client: Client, customer: str
-) -> None:
-    # U+0001 makes six bytes of JSON: 43 such messages are over 16 MiB, in 2.7 MiB of protobuf.
+def test_a_page_over_sixteen_mebibytes_as_json_is_refused(client: Client, customer: str) -> None:
+    # U+0001 takes six bytes in JSON: 43 such messages are over 16 MiB, in 2.7 MiB of protobuf.
     calls = [
         client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer, message="\1" * 65_536), timeout=10)
         for _ in range(43)

@@ -1,4 +1,4 @@
-"""A server inside the test's own process, on an event loop in a thread."""
+"""A server in the test's own process, on an event loop in a thread."""
 
 import asyncio
 import contextlib
@@ -14,15 +14,16 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from data_analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
 from data_analytics.v1.contact_analytics_service_pb2_grpc import ContactAnalyticsServiceStub
 from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
-from server.app import Application, create_server
-from server.event_loop import new_event_loop
+from server.app import LIMITS, Application, create_server
+from server.event_loop import make_event_loop
+from server.rpc.limits import Limits
 from server.settings import Settings
 
 T = TypeVar("T")
 
 
 class Client:
-    """The stubs of all services on one channel. Every call has a deadline, so that a test cannot hang."""
+    """The stubs of all services on one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
@@ -32,7 +33,7 @@ class Client:
         self.health = HealthStub(channel)
 
     def is_serving(self) -> bool:
-        """Whether the server says that it can take requests."""
+        """Return whether the server's health check says that it serves."""
         answer = self.health.Check(HealthCheckRequest(), timeout=5)
         return bool(answer.status == HealthCheckResponse.SERVING)
 
@@ -46,19 +47,19 @@ class RunningServer:
         self._loop = loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the server's event loop and returns its result."""
+        """Run a coroutine on the server's event loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 @contextlib.contextmanager
-def running_server(database_url: str) -> Iterator[RunningServer]:
-    """Starts a server on a free port and stops it in the end."""
-    loop = new_event_loop()
+def running_server(database_url: str, limits: Limits = LIMITS) -> Iterator[RunningServer]:
+    """Run a server on a free port until the block ends."""
+    loop = make_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 
     async def start() -> Application:
-        application = await create_server(Settings(database_url, "127.0.0.1", 0, logging.INFO))
+        application = await create_server(Settings(database_url, "127.0.0.1", 0, logging.INFO), limits)
         await application.start()
         return application
 

@@ -7,17 +7,15 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from tests.support.processes import ROOT, free_port
 from tests.support.processes import environment as environment_without_ours
+from tests.support.until import until
 
-T = TypeVar("T")
 WORKERS = 2
 PORTS = ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT")
 SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
@@ -28,15 +26,6 @@ def free_ports() -> dict[str, str]:
     """Return free ports for a stack; those after GRPC_PORT are free too, for its other workers."""
     first = free_port(following=1 + WORKERS)
     return {"HTTP_PORT": str(first), "ENVOY_ADMIN_PORT": str(first + 1), "GRPC_PORT": str(first + 2)}
-
-
-def until(ask: Callable[[], T], seconds: float = 30.0) -> T:
-    """Call `ask` until its answer is truthy, and return that answer. Fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
-    return answer
 
 
 class Stack:

@@ -1,80 +1,65 @@
-"""A writer by itself, on an event loop as a server has it, and a look at what it stored."""
+"""Group commit without a server, on an event loop like a server's."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import psycopg2
+from server.event_loop import make_event_loop
+from server.ingest.group_commit import GroupCommit
+from storage import Event, EventStore, Outcome, Row, StorageError, encode_row, make_id_and_time
+from tests.support.database import query
 
-from server.event_loop import new_event_loop
-from server.ingest.group_commit import Writer
-from storage import Availability, Event, Outcome, Row, StorageError, new_id_and_time, row
+COPIER, INSERTER = "analytics writer", "analytics inserter"
+"""The application_name of the connection for batches, and of that for single events."""
 
 
-def event(customer: str, message: str = "", key: str = "") -> Event:
+def make_event(customer: str, message: str = "", key: str = "") -> Event:
+    """Return a new event with these fields."""
     texts = (customer, "user", "recording", "view", "lead", "entity", "", "", message, "", "", "", "", "")
-    event_id, now = new_id_and_time()
+    event_id, now = make_id_and_time()
     return Event(*texts, key, None, event_id, now, now)
 
 
 class One:
-    """One event, as the writer takes it; answered by the event that is stored."""
+    """The work of a single event. Its response is the event that is stored."""
 
-    count = 1
+    event_count = 1
 
     def __init__(self, event: Event) -> None:
         self._event = event
-        self.size = len(event.message) + 250
+        self.byte_size = len(event.message) + 250
 
-    def take(self) -> list[Row]:
-        return [row(self._event)]
+    def make_rows(self) -> list[Row]:
+        """Return the event's row."""
+        return [encode_row(self._event)]
 
-    def answer(self, outcomes: Sequence[Outcome]) -> Event:
+    def make_response(self, outcomes: Sequence[Outcome]) -> Event:
+        """Return the stored event, or raise why there is none."""
         (outcome,) = outcomes
         if isinstance(outcome, StorageError):
             raise outcome
         return outcome
 
 
-def with_writer(url: str, work: Callable[[Writer, Availability], Awaitable[Any]], **limits: int) -> Any:
-    """Runs `work` with a writer on an event loop of its own."""
+def run_with_commits(url: str, test: Callable[[GroupCommit], Awaitable[Any]], **limits: int) -> Any:
+    """Run `test` with a group commit of these limits, on an event loop of its own, and return its result."""
 
     async def run() -> Any:
-        availability = Availability(url)
-        writer = Writer(url, availability, **limits)
+        store = EventStore(url)
+        commits = GroupCommit(store, **limits)
+        await store.start()
         try:
             async with asyncio.timeout(30):
-                return await work(writer, availability)
+                return await test(commits)
         finally:
-            await writer.close()
+            await commits.close()
+            await store.close()
 
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=make_event_loop) as runner:
         return runner.run(run())
 
 
-def query(url: str, sql: str, *values: object) -> list[Any]:
-    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.fetchall()
-
-
-def execute(url: str, sql: str) -> None:
-    with contextlib.closing(psycopg2.connect(url)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(sql)
-
-
-def stored_messages(url: str, customer: str) -> list[str]:
+def read_messages(url: str, customer: str) -> list[str]:
+    """Return the messages of the customer's events, oldest first."""
     rows = query(url, "SELECT message FROM analytics_event WHERE customer_id = %s ORDER BY id", customer)
     return [message for (message,) in rows]
-
-
-async def alone(writer: Writer, event: Event) -> Event:
-    """Writes an event by itself, as it is done once there is a connection for that."""
-    if not writer._inserter.is_ready():
-        assert writer._inserter._opening is not None
-        await writer._inserter._opening
-    assert writer._inserter.is_ready()
-    return await writer.write(One(event))

@@ -1,3 +1,5 @@
+"""Messages to events: nothing is lost, and the request stays as it was."""
+
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -6,48 +8,64 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
-from server.messages import convert
-from server.messages.validation import InvalidRequest
-from storage import TEXTS, Event
-from storage.event import time_text
+from server.messages.convert import ANALYTICS, CONTACT, LEAD, MAX_RECORDINGS, to_query
+from server.messages.refusals import InvalidRequest
+from storage import TEXT_COUNT, Event
+from storage.event import format_time
 from tests.support import requests
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(9999, 12, 31), timezones=st.just(UTC)))
 def test_a_time_is_printed_with_three_digits_and_a_z(instant: datetime) -> None:
     whole = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
-    printed = time_text((whole - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
+    printed = format_time((whole - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
     assert len(printed) == len("2018-09-03T17:06:05.719Z")
     assert datetime.fromisoformat(printed) == whole
 
 
 def test_a_whole_second_keeps_its_zeros() -> None:
-    assert time_text(1_541_164_324_000) == "2018-11-02T13:12:04.000Z"
+    assert format_time(1_541_164_324_000) == "2018-11-02T13:12:04.000Z"
 
 
 def test_the_time_of_an_event_is_the_one_inside_its_id() -> None:
-    event = convert.event_of_lead(requests.lead_event("c"))
-    assert event.created_at == time_text(int(event.id.replace("-", "")[:12], 16)) == event.updated_at
+    event = LEAD.to_event(requests.lead_event("c"))
+    assert event.created_at == format_time(int(event.id.replace("-", "")[:12], 16)) == event.updated_at
 
 
 def test_every_field_of_a_request_reaches_the_event() -> None:
-    fields: dict[str, Any] = {name: name for name in Event._fields[:TEXTS]}
+    fields: dict[str, Any] = {name: name for name in Event._fields[:TEXT_COUNT]}
     request = CreateAnalyticsEventRequest(**fields)
     request.entity_type = "contact"
-    event = convert.event_of_analytics(request)
-    for name in Event._fields[:TEXTS]:
+    event = ANALYTICS.to_event(request)
+    for name in Event._fields[:TEXT_COUNT]:
         assert getattr(event, name) == getattr(request, name) == ("contact" if name == "entity_type" else name)
-    assert {field.name for field in request.DESCRIPTOR.fields} == {*Event._fields[:TEXTS], "version_info"}
+    assert {field.name for field in request.DESCRIPTOR.fields} == {*Event._fields[:TEXT_COUNT], "version_info"}
 
 
 def test_a_lead_and_a_contact_reach_the_event_under_either_name() -> None:
     lead = requests.lead_event("c", lead_id="l", message="m")
     contact = requests.contact_event("c", contact_id="", entity_id="e", user_id="u")
-    assert convert.event_of_lead(lead)[:9] == ("c", "user", "recording", "view", "lead", "l", "", "", "m")
-    assert convert.event_of_contact(contact)[:6] == ("c", "u", "recording", "view", "contact", "e")
+    assert LEAD.to_event(lead)[:9] == ("c", "user", "recording", "view", "lead", "l", "", "", "m")
+    assert CONTACT.to_event(contact)[:6] == ("c", "u", "recording", "view", "contact", "e")
 
 
 def test_violations_of_annotations_and_of_version_info_come_together() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        convert.event_of_lead(requests.lead_event("", version_info={"\0": 1}))
+        LEAD.to_event(requests.lead_event("", version_info={"\0": 1}))
     assert [violation.field for violation in caught.value.violations] == ["customer_id", "version_info"]
+
+
+def test_a_request_stays_as_it_was() -> None:
+    both = requests.lead_event("c", lead_id="l", entity_id="l")
+    many = requests.lead_search("c", recording_id=[""] * (MAX_RECORDINGS + 9))
+    copies = type(both).FromString(both.SerializeToString()), type(many).FromString(many.SerializeToString())
+    assert LEAD.to_event(both).entity_id == "l"
+    both.user_id = copies[0].user_id = ""
+    with pytest.raises(InvalidRequest) as caught:
+        LEAD.to_event(both)
+    assert [violation.field for violation in caught.value.violations] == ["user_id"]
+    with pytest.raises(InvalidRequest) as caught:
+        to_query(many, "lead", "l")
+    # One of the list and one of each id, of which there are not more than one too many.
+    assert len(caught.value.violations) <= MAX_RECORDINGS + 2
+    assert (both, many) == copies

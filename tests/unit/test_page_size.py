@@ -1,13 +1,13 @@
 import pytest
 
 from data_analytics.v1.event_pb2 import RecordedEvent
-from server.messages.page_size import MAX_BYTES, check_size
+from server.messages.page_size import MAX_PAGE_BYTES, check_page_size
 from storage import PageTooLarge
 
 
-def check(message: str, count: int) -> None:
+def check_page(message: str, count: int) -> None:
     page = [RecordedEvent(customer_id="c", message=message)] * count
-    check_size(page, sum(map(RecordedEvent.ByteSize, page)))
+    check_page_size(page, sum(map(RecordedEvent.ByteSize, page)))
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ def check(message: str, count: int) -> None:
 )
 def test_a_page_is_measured_as_json_and_not_as_protobuf(character: str, json_bytes: int) -> None:
     message = character * 65_000
-    fits = MAX_BYTES // (65_000 * json_bytes + 400)
-    check(message, fits)
+    fits = MAX_PAGE_BYTES // (65_000 * json_bytes + 400)
+    check_page(message, fits)
     with pytest.raises(PageTooLarge):
-        check(message, fits + 2)
+        check_page(message, fits + 2)
 
 
 def test_a_full_page_of_ordinary_events_is_not_too_large() -> None:
-    check("an ordinary message", 1_000)
+    check_page("an ordinary message", 1_000)

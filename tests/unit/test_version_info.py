@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.messages.version_info import MAX_BYTES, InvalidVersionInfo, to_json
+from server.messages.version_info import MAX_VERSION_INFO_BYTES, InvalidVersionInfo, format_version_info
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 JSON = st.recursive(
@@ -24,26 +24,26 @@ def struct(content: dict[str, Any]) -> Struct:
 @settings(max_examples=60)
 @given(st.dictionaries(TEXT, JSON, max_size=3))
 def test_the_text_is_json_of_the_same_object(content: dict[str, Any]) -> None:
-    assert json.loads(to_json(struct(content))) == MessageToDict(struct(content)) == content
+    assert json.loads(format_version_info(struct(content))) == MessageToDict(struct(content)) == content
 
 
 def test_whole_numbers_are_printed_as_the_caller_wrote_them() -> None:
     content = {"a": 3, "b": 2.5, "c": -7, "d": 2**53 - 1, "e": 0}
     # The order of a map is not kept, in the wire format as in jsonb.
-    printed = to_json(struct(content)).strip("{}").split(",")
+    printed = format_version_info(struct(content)).strip("{}").split(",")
     assert sorted(printed) == ['"a":3', '"b":2.5', '"c":-7', '"d":9007199254740991', '"e":0']
 
 
 def test_sixteen_kibibytes_are_taken_and_one_byte_more_is_refused() -> None:
-    most = {"k": "x" * (MAX_BYTES - len('{"k":""}'))}
-    assert len(to_json(struct(most))) == MAX_BYTES
+    most = {"k": "x" * (MAX_VERSION_INFO_BYTES - len('{"k":""}'))}
+    assert len(format_version_info(struct(most))) == MAX_VERSION_INFO_BYTES
     with pytest.raises(InvalidVersionInfo, match="16384 bytes"):
-        to_json(struct({"k": most["k"] + "x"}))
+        format_version_info(struct({"k": most["k"] + "x"}))
 
 
 def test_the_limit_counts_bytes_of_utf8() -> None:
     with pytest.raises(InvalidVersionInfo):
-        to_json(struct({"k": "é" * (MAX_BYTES // 2)}))
+        format_version_info(struct({"k": "é" * (MAX_VERSION_INFO_BYTES // 2)}))
 
 
 @pytest.mark.parametrize(
@@ -52,25 +52,25 @@ def test_the_limit_counts_bytes_of_utf8() -> None:
 )
 def test_a_nul_anywhere_is_refused(content: dict[str, Any]) -> None:
     with pytest.raises(InvalidVersionInfo, match=r"U\+0000"):
-        to_json(struct(content))
+        format_version_info(struct(content))
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
-    assert json.loads(to_json(struct({"a": "\\u0000"}))) == {"a": "\\u0000"}
+    assert json.loads(format_version_info(struct({"a": "\\u0000"}))) == {"a": "\\u0000"}
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_a_number_that_json_cannot_write_is_refused(number: float) -> None:
     with pytest.raises(InvalidVersionInfo, match="finite"):
-        to_json(Struct(fields={"a": Value(number_value=number)}))
+        format_version_info(Struct(fields={"a": Value(number_value=number)}))
 
 
 def test_a_value_that_is_not_set_is_refused() -> None:
     with pytest.raises(InvalidVersionInfo, match="not set"):
-        to_json(Struct(fields={"a": Value()}))
+        format_version_info(Struct(fields={"a": Value()}))
 
 
 def test_no_refusal_quotes_what_it_refuses() -> None:
     with pytest.raises(InvalidVersionInfo) as caught:
-        to_json(struct({"secret": "\0 secret"}))
+        format_version_info(struct({"secret": "\0 secret"}))
     assert "secret" not in str(caught.value)

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class AnalyticsEventServiceStub:
-    """Takes in events about either kind of entity.
+    """Stores events about leads and contacts: one at a time, in batches, or as a stream.
     """
 
     def __init__(self, channel):
@@ -54,49 +54,84 @@ class AnalyticsEventServiceStub:
 
 
 class AnalyticsEventServiceServicer:
-    """Takes in events about either kind of entity.
+    """Stores events about leads and contacts: one at a time, in batches, or as a stream.
     """
 
     def CreateAnalyticsEvent(self, request, context):
-        """Stores one event and answers once it is committed.
+        """Stores one event about a lead or a contact, and responds once it is committed.
 
-        Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
-        with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
-        be repeated; if its first answer was lost on the way, the event is then stored twice, unless it has an idempotency key.
+        If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+        send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+        random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
+        header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
+        content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
+        (over HTTP, its headers). A key is kept as long as its event.
 
-        A key is a name for the event that its customer uses for no other. Sent again with the same content, the event is not
-        stored again: the answer is the first one, with `idempotency-replayed: true` as metadata. With other content it is
-        INVALID_ARGUMENT. A key is kept as long as its event. Two calls at once with one key wait for each other; should that
-        take long, one of them is ABORTED and may be repeated.
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+        was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+        again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+        after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+        - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+        delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateAnalyticsEvents(self, request, context):
-        """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+        """Stores up to 1,000 events in one call, and responds once they are committed.
 
-        One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
-        HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
-        with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
-        whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
-        id, fails the call and stores nothing. Events that have an idempotency key are stored once, however often they are sent.
+        The events may be about different entities and belong to different customers. Each one is stored or refused on its
+        own: the response has an outcome for each event, and the call succeeds (HTTP 200) even if every event was refused.
+
+        To retry without storing an event twice, give each event an `idempotency_key`. Without keys, a retry may store
+        again whatever the first attempt stored.
+
+        Errors of the call as a whole:
+
+        - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
+        a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
+        Nothing was stored. Correct the request before you send it again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+        after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
+        in one call.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be stored. Retry after the given
+        delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be stored. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Events may be stored. Report it; a retry may fail again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WriteAnalyticsEvents(self, request_iterator, context):
-        """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+        """Stores a stream of chunks of events, for callers that send events continuously. gRPC only.
 
-        Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
-        the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
-        answers. Nobody is refused because the server is busy: it reads more slowly.
+        Each request is a chunk. The server responds to each chunk once, in order, after its events are committed. Read
+        responses while you send: once 8 chunks of a stream are in flight, the server reads no more of them until you have
+        read a response. Under load it reads more slowly; it does not refuse a chunk because it is busy.
 
-        When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
-        `failed` tell why they are not known to be. A chunk without an answer may be stored or not; if its events have
-        idempotency keys it can be sent again. After a `failed` the
-        server answers what it has already taken in and ends the stream with that error.
+        After a response with `failed`, the server responds to the chunks that it has already read, then ends the stream
+        with that error. A chunk without a response may be stored, however the stream ended. To send chunks again without
+        storing an event twice, give each event an `idempotency_key`.
+
+        Errors, of a chunk and of the stream:
+
+        - INVALID_ARGUMENT: a chunk is malformed, or has no events or more than 1,000. None of it was stored. Correct it
+        before you send it again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo: too many streams are open. Retry after the delay in RetryInfo.
+        - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. Send smaller chunks.
+        - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
+        - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
+        - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +164,7 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsEventService:
-    """Takes in events about either kind of entity.
+    """Stores events about leads and contacts: one at a time, in batches, or as a stream.
     """
 
     @staticmethod

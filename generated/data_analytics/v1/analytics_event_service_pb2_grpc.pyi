@@ -28,87 +28,157 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsEventServiceStub:
-    """Takes in events about either kind of entity."""
+    """Stores events about leads and contacts: one at a time, in batches, or as a stream."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AnalyticsEventServiceAsyncStub: ...
     CreateAnalyticsEvent: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.CreateAnalyticsEventRequest, _event_pb2.AnalyticsEvent]
-    """Stores one event and answers once it is committed.
+    """Stores one event about a lead or a contact, and responds once it is committed.
 
-    Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
-    with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
-    be repeated; if its first answer was lost on the way, the event is then stored twice, unless it has an idempotency key.
+    If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+    send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+    random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
+    header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
+    content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
+    (over HTTP, its headers). A key is kept as long as its event.
 
-    A key is a name for the event that its customer uses for no other. Sent again with the same content, the event is not
-    stored again: the answer is the first one, with `idempotency-replayed: true` as metadata. With other content it is
-    INVALID_ARGUMENT. A key is kept as long as its event. Two calls at once with one key wait for each other; should that
-    take long, one of them is ABORTED and may be repeated.
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+      again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+    - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
     """
     BatchCreateAnalyticsEvents: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest, _analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]
-    """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+    """Stores up to 1,000 events in one call, and responds once they are committed.
 
-    One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
-    HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
-    with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
-    whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
-    id, fails the call and stores nothing. Events that have an idempotency key are stored once, however often they are sent.
+    The events may be about different entities and belong to different customers. Each one is stored or refused on its
+    own: the response has an outcome for each event, and the call succeeds (HTTP 200) even if every event was refused.
+
+    To retry without storing an event twice, give each event an `idempotency_key`. Without keys, a retry may store
+    again whatever the first attempt stored.
+
+    Errors of the call as a whole:
+
+    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
+      a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
+      Nothing was stored. Correct the request before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
+      in one call.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be stored. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be stored. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Events may be stored. Report it; a retry may fail again.
     """
     WriteAnalyticsEvents: _grpc.StreamStreamMultiCallable[_analytics_event_service_pb2.WriteAnalyticsEventsRequest, _analytics_event_service_pb2.WriteAnalyticsEventsResponse]
-    """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+    """Stores a stream of chunks of events, for callers that send events continuously. gRPC only.
 
-    Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
-    the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
-    answers. Nobody is refused because the server is busy: it reads more slowly.
+    Each request is a chunk. The server responds to each chunk once, in order, after its events are committed. Read
+    responses while you send: once 8 chunks of a stream are in flight, the server reads no more of them until you have
+    read a response. Under load it reads more slowly; it does not refuse a chunk because it is busy.
 
-    When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
-    `failed` tell why they are not known to be. A chunk without an answer may be stored or not; if its events have
-    idempotency keys it can be sent again. After a `failed` the
-    server answers what it has already taken in and ends the stream with that error.
+    After a response with `failed`, the server responds to the chunks that it has already read, then ends the stream
+    with that error. A chunk without a response may be stored, however the stream ended. To send chunks again without
+    storing an event twice, give each event an `idempotency_key`.
+
+    Errors, of a chunk and of the stream:
+
+    - INVALID_ARGUMENT: a chunk is malformed, or has no events or more than 1,000. None of it was stored. Correct it
+      before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo: too many streams are open. Retry after the delay in RetryInfo.
+    - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. Send smaller chunks.
+    - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
+    - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
+    - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
     """
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
-    """Takes in events about either kind of entity."""
+    """Stores events about leads and contacts: one at a time, in batches, or as a stream."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAnalyticsEvent: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.CreateAnalyticsEventRequest, _event_pb2.AnalyticsEvent]  # type: ignore[assignment]
-    """Stores one event and answers once it is committed.
+    """Stores one event about a lead or a contact, and responds once it is committed.
 
-    Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
-    with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
-    be repeated; if its first answer was lost on the way, the event is then stored twice, unless it has an idempotency key.
+    If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+    send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+    random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
+    header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
+    content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
+    (over HTTP, its headers). A key is kept as long as its event.
 
-    A key is a name for the event that its customer uses for no other. Sent again with the same content, the event is not
-    stored again: the answer is the first one, with `idempotency-replayed: true` as metadata. With other content it is
-    INVALID_ARGUMENT. A key is kept as long as its event. Two calls at once with one key wait for each other; should that
-    take long, one of them is ABORTED and may be repeated.
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+      again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+    - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
     """
     BatchCreateAnalyticsEvents: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest, _analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]  # type: ignore[assignment]
-    """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+    """Stores up to 1,000 events in one call, and responds once they are committed.
 
-    One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
-    HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
-    with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
-    whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
-    id, fails the call and stores nothing. Events that have an idempotency key are stored once, however often they are sent.
+    The events may be about different entities and belong to different customers. Each one is stored or refused on its
+    own: the response has an outcome for each event, and the call succeeds (HTTP 200) even if every event was refused.
+
+    To retry without storing an event twice, give each event an `idempotency_key`. Without keys, a retry may store
+    again whatever the first attempt stored.
+
+    Errors of the call as a whole:
+
+    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
+      a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
+      Nothing was stored. Correct the request before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
+      in one call.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be stored. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be stored. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Events may be stored. Report it; a retry may fail again.
     """
     WriteAnalyticsEvents: _aio.StreamStreamMultiCallable[_analytics_event_service_pb2.WriteAnalyticsEventsRequest, _analytics_event_service_pb2.WriteAnalyticsEventsResponse]  # type: ignore[assignment]
-    """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+    """Stores a stream of chunks of events, for callers that send events continuously. gRPC only.
 
-    Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
-    the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
-    answers. Nobody is refused because the server is busy: it reads more slowly.
+    Each request is a chunk. The server responds to each chunk once, in order, after its events are committed. Read
+    responses while you send: once 8 chunks of a stream are in flight, the server reads no more of them until you have
+    read a response. Under load it reads more slowly; it does not refuse a chunk because it is busy.
 
-    When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
-    `failed` tell why they are not known to be. A chunk without an answer may be stored or not; if its events have
-    idempotency keys it can be sent again. After a `failed` the
-    server answers what it has already taken in and ends the stream with that error.
+    After a response with `failed`, the server responds to the chunks that it has already read, then ends the stream
+    with that error. A chunk without a response may be stored, however the stream ended. To send chunks again without
+    storing an event twice, give each event an `idempotency_key`.
+
+    Errors, of a chunk and of the stream:
+
+    - INVALID_ARGUMENT: a chunk is malformed, or has no events or more than 1,000. None of it was stored. Correct it
+      before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo: too many streams are open. Retry after the delay in RetryInfo.
+    - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. Send smaller chunks.
+    - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
+    - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
+    - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
     """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes in events about either kind of entity."""
+    """Stores events about leads and contacts: one at a time, in batches, or as a stream."""
 
     @_abc_1.abstractmethod
     def CreateAnalyticsEvent(
@@ -116,16 +186,28 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_event_service_pb2.CreateAnalyticsEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_pb2.AnalyticsEvent, _abc.Awaitable[_event_pb2.AnalyticsEvent]]:
-        """Stores one event and answers once it is committed.
+        """Stores one event about a lead or a contact, and responds once it is committed.
 
-        Fails with INVALID_ARGUMENT naming every field at fault, with RESOURCE_EXHAUSTED when the write queue is full, and
-        with UNAVAILABLE when the database cannot be reached. A call that fails in any other way than INVALID_ARGUMENT may
-        be repeated; if its first answer was lost on the way, the event is then stored twice, unless it has an idempotency key.
+        If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+        send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+        random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
+        header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
+        content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
+        (over HTTP, its headers). A key is kept as long as its event.
 
-        A key is a name for the event that its customer uses for no other. Sent again with the same content, the event is not
-        stored again: the answer is the first one, with `idempotency-replayed: true` as metadata. With other content it is
-        INVALID_ARGUMENT. A key is kept as long as its event. Two calls at once with one key wait for each other; should that
-        take long, one of them is ABORTED and may be repeated.
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+          was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+          again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+          after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+        - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+          delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
         """
 
     @_abc_1.abstractmethod
@@ -134,13 +216,27 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_event_service_pb2.BatchCreateAnalyticsEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse, _abc.Awaitable[_analytics_event_service_pb2.BatchCreateAnalyticsEventsResponse]]:
-        """Stores up to 1,000 events about any entities of any customers in one call of at most 8 MiB.
+        """Stores up to 1,000 events in one call, and responds once they are committed.
 
-        One bad event does not cost the others: the answer tells of each what became of it, and the call succeeds (with
-        HTTP 200) even if every event was refused. Those that are stored are committed together. If the call itself fails,
-        with the errors of CreateAnalyticsEvent, no event is known to be stored, and the whole of it may be repeated; events
-        whose answer was lost on the way are then stored twice. JSON that does not fit the messages, such as a number for an
-        id, fails the call and stores nothing. Events that have an idempotency key are stored once, however often they are sent.
+        The events may be about different entities and belong to different customers. Each one is stored or refused on its
+        own: the response has an outcome for each event, and the call succeeds (HTTP 200) even if every event was refused.
+
+        To retry without storing an event twice, give each event an `idempotency_key`. Without keys, a retry may store
+        again whatever the first attempt stored.
+
+        Errors of the call as a whole:
+
+        - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
+          a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
+          Nothing was stored. Correct the request before you send it again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+          after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
+          in one call.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be stored. Retry after the given
+          delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be stored. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Events may be stored. Report it; a retry may fail again.
         """
 
     @_abc_1.abstractmethod
@@ -149,16 +245,25 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_analytics_event_service_pb2.WriteAnalyticsEventsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_analytics_event_service_pb2.WriteAnalyticsEventsResponse], _abc.AsyncIterator[_analytics_event_service_pb2.WriteAnalyticsEventsResponse]]:
-        """Stores chunk after chunk of events, for services that have a firehose of them. gRPC only.
+        """Stores a stream of chunks of events, for callers that send events continuously. gRPC only.
 
-        Each message is a chunk, and each is answered once, in order, after its commit. Up to 8 chunks are taken in before
-        the first is answered; a caller that sends more is held back by flow control, as is one that does not read its
-        answers. Nobody is refused because the server is busy: it reads more slowly.
+        Each request is a chunk. The server responds to each chunk once, in order, after its events are committed. Read
+        responses while you send: once 8 chunks of a stream are in flight, the server reads no more of them until you have
+        read a response. Under load it reads more slowly; it does not refuse a chunk because it is busy.
 
-        When the stream ends, however it ends, the chunks that were answered with `committed` are stored, and those with
-        `failed` tell why they are not known to be. A chunk without an answer may be stored or not; if its events have
-        idempotency keys it can be sent again. After a `failed` the
-        server answers what it has already taken in and ends the stream with that error.
+        After a response with `failed`, the server responds to the chunks that it has already read, then ends the stream
+        with that error. A chunk without a response may be stored, however the stream ended. To send chunks again without
+        storing an event twice, give each event an `idempotency_key`.
+
+        Errors, of a chunk and of the stream:
+
+        - INVALID_ARGUMENT: a chunk is malformed, or has no events or more than 1,000. None of it was stored. Correct it
+          before you send it again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo: too many streams are open. Retry after the delay in RetryInfo.
+        - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. Send smaller chunks.
+        - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
+        - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
+        - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
         """
 
 def add_AnalyticsEventServiceServicer_to_server(servicer: AnalyticsEventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,47 +28,109 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ContactAnalyticsServiceStub:
-    """Takes in events about contacts, and finds them again."""
+    """Stores events about contacts, and searches them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ContactAnalyticsServiceAsyncStub: ...
     CreateContactAnalyticsEvent: _grpc.UnaryUnaryMultiCallable[_contact_analytics_service_pb2.CreateContactAnalyticsEventRequest, _event_pb2.ContactAnalyticsEvent]
-    """Stores one event about a contact and answers once it is committed.
+    """Stores one event about a contact, and responds once it is committed.
 
-    Fails as AnalyticsEventService.CreateAnalyticsEvent does.
+    If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+    send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+    random UUID. Send it as `idempotency-key` metadata (over HTTP, the `Idempotency-Key` header): at most 255 printable
+    ASCII characters. If an event with the same key and the same content is already stored, you get the first response
+    again, with `idempotency-replayed: true` in its metadata (over HTTP, its headers). A key is kept as long as its
+    event.
+
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+      again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+    - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
     """
     SearchContactAnalyticsEvents: _grpc.UnaryUnaryMultiCallable[_contact_analytics_service_pb2.SearchContactAnalyticsEventsRequest, _contact_analytics_service_pb2.SearchContactAnalyticsEventsResponse]
-    """Finds the events of one user on one contact and some recordings, newest first, a page at a time.
+    """Finds the events of one user on one contact and some recordings, newest first, one page at a time.
 
-    The order is by `created_at`, then by id, both descending, so that pages neither repeat nor skip an event.
-    Events that any route has written are found. A page past the end is empty and has the true `row_count`.
-    Fails with INVALID_ARGUMENT naming every field at fault (on `page_size` if the page is over 16 MiB as JSON), with
-    RESOURCE_EXHAUSTED when too many searches wait, and with UNAVAILABLE when the database cannot be reached.
+    Events are found whichever RPC stored them. They are sorted by `created_at`, then by id, both descending: pages
+    neither repeat nor skip an event, unless new events are stored between two calls. A page past the end has no
+    events, but the true `row_count`.
+
+    A search changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+      Correct the request before you send it again. If the page is over 16 MiB as JSON, the field is `page_size` (in
+      JSON, `pageSize`): ask for fewer events at a time.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 431): the request is over 1 MiB, or the URL and headers are too large.
+      Ask for fewer recordings at a time.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): the search took too long. Retry, or ask for fewer recordings.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
 
 @_typing.type_check_only
 class ContactAnalyticsServiceAsyncStub(ContactAnalyticsServiceStub):
-    """Takes in events about contacts, and finds them again."""
+    """Stores events about contacts, and searches them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateContactAnalyticsEvent: _aio.UnaryUnaryMultiCallable[_contact_analytics_service_pb2.CreateContactAnalyticsEventRequest, _event_pb2.ContactAnalyticsEvent]  # type: ignore[assignment]
-    """Stores one event about a contact and answers once it is committed.
+    """Stores one event about a contact, and responds once it is committed.
 
-    Fails as AnalyticsEventService.CreateAnalyticsEvent does.
+    If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+    send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+    random UUID. Send it as `idempotency-key` metadata (over HTTP, the `Idempotency-Key` header): at most 255 printable
+    ASCII characters. If an event with the same key and the same content is already stored, you get the first response
+    again, with `idempotency-replayed: true` in its metadata (over HTTP, its headers). A key is kept as long as its
+    event.
+
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+      again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+    - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
     """
     SearchContactAnalyticsEvents: _aio.UnaryUnaryMultiCallable[_contact_analytics_service_pb2.SearchContactAnalyticsEventsRequest, _contact_analytics_service_pb2.SearchContactAnalyticsEventsResponse]  # type: ignore[assignment]
-    """Finds the events of one user on one contact and some recordings, newest first, a page at a time.
+    """Finds the events of one user on one contact and some recordings, newest first, one page at a time.
 
-    The order is by `created_at`, then by id, both descending, so that pages neither repeat nor skip an event.
-    Events that any route has written are found. A page past the end is empty and has the true `row_count`.
-    Fails with INVALID_ARGUMENT naming every field at fault (on `page_size` if the page is over 16 MiB as JSON), with
-    RESOURCE_EXHAUSTED when too many searches wait, and with UNAVAILABLE when the database cannot be reached.
+    Events are found whichever RPC stored them. They are sorted by `created_at`, then by id, both descending: pages
+    neither repeat nor skip an event, unless new events are stored between two calls. A page past the end has no
+    events, but the true `row_count`.
+
+    A search changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+      Correct the request before you send it again. If the page is over 16 MiB as JSON, the field is `page_size` (in
+      JSON, `pageSize`): ask for fewer events at a time.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 431): the request is over 1 MiB, or the URL and headers are too large.
+      Ask for fewer recordings at a time.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): the search took too long. Retry, or ask for fewer recordings.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
 
 class ContactAnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes in events about contacts, and finds them again."""
+    """Stores events about contacts, and searches them."""
 
     @_abc_1.abstractmethod
     def CreateContactAnalyticsEvent(
@@ -76,9 +138,28 @@ class ContactAnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contact_analytics_service_pb2.CreateContactAnalyticsEventRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_event_pb2.ContactAnalyticsEvent, _abc.Awaitable[_event_pb2.ContactAnalyticsEvent]]:
-        """Stores one event about a contact and answers once it is committed.
+        """Stores one event about a contact, and responds once it is committed.
 
-        Fails as AnalyticsEventService.CreateAnalyticsEvent does.
+        If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+        send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+        random UUID. Send it as `idempotency-key` metadata (over HTTP, the `Idempotency-Key` header): at most 255 printable
+        ASCII characters. If an event with the same key and the same content is already stored, you get the first response
+        again, with `idempotency-replayed: true` in its metadata (over HTTP, its headers). A key is kept as long as its
+        event.
+
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+          was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+          again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+          after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+        - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+          delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
         """
 
     @_abc_1.abstractmethod
@@ -87,12 +168,24 @@ class ContactAnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contact_analytics_service_pb2.SearchContactAnalyticsEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contact_analytics_service_pb2.SearchContactAnalyticsEventsResponse, _abc.Awaitable[_contact_analytics_service_pb2.SearchContactAnalyticsEventsResponse]]:
-        """Finds the events of one user on one contact and some recordings, newest first, a page at a time.
+        """Finds the events of one user on one contact and some recordings, newest first, one page at a time.
 
-        The order is by `created_at`, then by id, both descending, so that pages neither repeat nor skip an event.
-        Events that any route has written are found. A page past the end is empty and has the true `row_count`.
-        Fails with INVALID_ARGUMENT naming every field at fault (on `page_size` if the page is over 16 MiB as JSON), with
-        RESOURCE_EXHAUSTED when too many searches wait, and with UNAVAILABLE when the database cannot be reached.
+        Events are found whichever RPC stored them. They are sorted by `created_at`, then by id, both descending: pages
+        neither repeat nor skip an event, unless new events are stored between two calls. A page past the end has no
+        events, but the true `row_count`.
+
+        A search changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+          Correct the request before you send it again. If the page is over 16 MiB as JSON, the field is `page_size` (in
+          JSON, `pageSize`): ask for fewer events at a time.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+          RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 431): the request is over 1 MiB, or the URL and headers are too large.
+          Ask for fewer recordings at a time.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): the search took too long. Retry, or ask for fewer recordings.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
         """
 
 def add_ContactAnalyticsServiceServicer_to_server(servicer: ContactAnalyticsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class LeadAnalyticsServiceStub:
-    """Takes in events about leads, and finds them again.
+    """Stores events about leads, and searches them.
     """
 
     def __init__(self, channel):
@@ -49,26 +49,58 @@ class LeadAnalyticsServiceStub:
 
 
 class LeadAnalyticsServiceServicer:
-    """Takes in events about leads, and finds them again.
+    """Stores events about leads, and searches them.
     """
 
     def CreateLeadAnalyticsEvent(self, request, context):
-        """Stores one event about a lead and answers once it is committed. This is also the route of the browser extension,
-        which calls the lead `entity_id`.
+        """Stores one event about a lead, and responds once it is committed.
 
-        Fails as AnalyticsEventService.CreateAnalyticsEvent does.
+        Browser extensions use this route too. They send the lead as `entity_id`.
+
+        If you get no response, or an error that says so below, the event may be stored. To retry without storing it twice,
+        send the same idempotency key with every attempt: a string that the customer uses for no other event, such as a
+        random UUID. Send it as `idempotency-key` metadata (over HTTP, the `Idempotency-Key` header): at most 255 printable
+        ASCII characters. If an event with the same key and the same content is already stored, you get the first response
+        again, with `idempotency-replayed: true` in its metadata (over HTTP, its headers). A key is kept as long as its
+        event.
+
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
+        was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
+        again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
+        after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+        - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
+        delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. The event may be stored. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. The event may be stored. Report it; a retry may fail again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchLeadAnalyticsEvents(self, request, context):
-        """Finds the events of one user on one lead and some recordings, newest first, a page at a time.
+        """Finds the events of one user on one lead and some recordings, newest first, one page at a time.
 
-        The order is by `created_at`, then by id, both descending, so that pages neither repeat nor skip an event.
-        Events that any route has written are found. A page past the end is empty and has the true `row_count`.
-        Fails with INVALID_ARGUMENT naming every field at fault (on `page_size` if the page is over 16 MiB as JSON), with
-        RESOURCE_EXHAUSTED when too many searches wait, and with UNAVAILABLE when the database cannot be reached.
+        Events are found whichever RPC stored them. They are sorted by `created_at`, then by id, both descending: pages
+        neither repeat nor skip an event, unless new events are stored between two calls. A page past the end has no
+        events, but the true `row_count`.
+
+        A search changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+        Correct the request before you send it again. If the page is over 16 MiB as JSON, the field is `page_size` (in
+        JSON, `pageSize`): ask for fewer events at a time.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+        RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 431): the request is over 1 MiB, or the URL and headers are too large.
+        Ask for fewer recordings at a time.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): the search took too long. Retry, or ask for fewer recordings.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +128,7 @@ def add_LeadAnalyticsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LeadAnalyticsService:
-    """Takes in events about leads, and finds them again.
+    """Stores events about leads, and searches them.
     """
 
     @staticmethod

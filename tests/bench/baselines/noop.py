@@ -1,4 +1,4 @@
-"""A server that does nothing: our handlers and settings, the same messages, no rules and no database.
+"""A server that stores nothing: our handlers and settings, the same messages, no validation and no database.
 
 `python -m tests.bench.baselines.noop PORT`
 """
@@ -9,15 +9,16 @@ from typing import Any
 from data_analytics.v1.event_pb2 import LeadAnalyticsEvent
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
 from server import event_loop
-from server.app import new_grpc_server
+from server.app import make_grpc_server
 from server.rpc.handlers import add_services
+from server.rpc.limits import Limits
 
 
 class NoOp:
-    """Answers what it was sent."""
+    """A service that answers with what it was sent."""
 
     async def CreateLeadAnalyticsEvent(self, request: Any, context: Any) -> LeadAnalyticsEvent:
-        """An answer with all of its fields."""
+        """Return an answer with all its fields."""
         return LeadAnalyticsEvent(
             customer_id=request.customer_id,
             lead_id=request.lead_id,
@@ -35,14 +36,14 @@ class NoOp:
         )
 
     async def SearchLeadAnalyticsEvents(self, request: Any, context: Any) -> Any:
-        """Not measured."""
+        """Fail: no row measures it."""
         raise NotImplementedError
 
 
 async def serve(port: int) -> None:
-    server = new_grpc_server()
+    server = make_grpc_server()
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
-    add_services(server, {service: NoOp()})
+    add_services(server, {service: NoOp()}, Limits())
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()

@@ -1,4 +1,4 @@
-"""The plain design: a synchronous gRPC server, and for each RPC one Peewee `create()` in a commit of its own.
+"""The plain design: a synchronous gRPC server, with one Peewee `create()` and commit for each RPC.
 
 `DATABASE_URL=… python -m tests.bench.baselines.plain PORT`
 """
@@ -18,20 +18,20 @@ from data_analytics.v1.lead_analytics_service_pb2_grpc import (
     add_LeadAnalyticsServiceServicer_to_server,
 )
 from server.messages.validation import check
-from storage import new_id_and_time
-from storage.model import AnalyticsEvent, search_key
+from storage import make_id_and_time
+from storage.model import AnalyticsEvent, make_search_key
 
 THREADS = 16
 database: Any = PooledPostgresqlDatabase(os.environ.get("DATABASE_URL"), max_connections=THREADS, timeout=10)
 
 
 class LeadAnalytics(LeadAnalyticsServiceServicer):
-    """One row, one commit."""
+    """A service that commits one row for each RPC."""
 
     def CreateLeadAnalyticsEvent(self, request: Any, context: Any) -> LeadAnalyticsEvent:
-        """Stores an event."""
+        """Store an event."""
         check(request)
-        event_id, now = new_id_and_time()
+        event_id, now = make_id_and_time()
         with database.connection_context(), database.atomic():
             row = AnalyticsEvent.create(
                 customer_id=request.customer_id,
@@ -52,7 +52,7 @@ class LeadAnalytics(LeadAnalyticsServiceServicer):
                 name_parser_event_id=request.name_parser_event_id,
                 recommendation_model_event_id=request.recommendation_model_event_id,
                 version_info=MessageToJson(request.version_info) if request.HasField("version_info") else None,
-                search_key=search_key("lead", request.lead_id, request.user_id, request.recording_id),
+                search_key=make_search_key("lead", request.lead_id, request.user_id, request.recording_id),
             )
         return LeadAnalyticsEvent(
             lead_id=row.entity_id,
@@ -71,7 +71,7 @@ class LeadAnalytics(LeadAnalyticsServiceServicer):
         )
 
     def SearchLeadAnalyticsEvents(self, request: Any, context: Any) -> Any:
-        """Not measured."""
+        """Fail: no row measures it."""
         raise NotImplementedError
 
 

@@ -1,0 +1,197 @@
+"""Every refusal: the exceptions that stand for one, the words that callers read, and the gRPC status.
+
+Single creates, batches, streams and searches all take their refusals from here. The statuses are those of
+`google.rpc.Code`; `envoy.yaml` maps them to HTTP.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.code_pb2 import (
+    ABORTED,
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    INVALID_ARGUMENT,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+)
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from storage import (
+    DatabaseUnavailable,
+    EventRefused,
+    KeyInProgress,
+    KeyReused,
+    PageTooLarge,
+    SearchTimedOut,
+    TooManySearches,
+    WriteFailed,
+)
+
+RETRY_AFTER_SECONDS = 1
+
+KEY_METADATA = "idempotency-key"
+"""The metadata (over HTTP, the header) that carries a create's idempotency key."""
+
+KEY_FIELD = "idempotency_key"
+
+# Error details travel in trailers, of which a client accepts 8 KiB. This many violations fit with room to spare, and
+# only the items of `recording_id` can be more.
+_MAX_VIOLATIONS = 30
+
+
+class FieldViolation(NamedTuple):
+    """One thing wrong with one field."""
+
+    field: str
+    """The path of the field in proto names, such as `page_size` or `recording_id[3]`. Empty for the whole request."""
+    description: str
+
+
+class InvalidRequest(Exception):
+    """A request that breaks rules, with all the rules that it breaks."""
+
+    def __init__(self, violations: list[FieldViolation]) -> None:
+        super().__init__()
+        self.violations = violations
+
+
+class MalformedMessage(Exception):
+    """The bytes of a request do not parse as the message that the RPC takes."""
+
+
+class MessageTooLarge(Exception):
+    """A request is larger than its RPC accepts."""
+
+
+class TooManyCalls(Exception):
+    """The server has as many calls in flight as it accepts. It did nothing for this one."""
+
+
+class TooManyWaiting(Exception):
+    """The write queue is full. Nothing was stored."""
+
+
+class DeadlineTooShort(Exception):
+    """The write queue is longer than the call's deadline. Nothing was stored."""
+
+
+class _Refusal(NamedTuple):
+    code: int
+    message: str
+    is_retryable: bool = False
+
+
+_REFUSALS: dict[type[Exception], _Refusal] = {
+    MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch"),
+    SearchTimedOut: _Refusal(DEADLINE_EXCEEDED, "the search took too long"),
+    TooManyWaiting: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
+    TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
+    TooManyCalls: _Refusal(RESOURCE_EXHAUSTED, "too many requests are in flight", is_retryable=True),
+    DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
+    KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
+    DatabaseUnavailable: _Refusal(UNAVAILABLE, "the database cannot be reached", is_retryable=True),
+    WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
+}
+_BUG = _Refusal(INTERNAL, "internal error")
+
+EVENT_REFUSED = FieldViolation("", "the database cannot store this event")
+KEY_REUSED = FieldViolation(
+    KEY_FIELD, "belongs to another event of this customer: send that event again, or use another key"
+)
+
+# Errors that are about a field, and so INVALID_ARGUMENT.
+_VIOLATIONS: dict[type[Exception], FieldViolation] = {
+    MalformedMessage: FieldViolation("", "is not a message of the expected type, or nests too deeply"),
+    EventRefused: EVENT_REFUSED,
+    KeyReused: KEY_REUSED,
+    PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB as JSON: ask for fewer events at a time"),
+}
+
+# In a batch, where one event must not fail the others, this is about a field as well.
+_KEY_IN_PROGRESS = FieldViolation(KEY_FIELD, "is being written by another call: retry this event")
+
+KEY_WITH_BATCH = FieldViolation(
+    KEY_METADATA, "is for a single event: in a batch, each event has its own idempotency_key"
+)
+KEY_MALFORMED = FieldViolation(KEY_METADATA, "must be at most 255 printable ASCII characters")
+KEY_MISMATCH = FieldViolation(KEY_FIELD, "must be equal to the idempotency-key header when both are sent")
+
+
+VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"
+VERSION_INFO_NOT_FINITE = "holds a number that is not finite"
+VERSION_INFO_NOT_SET = "holds a value that is not set"
+
+
+def limit_json_bytes(limit: int) -> str:
+    """Describe an object that is longer than `limit` as JSON."""
+    return f"must be at most {limit} bytes as JSON"
+
+
+def require_one_of(names: Sequence[str]) -> FieldViolation:
+    """Return the violation of a request that sends none of these fields."""
+    return FieldViolation(names[0], f"one of {' and '.join(names)} is required")
+
+
+def require_equal(names: Sequence[str]) -> list[FieldViolation]:
+    """Return the violations of a request that sends different values in these fields."""
+    return [FieldViolation(name, f"{' and '.join(names)} must be equal when both are sent") for name in names]
+
+
+def find_event_violation(error: Exception) -> FieldViolation | None:
+    """Return what is wrong with one event of a batch, or None if `error` fails the whole batch."""
+    if isinstance(error, KeyInProgress):
+        return _KEY_IN_PROGRESS
+    return _VIOLATIONS.get(type(error))
+
+
+def is_bug(error: Exception) -> bool:
+    """Return whether `error` is none that callers are meant to see."""
+    return not isinstance(error, InvalidRequest) and type(error) not in _REFUSALS and type(error) not in _VIOLATIONS
+
+
+def make_status(error: Exception, request: Descriptor, *, use_json_names: bool = False) -> Status:
+    """Return the status that a caller gets for `error`.
+
+    Args:
+        error: any exception; a bug becomes INTERNAL with a generic message.
+        request: the type of the request, which knows the JSON names of its fields.
+        use_json_names: whether the caller knows the fields by their JSON names.
+    """
+    if isinstance(error, InvalidRequest):
+        violations = error.violations[:_MAX_VIOLATIONS]
+    elif violation := _VIOLATIONS.get(type(error)):
+        violations = [violation]
+    else:
+        return _pack_refusal(_REFUSALS.get(type(error), _BUG))
+    if use_json_names:
+        violations = [FieldViolation(_to_json_path(request, path), text) for path, text in violations]
+    return _pack_violations(violations)
+
+
+def _to_json_path(request: Descriptor, path: str) -> str:
+    """Return `page_size` as JSON callers write it, pageSize. What follows the first name, as in `a[3]`, stays."""
+    name = path.partition("[")[0]
+    # Neither the whole request, whose path is empty, nor a header is a field.
+    field = request.fields_by_name.get(name)
+    return field.json_name + path[len(name) :] if field else path
+
+
+def _pack_violations(violations: list[FieldViolation]) -> Status:
+    names = ", ".join(dict.fromkeys(violation.field for violation in violations))
+    status = Status(code=INVALID_ARGUMENT, message=f"invalid request: {names}".removesuffix(": "))
+    details = BadRequest()
+    for violation in violations:
+        details.field_violations.add(field=violation.field, description=violation.description)
+    status.details.add().Pack(details)
+    return status
+
+
+def _pack_refusal(refusal: _Refusal) -> Status:
+    status = Status(code=refusal.code, message=refusal.message)
+    if refusal.is_retryable:
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_SECONDS)))
+    return status

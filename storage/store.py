@@ -1,0 +1,96 @@
+"""The event store: all that anybody outside of storage needs."""
+
+import asyncio
+
+from storage.availability import Availability
+from storage.copy_thread import CopyThread
+from storage.errors import DatabaseUnavailable
+from storage.event import Outcome, Page, Query
+from storage.inserter import Inserter
+from storage.rows import Row
+from storage.search import Searches
+
+
+class EventStore:
+    """The events of all customers in one PostgreSQL database. Belongs to the event loop that creates it.
+
+    During an outage every call fails at once with DatabaseUnavailable, even one whose statement hangs.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare to use the database at `url`, a libpq connection URI or string, without connecting yet."""
+        self.availability = Availability(url)
+        self._copy_thread = CopyThread(url)
+        self._inserter = Inserter(url)
+        self._searches = Searches(url)
+        self._loop = asyncio.get_running_loop()
+        self._writes: set[asyncio.Future[list[Outcome]]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to watch the database, and connect ahead of the first event."""
+        self._tasks = [asyncio.create_task(self.availability.watch()), asyncio.create_task(self._abandon_on_outage())]
+        await self._inserter.connect()
+
+    def write(self, rows: list[Row]) -> "asyncio.Future[list[Outcome]]":
+        """Commit the rows in one transaction and return a future of their outcomes, in order.
+
+        The rows are handed over before this returns, so the database works on them while the caller goes on. A row that
+        the database refuses does not affect the others. A lone row is an INSERT on the event loop, which wakes no
+        thread; anything else is a COPY. The future never raises: what goes wrong is an outcome.
+        """
+        if not self.availability.up:
+            outcomes = self._loop.create_future()
+            outcomes.set_result([DatabaseUnavailable() for _ in rows])
+            return outcomes
+        if len(rows) == 1 and not self._writes and self._is_inserter_ready():
+            outcomes = self._loop.create_task(self._insert(rows))
+        else:
+            outcomes = self._copy_thread.write(rows)
+        self._writes.add(outcomes)
+        outcomes.add_done_callback(self._writes.discard)
+        return outcomes
+
+    async def find(self, query: Query) -> Page:
+        """Return one page of the events that `query` asks for.
+
+        Raises:
+            TooManySearches: too many searches are waiting.
+            DatabaseUnavailable: the database cannot be reached.
+            SearchTimedOut: the search took more than its 5 s.
+            PageTooLarge: the messages of the page are over 16 MiB.
+        """
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self._searches.find(query)
+
+    async def close(self) -> None:
+        """Wait until the rows handed over are written, abandon searches, and close all connections."""
+        for task in self._tasks:
+            task.cancel()
+        await self._searches.close()
+        if self._writes:
+            await asyncio.wait(self._writes)
+        self._inserter.close()
+        await self._copy_thread.close()
+
+    def _is_inserter_ready(self) -> bool:
+        if not self._inserter.is_connected:
+            self._inserter.connect_in_background()
+        return self._inserter.is_connected
+
+    async def _insert(self, rows: list[Row]) -> list[Outcome]:
+        event = rows[0].event
+        if await self._inserter.insert(event):
+            return [event]
+        if not self.availability.up:
+            return [DatabaseUnavailable()]
+        return await self._copy_thread.write(rows)
+
+    async def _abandon_on_outage(self) -> None:
+        while True:
+            await self.availability.wait_until(up=False)
+            self._inserter.disconnect()
+            self._copy_thread.abandon()
+            self._searches.abandon()
+            await self.availability.wait_until(up=True)
