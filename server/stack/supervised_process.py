@@ -58,8 +58,8 @@ class SupervisedProcess:
         """Start the process, and restart it whenever it dies.
 
         Args:
-            on_failure: Called when supervision ends by an error: a StackError if the process dies too often or cannot
-                be started.
+            on_failure: Called with the error that ends supervision: a StackError if the process dies too often or
+                cannot be started.
         """
 
         def report(supervision: asyncio.Task[None]) -> None:
@@ -88,12 +88,14 @@ class SupervisedProcess:
 
     async def _supervise(self) -> None:
         deaths = 0
+        is_restart = False
         while True:
             for dependency in self._dependencies:
                 await dependency.ready.wait()
             await self._clean_up()
             self._child = await ChildProcess.start(self._command)
-            end, ready_seconds = await self._watch(self._child)
+            end, ready_seconds = await self._watch(self._child, is_restart=is_restart)
+            is_restart = True
             self.ready.clear()
             if ready_seconds and end == CLEAN_EXIT:  # Someone stopped it so that it would be restarted.
                 console.log("stack", f"{self.name} exited; restarting it")
@@ -106,14 +108,14 @@ class SupervisedProcess:
                     f"{_STABLE_SECONDS:.0f} s; its last line of output: {lines[-1] if lines else 'none'}"
                 )
             backoff = _FIRST_BACKOFF_SECONDS * 2 ** (deaths - 1)
-            console.log(
-                "stack", f"{self.name} died ({end}); restarting it in {backoff:.1f} s. Its last lines of output:"
-            )
+            console.log("stack", f"{self.name} died ({end}); restarting it in {backoff:.1f} s")
+            if lines:
+                console.log("stack", f"the last lines of output of {self.name}:")
             for line in lines:
                 console.log("stack", f"    {line}")
             await asyncio.sleep(backoff)
 
-    async def _watch(self, child: ChildProcess) -> tuple[str, float]:
+    async def _watch(self, child: ChildProcess, *, is_restart: bool) -> tuple[str, float]:
         """Wait until `child` has ended; return how, and for how many seconds it was ready."""
         ended = asyncio.create_task(child.wait())
         became_ready = asyncio.create_task(self._wait_until_ready())
@@ -128,6 +130,8 @@ class SupervisedProcess:
                 return f"not ready within {self._startup_seconds:g} s, {await ended}", 0.0
             became_ready.result()
             self.ready.set()
+            if is_restart:
+                console.log("stack", f"{self.name} is ready again")
             since = time.monotonic()
             return await ended, time.monotonic() - since
         finally:
