@@ -64,8 +64,9 @@ class HttpCreate:
         self._commits.check_deadline(call.context.time_remaining)
         create = Create(self._codec, call.unpack_body(MAX_BODY_BYTES), call.metadata.get(KEY_METADATA, ""))
         response = await self._commits.write(create)
-        headers = [_REPLAYED] if create.is_replayed else []
-        await _send_headers(call, [*headers, *self._ignored.count(create.ignored)])
+        if create.is_replayed or create.ignored:
+            headers = [_REPLAYED] if create.is_replayed else []
+            await _send_headers(call, [*headers, *self._ignored.count(create.ignored)])
         return response
 
 
