@@ -6,10 +6,11 @@ from typing import Any
 
 from server.messages import refusals
 from server.messages.json_codec.places import Place
+from server.messages.json_codec.tokens import blank_escapes
 from server.messages.json_codec.walk import Budget, Exhausted, Stop, Walker
 from server.messages.refusals import FieldViolation, InvalidRequest
 
-_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRINGS = re.compile(rb'"[^"]*+"')
 _NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
 _MAX_ROUNDS = 100
 _BUDGET = 10_000
@@ -70,7 +71,7 @@ class Elements:
 
 def _brackets_match(element: bytes) -> bool:
     """Return whether each bracket is closed by one of its kind. Of what nests over 100 levels deep, it is not known."""
-    brackets = _STRINGS.sub(b"", element).translate(None, _NO_BRACKETS)
+    brackets = _STRINGS.sub(b"", blank_escapes(element)).translate(None, _NO_BRACKETS)
     for _ in range(_MAX_ROUNDS):
         if not brackets:
             break

@@ -11,7 +11,7 @@ from server.messages import refusals
 from server.messages.json_codec.names import print_name
 from server.messages.json_codec.places import Places
 from server.messages.json_codec.strict import Unreadable, decode
-from server.messages.json_codec.tokens import decode_string, find_string_fault, show
+from server.messages.json_codec.tokens import blank_escapes, decode_string, find_string_fault, show
 from server.messages.refusals import FieldViolation, InvalidRequest
 
 _CHUNK_BYTES = 256 << 10
@@ -56,7 +56,7 @@ class Splitter:
             max_elements: how many elements are looked for. One more is enough to refuse the body.
         """
         self._body = body
-        self._text = body.replace(b"\\\\", b"__").replace(b'\\"', b"__").translate(_BRACES)
+        self._text = blank_escapes(body).translate(_BRACES)
         self._list_name = list_name
         self._max_elements = max_elements
         self._steps = 0
@@ -91,7 +91,7 @@ class Splitter:
                     return
             else:
                 end = yield from self._find_end(at)
-                if not has_list and self._body[at:end].strip() != b"null":
+                if not has_list and self._body[at:end].rstrip(b" \t\n\r") != b"null":
                     self.violations.append(FieldViolation(name, refusals.NOT_A_LIST))
             if name == self._list_name:
                 if has_list:
@@ -125,7 +125,7 @@ class Splitter:
             return at + 1
         while True:
             end = yield from self._find_end(at)
-            if not self._body[at:end].strip():
+            if end == at:
                 self._refuse(end, "a value")
             self.spans.append((at, end))
             after = self._body[end : end + 1]
