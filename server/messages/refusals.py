@@ -139,6 +139,7 @@ TOO_DEEP_TO_SPLIT = "nest too deeply to be read one by one: send fewer events at
 NOT_EXPLAINED = (
     "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
 )
+TOO_LARGE = "must be at most 1 MiB, as the body of a single event"
 NOT_COMPRESSED = FieldViolation("", "is not one whole stream of the content-encoding that its header names")
 
 

@@ -14,9 +14,9 @@ from server.messages.json_codec.create import CreateReader, strip_bom
 from server.messages.json_codec.elements import Elements
 from server.messages.json_codec.fields import MALFORMED, Read
 from server.messages.json_codec.names import find_nearest, print_name
-from server.messages.json_codec.places import Place, Places
+from server.messages.json_codec.places import Places
 from server.messages.json_codec.rows import RowReader, Rows
-from server.messages.json_codec.split import Splitter
+from server.messages.json_codec.split import MAX_VALUE_BYTES, Splitter
 from server.messages.json_codec.strict import Unreadable
 from server.messages.json_codec.walk import Budget
 from server.messages.refusals import FieldViolation, InvalidRequest
@@ -27,7 +27,7 @@ Slice = list[Event | InvalidRequest]
 
 # A slice of ordinary events takes about half a millisecond.
 _SLICE_EVENTS = 100
-_SLICE_BYTES = 128 << 10
+_SLICE_BYTES = 64 << 10
 
 # A body of so many bytes is decoded at once, which takes at most 3 ms.
 _WHOLE_BYTES = 512 << 10
@@ -35,12 +35,13 @@ _WHOLE_BYTES = 512 << 10
 # What may be spent on the faults of one batch: about 0.15 s.
 _BUDGET = 120_000
 _PAUSE_TOKENS = 5_000
+_PAUSE_BYTES = 16 << 10
 
 # An event that is to be explained costs a token for so many bytes, beside those that it has.
 _BYTES_A_TOKEN = 100
 
 # A list of millions of empty events would fill the memory before it could be counted.
-_MAX_COMMAS = 250_000
+_MAX_COMMAS = 100_000
 
 
 class BatchReader:
@@ -132,6 +133,9 @@ class BatchReading:
             while stop < min(start + _SLICE_EVENTS, count) and size < _SLICE_BYTES:
                 size += len(elements.texts[stop])
                 stop += 1
+            if size > MAX_VALUE_BYTES:
+                yield from self._read_each(elements, range(start, stop))
+                continue
             try:
                 rows = self._reader.slices.read(b"[" + b",".join(elements.texts[start:stop]) + b"]")
                 version_infos = rows.read_version_infos(0, stop - start)
@@ -183,31 +187,34 @@ class BatchReading:
                 getattr(message, reader.name).add()
             check(message)
 
-    def _read_each(self, elements: Elements, indexes: range) -> Generator[Slice]:
+    def _read_each(self, elements: Elements, indexes: range) -> Iterator[Slice]:
         """Yield the events of a slice in which one was not accepted, read one by one."""
         events: Slice = []
-        pause_at = self._budget.tokens - _PAUSE_TOKENS
+        pause_at, size = self._budget.tokens - _PAUSE_TOKENS, 0
         for index in indexes:
-            text = bytes(elements.texts[index])
-            try:
-                read = Read(*self._reader.creates.fields.read(text))
-            except Unreadable:
-                place = self._places.find(elements.find_start(index))
-                elements.check_brackets(index, place)
-                events.append(self._explain(text, place))
-            else:
-                events.append(self._make_event(read))
-            if self._budget.tokens < pause_at:
+            events.append(self._read_one(elements, index))
+            size += len(elements.texts[index])
+            if self._budget.tokens < pause_at or size > _PAUSE_BYTES:
                 yield events
-                events, pause_at = [], self._budget.tokens - _PAUSE_TOKENS
+                events, pause_at, size = [], self._budget.tokens - _PAUSE_TOKENS, 0
         yield events
 
-    def _explain(self, text: bytes, place: Place) -> Event | InvalidRequest:
-        self._budget.tokens -= len(text) // _BYTES_A_TOKEN
-        if self._budget.tokens <= 0:
+    def _read_one(self, elements: Elements, index: int) -> Event | InvalidRequest:
+        text = bytes(elements.texts[index])
+        if len(text) > MAX_VALUE_BYTES:
+            return InvalidRequest([FieldViolation("", refusals.TOO_LARGE)])
+        try:
+            return self._make_event(Read(*self._reader.creates.fields.read(text)))
+        except Unreadable:
+            pass
+        budget = self._budget
+        place = self._places.find(elements.find_start(index))
+        elements.check_brackets(index, place, budget)
+        budget.tokens -= len(text) // _BYTES_A_TOKEN
+        if budget.tokens <= 0:
             return InvalidRequest([FieldViolation("", refusals.NOT_EXPLAINED)])
         try:
-            return self._make_event(self._reader.creates.explain(text, place, self._budget))
+            return self._make_event(self._reader.creates.explain(text, place, budget))
         except InvalidRequest as error:
             return error
 
