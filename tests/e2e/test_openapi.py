@@ -184,14 +184,14 @@ def is_storable(version_info: dict[str, Any]) -> bool:
     return (
         "\\u0000" not in text
         and len(text.encode()) <= MAX_JSON
-        and measure_depth(version_info) <= MAX_DEPTH
+        and count_levels(version_info) <= MAX_DEPTH
         and all(count_digits(number) <= MAX_DIGITS for number in numbers)
     )
 
 
-def measure_depth(value: object) -> int:
+def count_levels(value: object) -> int:
     """Return how deeply objects and arrays nest in a value."""
     if not isinstance(value, dict | list):
         return 0
     items = value.values() if isinstance(value, dict) else value
-    return 1 + max(map(measure_depth, items), default=0)
+    return 1 + max(map(count_levels, items), default=0)
