@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
@@ -18,8 +19,12 @@ from server.app import LIMITS, Application, create_server
 from server.event_loop import make_event_loop
 from server.rpc.limits import Limits
 from server.settings import Settings
+from server.transport import CORE
 
 T = TypeVar("T")
+
+TRANSPORT = os.environ.get("GRPC_TRANSPORT") or CORE
+"""The transport of the tests' servers, unless a test chooses: `GRPC_TRANSPORT=aio pytest` tests the other one."""
 
 
 class Client:
@@ -52,14 +57,15 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(database_url: str, limits: Limits = LIMITS) -> Iterator[RunningServer]:
+def running_server(database_url: str, limits: Limits = LIMITS, transport: str = TRANSPORT) -> Iterator[RunningServer]:
     """Run a server on a free port until the block ends."""
     loop = make_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 
     async def start() -> Application:
-        application = await create_server(Settings(database_url, "127.0.0.1", 0, logging.INFO), limits)
+        settings = Settings(database_url, "127.0.0.1", 0, logging.INFO, transport=transport)
+        application = await create_server(settings, limits)
         await application.start()
         return application
 

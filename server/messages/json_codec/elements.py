@@ -6,13 +6,9 @@ from typing import Any
 
 from server.messages import refusals
 from server.messages.json_codec.places import Place
+from server.messages.json_codec.tokens import blank_escapes
 from server.messages.json_codec.walk import Budget, Exhausted, Stop, Walker
 from server.messages.refusals import FieldViolation, InvalidRequest
-
-_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
-_MAX_ROUNDS = 100
-_BUDGET = 10_000
 
 
 class Elements:
@@ -49,30 +45,51 @@ class Elements:
             self._index += 1
             self._end = start + len(text)
 
-    def check_brackets(self, index: int, place: Place) -> None:
+    def check_brackets(self, index: int, place: Place, budget: Budget) -> None:
         """Refuse the whole batch if the brackets of an element do not match: nobody knows where it ends.
+
+        Args:
+            index: which element.
+            place: where it begins in the body.
+            budget: what may be spent.
 
         Raises:
             InvalidRequest: they do not.
         """
-        if self._spans and not _brackets_match(self.texts[index]):
-            walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_BUDGET))
-            description = refusals.describe_malformed(*place, "its brackets do not match")
-            try:
-                while walker.peek():
-                    walker.pass_brackets(None)
-            except Stop:
-                description = walker.faults[0][1]
-            except Exhausted:
-                pass
-            raise InvalidRequest([FieldViolation(f"{self._list_name}[{index}]", description)])
+        if not self._spans or _brackets_match(self.texts[index], budget):
+            return
+        walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_WORDING_BUDGET))
+        description = refusals.describe_malformed(*place, "its brackets do not match")
+        try:
+            while walker.peek():
+                walker.pass_brackets(None)
+        except Stop:
+            description = walker.faults[0][1]
+        except Exhausted:
+            pass
+        raise InvalidRequest([FieldViolation(f"{self._list_name}[{index}]", description)])
 
 
-def _brackets_match(element: bytes) -> bool:
-    """Return whether each bracket is closed by one of its kind. Of what nests over 100 levels deep, it is not known."""
-    brackets = _STRINGS.sub(b"", element).translate(None, _NO_BRACKETS)
-    for _ in range(_MAX_ROUNDS):
-        if not brackets:
-            break
+_STRINGS = re.compile(rb'"[^"]*+"')
+_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
+_ROUNDS = 4
+_BRACKETS_A_TOKEN = 10
+_WORDING_BUDGET = 10_000
+
+
+def _brackets_match(element: bytes, budget: Budget) -> bool:
+    """Return whether each bracket is closed by one of its kind. If the budget is spent before that is known, no."""
+    brackets = _STRINGS.sub(b"", blank_escapes(element)).translate(None, _NO_BRACKETS)
+    for _ in range(_ROUNDS):
         brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
-    return not brackets
+    budget.tokens -= len(brackets) // _BRACKETS_A_TOKEN
+    if budget.tokens < 0:
+        return False
+    closing = {ord("{"): ord("}"), ord("["): ord("]")}
+    ends = []
+    for bracket in brackets:
+        if bracket in closing:
+            ends.append(closing[bracket])
+        elif not ends or ends.pop() != bracket:
+            return False
+    return not ends

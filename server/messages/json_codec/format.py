@@ -6,6 +6,7 @@ JSON cannot have in a string is escaped.
 
 from collections.abc import Sequence
 from itertools import starmap
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -50,12 +51,12 @@ class CreateFormatter:
         # Where each field of the response is in an event that is followed by the record type and the partition key.
         places = {name: place for place, name in enumerate((*Event._fields, "record_type", "partition_key"))}
         places |= {"sort_key": places["customer_id"], kind.entity_field: places["entity_id"]}
-        self._places = [places[field.name] for field in kind.response.DESCRIPTOR.fields]
+        self._select = itemgetter(*[places[field.name] for field in kind.response.DESCRIPTOR.fields])
 
     def format(self, event: Event) -> bytes:
         """Return the answer to a create whose event is stored."""
         values = (*event, self._record_type, f"{self._partition}|{event.id}")
-        return _encode(self._struct(*[values[place] for place in self._places]))
+        return _encode(self._struct(*self._select(values)))
 
 
 _Record = _make_struct(RecordedEvent, Found._fields)
