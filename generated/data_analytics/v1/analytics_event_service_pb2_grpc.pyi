@@ -69,9 +69,9 @@ class AnalyticsEventServiceStub:
 
     Errors of the call as a whole:
 
-    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
-      a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
-      Nothing was stored. Correct the request before you send it again.
+    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the message does not parse, the JSON body is
+      no object with a list of events or its brackets do not match, or there is an `idempotency-key` in the metadata
+      (over HTTP, an `Idempotency-Key` header). Nothing was stored. Correct the request before you send it again.
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
@@ -143,9 +143,9 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
 
     Errors of the call as a whole:
 
-    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
-      a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
-      Nothing was stored. Correct the request before you send it again.
+    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the message does not parse, the JSON body is
+      no object with a list of events or its brackets do not match, or there is an `idempotency-key` in the metadata
+      (over HTTP, an `Idempotency-Key` header). Nothing was stored. Correct the request before you send it again.
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
@@ -226,9 +226,9 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors of the call as a whole:
 
-        - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
-          a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
-          Nothing was stored. Correct the request before you send it again.
+        - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the message does not parse, the JSON body is
+          no object with a list of events or its brackets do not match, or there is an `idempotency-key` in the metadata
+          (over HTTP, an `Idempotency-Key` header). Nothing was stored. Correct the request before you send it again.
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
           after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
