@@ -49,7 +49,11 @@ def read(body: bytes, texts: tuple[str, ...], *, ignore_unknown: bool = False) -
     if version_info is None:
         return Content(known, None, ignored)
     printed = _print(version_info)
-    if not isinstance(version_info, dict) or len(printed.encode()) > contract.MAX_JSON or not _is_storable(version_info):
+    if (
+        not isinstance(version_info, dict)
+        or len(printed.encode()) > contract.MAX_JSON
+        or not _is_storable(version_info)
+    ):
         return None
     return Content(known, printed, ignored)
 
@@ -102,12 +106,17 @@ _PIECES = (
     *(b"\\ud800", b"\\udc00", b"\\ud83d\\ude00", b"\\uD83D\\uDE00", b"\\ud83d\\u0041", b"\\ud83d\\\\ude00"),
     *(b"\x00", b"\x01", b"\x1f", b"\x7f", b"\xc2\x80", b"\xe2\x80\xa8", b"\xc3\xa9", b"\xf0\x9f\x98\x80", b"\xff"),
     *(b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\xef\xbb\xbf", b"\xef\xbf\xbf", b"\xc2\xa0"),
-    *(b"/**/", b"//\n", b"#", b"'", b"'a'", b"\x0b", b"\x0c", b",,", b"}}", b"]]", b'":', b'" :', b'::', b';'),
+    *(b"/**/", b"//\n", b"#", b"'", b"'a'", b"\x0b", b"\x0c", b",,", b"}}", b"]]", b'":', b'" :', b"::", b";"),
 )
 
 _FIELDS = (
     *(b'"customer_id":"c"', b'"user_id":"u:1"', b'"recording_id": "r"', b'"event_type" : "view"', b'"entity_id":"e"'),
-    *(b'"message":"a \\"b\\" \\\\ \\u00e9 \xc3\xa9"', b'"tool_signature":""', b'"event_id":null', b'"apex_local_time":"::"'),
+    *(
+        b'"message":"a \\"b\\" \\\\ \\u00e9 \xc3\xa9"',
+        b'"tool_signature":""',
+        b'"event_id":null',
+        b'"apex_local_time":"::"',
+    ),
     *(b'"idempotency_key":"k"', b'"version_info":{}', b'"version_info":{"a":[1,{"b":null}],"c:d":"e:f"}'),
     *(b'"version_info": {"n": [1.50, -0, 1e99, 123456789012345678901234567890]}', b'"version_info":null'),
     *(b'"version_info":{"\\u0061":"\\u003a","b":{"a":"\\ud83d\\ude00"}}', b'"javascript_local_time":"\\u003A"'),

@@ -132,8 +132,10 @@ class Explanation:
         except Exhausted:
             if budget.tokens < 0:
                 raise
+            budget.least = 0
             walker.add(path, refusals.limit_json_bytes(MAX_VERSION_INFO_BYTES))
-            raise Stop from None
+            walker.at = start
+            walker.pass_brackets(path)
         except Unreadable:
             # Its size is all that was not looked at yet.
             walker.add(path, refusals.limit_json_bytes(MAX_VERSION_INFO_BYTES))
