@@ -266,6 +266,13 @@ def test_sixteen_kibibytes_are_stored_and_one_byte_more_is_refused(filling: str,
     assert refuse(over) == [("version_info", "must be at most 16384 bytes as JSON")]
 
 
+@pytest.mark.parametrize("unit", ["0,", "[],", "{},", '"",', "[0],"])
+def test_an_object_of_the_greatest_size_is_no_fault_beside_another(unit: str) -> None:
+    most = '{"a":[' + unit * ((16_384 - 10) // len(unit)) + "0]}"
+    assert refuse(with_member("version_info", most)[:-1] + b',"message":5}') == [("message", "must be a string")]
+    assert read(with_member("version_info", most)).version_info == most
+
+
 def test_an_object_of_more_parts_than_bytes_allowed_is_too_large() -> None:
     for count in (8_185, 8_200, 400_000):
         body = with_member("version_info", '{"a":[' + "0," * count + "0]}")

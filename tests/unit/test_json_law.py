@@ -50,6 +50,13 @@ def same(event: Event) -> tuple[Any, ...]:
     return (*event[:15], version_info)
 
 
+def has_long_numbers(message: Any) -> bool:
+    """Whether `version_info` has a number that is not always written with the same digits."""
+    numbers: list[str] = []
+    json.loads(MessageToJson(message.version_info), parse_float=numbers.append, parse_int=numbers.append)
+    return any(len(number) > 15 or "." in number for number in numbers)
+
+
 @settings(max_examples=400, deadline=None)
 @given(creates(), KEYS, st.booleans(), st.booleans(), st.sampled_from((None, 2)))
 def test_a_message_written_by_json_format_is_read_as_the_message(
@@ -66,10 +73,8 @@ def test_a_message_written_by_json_format_is_read_as_the_message(
     expected, theirs = outcome(lambda: reader.kind.to_event(message, key))
     inside = [each for each in violations if each.field.startswith("version_info")]
     inside_theirs = [each for each in theirs if each.field == "version_info"]
-    if TOO_LARGE in inside + inside_theirs and inside != inside_theirs:
-        # By rule 1, or there are other faults, which protobuf's reader of very large objects does not look for.
-        assert any(character.isdigit() for character in text) or inside
-        return
+    if TOO_LARGE in inside + inside_theirs and inside != inside_theirs and has_long_numbers(message):
+        return  # By rule 1.
     if event is not None and NOT_SET in theirs:
         return  # By rule 3.
     if event is not None and expected is not None:

@@ -210,7 +210,7 @@ def test_what_is_no_json_is_refused_by_every_reader(value: bytes) -> None:
             with pytest.raises(InvalidRequest):
                 reader.read(body)
             with pytest.raises(InvalidRequest):
-                reader.explain(body, Place(1, 1), Budget(20_000))
+                reader.explain(body, Place(1, 1), Budget(40_000))
     with pytest.raises(Unreadable):
         decode(value, 10)
 
@@ -222,7 +222,7 @@ def test_what_is_json_is_stored_as_the_same_value(value: bytes) -> None:
         stored = reader.read(body)[0].version_info
         assert stored is not None
         assert load(stored) == load(body)["version_info"]
-        assert reader.explain(body, Place(1, 1), Budget(20_000)).version_info == stored
+        assert reader.explain(body, Place(1, 1), Budget(40_000)).version_info == stored
     assert load(json.dumps(decode(value, 10))) == load(value)
 
 
@@ -259,7 +259,7 @@ def check(reader: CreateReader, body: bytes, expected: json_oracle.Content | Non
     explained: Read | None = None
     violations = []
     try:
-        explained = reader.explain(body, Place(1, 1), Budget(20_000))
+        explained = reader.explain(body, Place(1, 1), Budget(40_000))
     except InvalidRequest as error:
         violations = error.violations
     if expected is None:
