@@ -15,7 +15,7 @@ import pytest
 from server.transport import CORE
 from server.transport.make import make_server
 from tests.support.http2 import INITIAL_WINDOW_SIZE, Http2Client, make_message
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, refuses_connections
 from tests.support.transport import (
     SIZES,
     client_stream,
@@ -80,11 +80,6 @@ class Work:
             "Resist": unary(self.resist),
             "Join": client_stream(self.join),
         }
-
-
-def refuses_connections(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 @on_both

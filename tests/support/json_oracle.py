@@ -20,7 +20,7 @@ class _Number(str):
     """A number as it was sent."""
 
 
-def read(body: bytes, texts: tuple[str, ...], *, ignore_unknown: bool = False) -> Content | None:
+def read_strictly(body: bytes, texts: tuple[str, ...], *, ignore_unknown: bool = False) -> Content | None:
     """What `body` holds, or None if it is to be refused. The rules of the texts are not looked at.
 
     Args:
@@ -124,7 +124,7 @@ _FIELDS = (
 )
 
 
-def make_event(rng: random.Random) -> bytes:
+def make_random_event(rng: random.Random) -> bytes:
     """The text of an event, good but for the rules of its texts."""
     fields = {field.partition(b":")[0]: field for field in rng.sample(_FIELDS, rng.randint(0, 8))}
     if rng.random() < 0.5:
