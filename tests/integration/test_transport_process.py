@@ -1,6 +1,7 @@
 """The transport in a server process: its setting, and its silence about what callers do."""
 
 import json
+from typing import Any
 
 import grpc
 import pytest
