@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from server.messages.convert import CreateKind
-from server.messages.json_codec.create import CreateReader, ReadEvent
+from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.format import CreateFormatter
 from server.messages.parse import parse
 from server.messages.refusals import KEY_METADATA, InvalidRequest, find_event_violation
@@ -14,8 +14,8 @@ from storage import Event, KeyReused, Outcome, Row, StorageError, encode_row
 class CreateCodec(Protocol):
     """The form of a create's request and response: messages or JSON."""
 
-    def read(self, data: bytes, key: str) -> ReadEvent:
-        """Return the event that a request asks to store.
+    def read(self, data: bytes, key: str) -> tuple[Event, Sequence[str]]:
+        """Return the event that a request asks to store, and the names of fields that are ignored.
 
         Args:
             data: the request.
@@ -36,9 +36,9 @@ class MessageCodec:
     def __init__(self, kind: CreateKind[Any]) -> None:
         self._kind = kind
 
-    def read(self, data: bytes, key: str) -> ReadEvent:
-        """Return the event that the message `data` asks to store."""
-        return ReadEvent(self._kind.to_event(parse(self._kind.request, data), key), ())
+    def read(self, data: bytes, key: str) -> tuple[Event, Sequence[str]]:
+        """Return the event that the message `data` asks to store. Unknown fields of a message are not looked at."""
+        return self._kind.to_event(parse(self._kind.request, data), key), ()
 
     def format(self, event: Event) -> bytes:
         """Return the response as a message."""

@@ -1,7 +1,5 @@
 """Batches by JSON, and the stream through Envoy."""
 
-import json
-
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import WriteAnalyticsEventsRequest
@@ -51,32 +49,20 @@ def test_a_json_batch_of_no_or_too_many_events_is_refused(http: Http, customer: 
     assert set(violations(http.post(BATCH, {"events": [batch_event(customer)] * 1_001}))) == {"events"}
 
 
-@pytest.mark.parametrize(
-    ("bad", "field"),
-    [
-        (b'{"user_id":5}', "user_id"),
-        (b'{"message":"\\j"}', ""),
-        (b'{"message":"\\ud800"}', "message"),
-        (b'{"version_info":{"a":1e999}}', "version_info.a"),
-        (b'{"unknown":1}', "unknown"),
-        (b"5", ""),
-        (b"null", ""),
-    ],
-)
-def test_what_is_wrong_with_one_event_costs_no_other(http: Http, customer: str, bad: bytes, field: str) -> None:
-    good = json.dumps(batch_event(customer)).encode()
-    answer = http.post(BATCH, b'{"events":[%b,%b,%b]}' % (good, bad, good))
-    assert answer.status == 200
-    outcomes = answer.json["outcomes"]
-    assert ["stored" in outcome for outcome in outcomes] == [True, False, True]
-    assert field in [violation["field"] for violation in outcomes[1]["refused"]["violations"]]
+ENCODED = ["/api/v1/analytics_events%3Abatch", "/api/v1/analytics_events%3abatch"]
 
 
-@pytest.mark.parametrize(
-    "body", [b"[]", b'{"events":[}', b'{"events":5}', b'{"events":[{}],"events":[{}]}', b'{"events":[]}']
-)
-def test_a_body_that_is_no_list_of_events_is_refused_whole(http: Http, body: bytes) -> None:
-    assert violations(http.post(BATCH, body))
+@pytest.mark.parametrize("path", ENCODED)
+def test_an_encoded_colon_is_that_of_the_batch_route(http: Http, customer: str, path: str) -> None:
+    events = [batch_event(customer), batch_event(customer, colour="red")]
+    answer = http.post(path, {"events": events})
+    assert (answer.json["stored_count"], answer.json["refused_count"]) == (1, 1)
+    # The limit is that of batches, as is everything else.
+    assert http.post(path, {"events": [batch_event(customer, message="m" * 65_000)] * 125}).json["stored_count"] == 125
+    assert violations(http.post(f"{path}?page=1", {"events": events})) == {"page": "is not a known parameter"}
+    other = http("GET", path)
+    assert (other.status, other.headers["allow"], other.json["code"]) == (405, "POST", 12)
+    assert http.post(path + "/", {"events": events}).status == 404
 
 
 def test_a_method_other_than_post_is_405(http: Http) -> None:

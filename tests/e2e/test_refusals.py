@@ -1,29 +1,16 @@
-"""Refusals, through the real Envoy: they have one form, whichever part refuses."""
+"""Refusals of what was sent, through the real Envoy: they have one form, whichever part refuses."""
 
-import contextlib
-import gzip
-import json
-import socket
 import time
-import zlib
-from http.client import HTTPConnection
-from typing import Any
 
 import pytest
 
 from tests.support.http import Http, violations
+from tests.support.json_faults import find_place, list_faults
 
 LEAD = "/api/v1/lead_analytics"
 SEARCH = "/api/v1/lead_analytics/search"
 GOOD = {"customer_id": "c", "lead_id": "l", "user_id": "u", "recording_id": "r", "event_type": "view"}
 ASKED = {"customer_id": "c", "lead_id": "l", "user_id": "u", "recording_id": "r"}
-
-
-def check_refusal(answer: Any, status: int, code: int) -> None:
-    """Check the form of a refusal without details."""
-    assert answer.status == status, answer
-    assert set(answer.json) == {"code", "message", "details"}
-    assert (answer.json["code"], answer.json["details"]) == (code, [])
 
 
 @pytest.mark.parametrize(
@@ -59,121 +46,60 @@ def test_every_field_over_its_limit_is_named_at_once(http: Http) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("body", "fields"),
     [
-        ({**GOOD, "customer_id": 5}, "customer_id"),
-        ({**GOOD, "customer_id": {"a": "c"}}, "customer_id"),
-        ({**GOOD, "message": True}, "message"),
-        ({**GOOD, "message": "a\0b"}, "message"),
-        ({**GOOD, "entity_id": "another"}, "entity_id"),
-        ({**GOOD, "version_info": "1.2"}, "version_info"),
-        ({**GOOD, "version_info": {"a\0": 1}}, "version_info.a\\u0000"),
-        ({**GOOD, "version_info": {"a": [{"b": "\0"}]}}, "version_info.a[0].b"),
-        ({**GOOD, "version_info": {"a": "x" * 16_384}}, "version_info"),
+        ({**GOOD, "customer_id": 5}, {"customer_id"}),
+        ({**GOOD, "customer_id": {"a": "c"}}, {"customer_id"}),
+        ({**GOOD, "message": True}, {"message"}),
+        ({**GOOD, "message": "a\0b"}, {"message"}),
+        ({**GOOD, "entity_id": "another"}, {"lead_id", "entity_id"}),
+        ({**GOOD, "version_info": "1.2"}, {"version_info"}),
+        ({**GOOD, "version_info": []}, {"version_info"}),
+        ({**GOOD, "version_info": {"a\0": 1}}, {"version_info.a\\u0000"}),
+        ({**GOOD, "version_info": {"a": [{"b": "\0"}]}}, {"version_info.a[0].b"}),
+        ({**GOOD, "version_info": {"a": "x" * 16_384}}, {"version_info"}),
+        (
+            {**GOOD, "user_id": ["u"], "message": 1, "version_info": {"a": 1e100}},
+            {"user_id", "message", "version_info.a"},
+        ),
     ],
 )
-def test_an_invalid_value_is_refused_by_its_field(http: Http, body: object, field: str) -> None:
-    assert field in violations(http.post(LEAD, body))
+def test_an_invalid_value_is_refused_by_its_field(http: Http, body: object, fields: set[str]) -> None:
+    assert set(violations(http.post(LEAD, body))) == fields
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"5", b"true", b"-1.5e3", b"[{}]"])
+def test_json_that_is_no_object_is_refused_whole(http: Http, body: bytes) -> None:
+    assert violations(http.post(LEAD, body)) == {"": "must be a JSON object"}
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"nonsense",
-        b'{"customer_id":"c"',
-        b'{"customer_id":"\xff"}',
-        b'{"customer_id":"\\ud800"}',
-        b"[]",
-        b"null",
-        b'"text"',
-        b"5",
-        b"\x00",
-        b'{"version_info":' + b'{"a":' * 200 + b"1" + b"}" * 201,
-    ],
+    "body", [b"", b"nonsense", b"\x00", b"\xff", b"'{}'", b"//", b"NaN", b"\xfe\xff\x00{\x00}", b"\x1f\x8b"]
 )
-def test_a_body_that_is_not_a_json_object_is_refused(http: Http, body: bytes) -> None:
-    assert violations(http.post(LEAD, body))
-
-
-@pytest.mark.parametrize("depth", [20, 30, 40, 60, 90])
-def test_a_deep_version_info_is_stored_or_refused_but_no_error(http: Http, depth: int) -> None:
-    nested: Any = 1
-    for _ in range(depth):
-        nested = {"a": nested}
-    answer = http.post(LEAD, {**GOOD, "version_info": nested})
-    assert answer.status in (201, 422), answer
-
-
-def test_every_fault_of_a_body_is_told_at_once(http: Http) -> None:
-    body = {**GOOD, "customer_id": ["c"], "user_id": "x" * 256, "leadid": "l", "version_info": {"a": [1, {"b": "\0"}]}}
-    assert violations(http.post(LEAD, body)) == {
-        "customer_id": "must be a string",
-        "leadid": "is not a known field; did you mean lead_id?",
-        "user_id": "must be at most 255 characters",
-        "version_info.a[1].b": "holds U+0000, which the database cannot store",
-    }
+def test_a_body_that_is_no_json_at_all_is_refused_whole(http: Http, body: bytes) -> None:
+    assert set(violations(http.post(LEAD, body))) == {""}
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("marked", "field"),
     [
-        (b'{"user_id":"CORP\\jdoe"}', ""),
-        (b'{"user_id":"a",}', ""),
-        (b"{'user_id':'a'}", ""),
-        (b'{"user_id":"a"} {}', ""),
-        (b'{"user_id":"a"', ""),
-        (b'{"user_id":"\xff"}', ""),
-        (b'{"user_id":NaN}', ""),
-        (b'{"user_id":"a","user_id":"a"}', "user_id"),
-        (b'{"user_id":"\\ud800"}', "user_id"),
-        (b'{"version_info":{"a":1,"a":2}}', "version_info.a"),
-        (b'{"version_info":{"b":{"a":1,"\\u0061":2}}}', "version_info.b.a"),
-        (b'{"version_info":{"a":1e999}}', "version_info.a"),
-        (b'{"version_info":[]}', "version_info"),
+        (b"{^^", ""),
+        (b'{"customer_id":"c"^^', ""),
+        (b'{"customer_id":^^"c', "customer_id"),
+        (rb'{"user_id":"CORP^^\jdoe"}', "user_id"),
+        (b'{"user_id":"^^\xff"}', "user_id"),
+        (rb'{"user_id":"^^\ud800"}', "user_id"),
+        (b'{"user_id":^^NaN}', "user_id"),
+        (b'{"user_id":"a"^^,}', ""),
+        (b"{^^'user_id':'a'}", ""),
+        (b'{"user_id":"a"} ^^{}', ""),
+        (b'{"version_info":{"a":[1,2^^', "version_info.a"),
     ],
 )
-def test_what_is_not_strictly_json_is_refused(http: Http, body: bytes, field: str) -> None:
-    found = violations(http.post(LEAD, body))
-    assert field in found
-    assert field or "line 1, column " in found[""]
-
-
-def test_a_byte_order_mark_and_nulls_are_passed_over(http: Http) -> None:
-    body = b"\xef\xbb\xbf" + json.dumps({**GOOD, "message": None, "version_info": None}).encode()
-    assert http.post(LEAD, body).status == 201
-
-
-def test_an_unknown_field_is_refused_and_named(http: Http) -> None:
-    refused = violations(http.post(LEAD, {**GOOD, "unknown": {"a": [1]}}))
-    assert refused == {"unknown": "is not a known field"}
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_compressed_body_is_unpacked_within_its_limit(http: Http, encoding: str) -> None:
-    compress = gzip.compress if encoding == "gzip" else zlib.compress
-    headers = {"content-encoding": encoding}
-    assert http.post(LEAD, compress(json.dumps(GOOD).encode()), headers).status == 201
-    assert http.post(LEAD, compress(b" " * (1 << 20) + json.dumps(GOOD).encode()), headers).status == 413
-    assert violations(http.post(LEAD, compress(json.dumps(GOOD).encode())[:-1], headers))
-
-
-def test_another_content_encoding_is_415_and_told_which_are_supported(http: Http) -> None:
-    answer = http.post(LEAD, b"x", {"content-encoding": "br"})
-    assert (answer.status, answer.headers["accept-encoding"], answer.json["code"]) == (415, "gzip, deflate", 3)
-
-
-def test_a_large_answer_is_compressed_for_those_who_accept_it(http: Http) -> None:
-    large = {**GOOD, "message": "m" * 2_000}
-    assert "content-encoding" not in http.post(LEAD, large).headers
-    assert http.post(LEAD, large, {"accept-encoding": "gzip"}).headers["content-encoding"] == "gzip"
-    assert "content-encoding" not in http.post(LEAD, GOOD, {"accept-encoding": "gzip"}).headers
-
-
-def test_an_upgrade_to_tls_is_passed_over(http: Http) -> None:
-    # Apache HttpClient 5.4 offers it with each request.
-    assert http.post(LEAD, GOOD, {"connection": "upgrade", "upgrade": "TLS/1.2"}).status == 201
+def test_what_is_not_strictly_json_is_refused_by_its_place(http: Http, marked: bytes, field: str) -> None:
+    body, place = find_place(marked)
+    found = list_faults(http.post(LEAD, body))
+    assert [name for name, description in found if description.startswith(place)] == [field]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +139,7 @@ def test_a_search_takes_no_body_and_a_create_no_parameters(http: Http) -> None:
 
 def test_a_question_mark_alone_is_no_parameter(http: Http) -> None:
     assert http.post(f"{LEAD}?", GOOD).status == 201
-    assert violations(http("GET", f"{SEARCH}?"))
+    assert set(violations(http("GET", f"{SEARCH}?"))) == {"customer_id", "user_id", "lead_id", "recording_id"}
 
 
 def test_a_search_of_ten_thousand_faults_is_refused_without_delay(http: Http) -> None:
@@ -226,108 +152,12 @@ def test_a_search_of_ten_thousand_faults_is_refused_without_delay(http: Http) ->
     assert min(timed_search() for _ in range(5)) < 1
 
 
-def test_headers_that_the_service_does_not_use_change_nothing(http: Http) -> None:
-    headers = {
-        "x-name": "M\u00fcller",
-        "user-agent": "M\u00fcller",
-        "cookie": "c" * 20_000,
-        "x-bin": "=",
-        "grpc-timeout": "1n",
-    }
-    for _ in range(5):
-        assert http("POST", LEAD, GOOD, headers).status == 201
-
-
 def test_the_size_of_a_version_info_is_measured_as_json(http: Http) -> None:
     assert set(violations(http.post(LEAD, {**GOOD, "version_info": {"a": [0] * 250_000}}))) == {"version_info"}
     assert http.post(LEAD, {**GOOD, "version_info": {"a": [0] * 8_000}}).status == 201
-
-
-def test_a_version_info_of_twenty_mixed_levels_is_stored(http: Http) -> None:
-    mixed: Any = 1
-    for level in range(20):
-        mixed = {"a": mixed} if level % 2 else [mixed]
-    assert http.post(LEAD, {**GOOD, "version_info": mixed}).status == 201
 
 
 @pytest.mark.parametrize("kind", ["lead", "contact"])
 def test_every_invalid_parameter_is_named_at_once(http: Http, kind: str) -> None:
     answer = http.search(f"/api/v1/{kind}_analytics/search", page=0, pageSize=0)
     assert set(violations(answer)) == {"customer_id", "user_id", f"{kind}_id", "recording_id", "page", "pageSize"}
-
-
-@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/lead_analytics/", "/api/v2/lead_analytics", "/nowhere?a=b"])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_an_unknown_route_is_404(http: Http, method: str, path: str) -> None:
-    check_refusal(http(method, path, {} if method == "POST" else None), 404, 5)
-
-
-@pytest.mark.parametrize(
-    ("path", "allowed"),
-    [
-        ("/api/v1/analytics_events", "POST"),
-        (LEAD, "POST"),
-        ("/api/v1/contact_analytics", "POST"),
-        (SEARCH, "GET"),
-        ("/api/v1/contact_analytics/search", "GET"),
-    ],
-)
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_another_method_is_405_and_the_answer_names_the_allowed_one(
-    http: Http, path: str, allowed: str, method: str
-) -> None:
-    if method == allowed:
-        return
-    answer = http(method, path)
-    check_refusal(answer, 405, 12)
-    assert answer.headers["allow"] == allowed
-
-
-def test_a_body_over_a_mebibyte_is_413(http: Http) -> None:
-    check_refusal(http.post(LEAD, b" " * ((1 << 20) + 1)), 413, 8)
-    assert http.post(LEAD, json.dumps(GOOD).encode().ljust(1 << 20)).status == 201
-
-
-def test_a_chunked_body_over_a_mebibyte_is_413(http: Http) -> None:
-    connection = HTTPConnection("127.0.0.1", http.port, timeout=10)
-    try:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It may be refused before all of it is sent.
-            connection.request("POST", LEAD, (b"x" * 65_536 for _ in range(20)), encode_chunked=True)
-        answer = connection.getresponse()
-        assert (answer.status, json.loads(answer.read())["code"]) == (413, 8)
-    finally:
-        connection.close()
-
-
-def test_headers_over_the_limit_are_431(http: Http) -> None:
-    check_refusal(http("GET", SEARCH, headers={"x-large": "x" * 300_000}), 431, 8)
-
-
-@pytest.mark.parametrize(
-    ("request_bytes", "status"),
-    [
-        (b"GARBAGE\r\n\r\n", 422),
-        (b"GET / HTTP/1.1\r\nhost: a\r\nbad header\r\n\r\n", 422),
-        (b"GET / HTTP/1.0\r\n\r\n", 426),
-        (b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 422),
-    ],
-)
-def test_malformed_http_is_answered_in_the_same_form(http: Http, request_bytes: bytes, status: int) -> None:
-    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
-        connection.sendall(request_bytes)
-        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
-    assert head.split()[1] == str(status).encode()
-    assert b"content-type: application/json" in head
-    assert json.loads(body)["code"] == 3
-
-
-def test_a_connection_stays_usable_after_a_refusal(http: Http) -> None:
-    connection = HTTPConnection("127.0.0.1", http.port, timeout=10)
-    try:
-        for body, status in ((b"{", 422), (json.dumps(GOOD).encode(), 201), (b"{}", 422)):
-            connection.request("POST", LEAD, body)
-            answer = connection.getresponse()
-            answer.read()
-            assert answer.status == status
-    finally:
-        connection.close()

@@ -1,7 +1,7 @@
 """One create, from the JSON of a body to an event."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from server.messages.convert import CreateKind
 from server.messages.json_codec.explain import Explanation, Names
@@ -14,16 +14,8 @@ from storage import Event
 
 _BOM = b"\xef\xbb\xbf"
 
-# An event that keeps the limits has no more tokens than this, so one that has more is refused in any case.
-_MAX_TOKENS = 20_000
-
-
-class ReadEvent(NamedTuple):
-    """What a body asks to store."""
-
-    event: Event
-    ignored: Sequence[str]
-    """The names of its fields that are not known, if these are ignored."""
+# An event that keeps the limits takes fewer tokens than this, so one that takes more is refused in any case.
+_MAX_TOKENS = 40_000
 
 
 class CreateReader:
@@ -40,8 +32,8 @@ class CreateReader:
         self.fields = FieldReader(kind.request.DESCRIPTOR, kind.text_fields, ignore_unknown=ignore_unknown)
         self._names = Names(frozenset(self.fields.names), self.fields.object_name, ignore_unknown)
 
-    def read(self, body: bytes, key: str = "") -> ReadEvent:
-        """Return the event that `body` asks to store, under a new id.
+    def read(self, body: bytes, key: str = "") -> tuple[Event, Sequence[str]]:
+        """Return the event that `body` asks to store, under a new id, and the names of the fields that were ignored.
 
         Args:
             body: the body of one create.
@@ -52,10 +44,10 @@ class CreateReader:
         """
         text = strip_bom(body)
         try:
-            read = self.fields.read(text)
+            texts, version_info, ignored = self.fields.read(text)
         except Unreadable:
-            read = self.explain(text, Place(1, 1), Budget(_MAX_TOKENS), key)
-        return ReadEvent(self.kind.make_event(read.texts, read.version_info, key), read.ignored)
+            texts, version_info, ignored = self.explain(text, Place(1, 1), Budget(_MAX_TOKENS), key)
+        return self.kind.make_event(texts, version_info, key), ignored
 
     def explain(self, text: bytes, place: Place, budget: Budget, key: str = "") -> Read:
         """Return what a text holds that the fast reader did not accept, or rather say why not.

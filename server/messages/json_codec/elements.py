@@ -6,13 +6,9 @@ from typing import Any
 
 from server.messages import refusals
 from server.messages.json_codec.places import Place
+from server.messages.json_codec.tokens import blank_escapes
 from server.messages.json_codec.walk import Budget, Exhausted, Stop, Walker
 from server.messages.refusals import FieldViolation, InvalidRequest
-
-_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
-_MAX_ROUNDS = 100
-_BUDGET = 10_000
 
 
 class Elements:
@@ -33,6 +29,7 @@ class Elements:
         self._list_name = list_name
         self._body = body
         self._spans = spans
+        self._brackets_left = _MAX_BRACKETS
         self._index = 0
         self._end = body.find(b"[") + 1
 
@@ -52,27 +49,56 @@ class Elements:
     def check_brackets(self, index: int, place: Place) -> None:
         """Refuse the whole batch if the brackets of an element do not match: nobody knows where it ends.
 
+        Args:
+            index: which element.
+            place: where it begins in the body.
+
         Raises:
-            InvalidRequest: they do not.
+            InvalidRequest: they do not, or to find out has taken too long.
         """
-        if self._spans and not _brackets_match(self.texts[index]):
-            walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_BUDGET))
-            description = refusals.describe_malformed(*place, "its brackets do not match")
-            try:
-                while walker.peek():
-                    walker.pass_brackets(None)
-            except Stop:
-                description = walker.faults[0][1]
-            except Exhausted:
-                pass
-            raise InvalidRequest([FieldViolation(f"{self._list_name}[{index}]", description)])
+        if not self._spans:
+            return
+        brackets = _reduce_brackets(self.texts[index])
+        self._brackets_left -= len(brackets)
+        if self._brackets_left < 0:
+            raise InvalidRequest([FieldViolation(self._list_name, refusals.TOO_DEEP_TO_SPLIT)])
+        if _brackets_match(brackets):
+            return
+        walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_WORDING_BUDGET))
+        description = refusals.describe_malformed(*place, "its brackets do not match")
+        try:
+            while walker.peek():
+                walker.pass_brackets(None)
+        except Stop:
+            description = walker.faults[0][1]
+        except Exhausted:
+            pass
+        raise InvalidRequest([FieldViolation(f"{self._list_name}[{index}]", description)])
 
 
-def _brackets_match(element: bytes) -> bool:
-    """Return whether each bracket is closed by one of its kind. Of what nests over 100 levels deep, it is not known."""
-    brackets = _STRINGS.sub(b"", element).translate(None, _NO_BRACKETS)
-    for _ in range(_MAX_ROUNDS):
-        if not brackets:
-            break
+_STRINGS = re.compile(rb'"[^"]*+"')
+_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
+# Events of ordinary depth have no brackets left after so many rounds.
+_ROUNDS = 4
+_MAX_BRACKETS = 1_000_000
+_WORDING_BUDGET = 10_000
+_CLOSING = {ord("{"): ord("}"), ord("["): ord("]")}
+
+
+def _reduce_brackets(element: bytes) -> bytes:
+    """Return the brackets of an element, without most of those that match."""
+    brackets = _STRINGS.sub(b"", blank_escapes(element)).translate(None, _NO_BRACKETS)
+    for _ in range(_ROUNDS):
         brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
-    return not brackets
+    return brackets
+
+
+def _brackets_match(brackets: bytes) -> bool:
+    """Return whether each bracket is closed by one of its kind."""
+    ends = []
+    for bracket in brackets:
+        if bracket in _CLOSING:
+            ends.append(_CLOSING[bracket])
+        elif not ends or ends.pop() != bracket:
+            return False
+    return not ends

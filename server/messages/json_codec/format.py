@@ -6,6 +6,7 @@ JSON cannot have in a string is escaped.
 
 from collections.abc import Sequence
 from itertools import starmap
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
 from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
-from server.messages.convert import MAX_PAGE_BYTES, CreateKind, EventResult, Stored
+from server.messages.convert import MAX_PAGE_BYTES, CreateKind, EventResult
 from server.messages.refusals import FieldViolation
 from storage import Event, Found, Page, PageTooLarge, Query
 
@@ -50,12 +51,12 @@ class CreateFormatter:
         # Where each field of the response is in an event that is followed by the record type and the partition key.
         places = {name: place for place, name in enumerate((*Event._fields, "record_type", "partition_key"))}
         places |= {"sort_key": places["customer_id"], kind.entity_field: places["entity_id"]}
-        self._places = [places[field.name] for field in kind.response.DESCRIPTOR.fields]
+        self._select = itemgetter(*[places[field.name] for field in kind.response.DESCRIPTOR.fields])
 
     def format(self, event: Event) -> bytes:
         """Return the answer to a create whose event is stored."""
         values = (*event, self._record_type, f"{self._partition}|{event.id}")
-        return _encode(self._struct(*[values[place] for place in self._places]))
+        return _encode(self._struct(*self._select(values)))
 
 
 _Record = _make_struct(RecordedEvent, Found._fields)
@@ -85,7 +86,7 @@ def format_page(query: Query, page: Page) -> bytes:
     return answer
 
 
-_Stored = _make_struct(StoredEvent, Stored._fields)
+_Stored = _make_struct(StoredEvent, ["id", "created_at", "replayed"])
 _Violation = _make_struct(EventViolation, FieldViolation._fields)
 _Refused = _make_struct(RefusedEvent, ["violations"])
 _Batch = _make_struct(BatchCreateAnalyticsEventsResponse, ["stored_count", "refused_count", "outcomes"])
@@ -107,7 +108,7 @@ def format_batch(results: Sequence[EventResult]) -> bytes:
     printed = []
     refused = 0
     for index, result in enumerate(results):
-        if isinstance(result, Stored):
+        if isinstance(result, tuple):
             printed.append(_StoredOutcome(index, _Stored(*result)))
         else:
             refused += 1

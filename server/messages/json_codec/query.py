@@ -20,12 +20,15 @@ _INTEGER = re.compile(r"[+-]?0*([0-9]{1,10})")
 _MAX_INTEGER = 2**31 - 1
 
 
-class ReadQuery(NamedTuple):
-    """What a URL asks to find."""
+class _Parameter(NamedTuple):
+    """A parameter that is known."""
 
-    query: Query
-    ignored: Sequence[str]
-    """The names of its parameters that are not known, if these are ignored."""
+    name: str
+    """The name of its field."""
+    json_name: str
+    parse: Callable[[str], Any]
+    max_items: int
+    """How often it may stand. 0 if it has one value."""
 
 
 class QueryReader:
@@ -46,15 +49,14 @@ class QueryReader:
         self._request: Any = request
         self._entity_type = entity_type
         self._ignore_unknown = ignore_unknown
-        self._fields = {name: field for field in descriptor.fields for name in (field.name, field.json_name)}
-        self._parsers = {field.name: _find_parser(field) for field in descriptor.fields}
-        self._known = frozenset(field.json_name for field in descriptor.fields)
-        self._max_items = {
-            field.name: get_field_rules(field).repeated.max_items for field in descriptor.fields if field.is_repeated
+        # As everywhere in the JSON of protobuf, a field may have the name that it has in the proto.
+        self._parameters = {
+            name: _make_parameter(field) for field in descriptor.fields for name in (field.name, field.json_name)
         }
+        self._known = frozenset(field.json_name for field in descriptor.fields)
 
-    def read(self, path: str) -> ReadQuery:
-        """Return the query that the URL `path?query` asks for.
+    def read(self, path: str) -> tuple[Query, Sequence[str]]:
+        """Return the query that the URL `path?query` asks for, and the names of the parameters that were ignored.
 
         Raises:
             InvalidRequest: a parameter is not known, stands twice, or breaks a rule. The violations have the names of
@@ -63,59 +65,62 @@ class QueryReader:
         values: dict[str, Any] = {}
         violations: list[FieldViolation] = []
         ignored: list[str] = []
-        for raw_name, raw_value in _split(path):
-            name, field = self._find_field(raw_name)
-            if field is None:
-                if self._ignore_unknown:
-                    ignored.append(name)
-                elif len(violations) < MAX_VIOLATIONS:
-                    violations.append(_describe_unknown(name, self._known))
-                continue
-            try:
-                self._add(field, values, raw_value)
-            except _Fault as fault:
-                if len(violations) < MAX_VIOLATIONS:
-                    index = f"[{len(values[field.name])}]" if field.is_repeated else ""
-                    violations.append(FieldViolation(field.json_name + index, fault.description))
-        faulty = {violation.field for violation in violations}
+        for each in path.partition("?")[2].split("&"):
+            name, _, value = each.partition("=")
+            parameter = self._parameters.get(name) or self._find_parameter(name)
+            if parameter is not None:
+                violations += _add(parameter, values, value)
+            elif each and self._ignore_unknown:
+                ignored.append(_try_decode(name))
+            elif each and len(violations) < MAX_VIOLATIONS:
+                violations.append(_describe_unknown(_try_decode(name), self._known))
         request = self._request(**values)
-        entity_id = getattr(request, f"{self._entity_type}_id")
         try:
-            query = to_query(request, self._entity_type, entity_id)
+            query = to_query(request, self._entity_type, getattr(request, f"{self._entity_type}_id"))
         except InvalidRequest as error:
+            faulty = {violation.field for violation in violations}
             violations += [each for each in map(self._rename, error.violations) if each.field not in faulty]
         if violations:
             raise InvalidRequest(violations)
-        return ReadQuery(query, ignored)
+        return query, ignored
 
-    def _find_field(self, raw_name: str) -> tuple[str, FieldDescriptor | None]:
-        """Return the decoded name of a parameter, and its field, or None if it is not known."""
-        try:
-            name = _decode(raw_name)
-        except UnicodeDecodeError:
-            return raw_name, None
-        field = self._fields.get(name)
-        if field is None and name.endswith("]"):
-            field = self._fields.get(_LIST_SUFFIX.sub("", name))
-            if field is not None and not field.is_repeated:
-                field = None
-        return name, field
-
-    def _add(self, field: FieldDescriptor, values: dict[str, Any], raw_value: str) -> None:
-        """Add the value of a parameter to `values`. Raise _Fault if it is not one of its type."""
-        if field.is_repeated:
-            items = values.setdefault(field.name, [])
-            if len(items) <= self._max_items[field.name]:  # One too many is enough to be refused.
-                items.append(self._parsers[field.name](raw_value))
-        elif field.name in values:
-            raise _Fault(refusals.GIVEN_TWICE)
-        else:
-            values[field.name] = None  # What is given twice is found even if the first is at fault.
-            values[field.name] = self._parsers[field.name](raw_value)
+    def _find_parameter(self, raw_name: str) -> _Parameter | None:
+        """Return the parameter of a name that is encoded, or written as the name of a list."""
+        name = _try_decode(raw_name)
+        parameter = self._parameters.get(name)
+        if parameter is None and name.endswith("]"):
+            parameter = self._parameters.get(_LIST_SUFFIX.sub("", name))
+            if parameter is not None and not parameter.max_items:
+                return None
+        return parameter
 
     def _rename(self, violation: FieldViolation) -> FieldViolation:
         name, bracket, rest = violation.field.partition("[")
-        return violation._replace(field=self._fields[name].json_name + bracket + rest)
+        return violation._replace(field=self._parameters[name].json_name + bracket + rest)
+
+
+def _add(parameter: _Parameter, values: dict[str, Any], raw: str) -> Sequence[FieldViolation]:
+    """Add the value of a parameter to `values`. Return what is wrong with it."""
+    name, json_name, parse, max_items = parameter
+    if max_items:
+        items = values.setdefault(name, [])
+        if len(items) > max_items:  # One too many is enough to be refused.
+            return ()
+        json_name = f"{json_name}[{len(items)}]"
+        items.append("")
+    elif name in values:
+        return [FieldViolation(json_name, refusals.GIVEN_TWICE)]
+    else:
+        values[name] = None
+    try:
+        value = parse(raw)
+    except _Fault as fault:
+        return [FieldViolation(json_name, fault.description)]
+    if max_items:
+        items[-1] = value
+    else:
+        values[name] = value
+    return ()
 
 
 class _Fault(Exception):
@@ -132,16 +137,10 @@ def refuse_parameters(path: str) -> None:
     Raises:
         InvalidRequest: it has.
     """
-    if "?" in path:
-        names = [_try_decode(name) for name, _ in _split(path)[:MAX_VIOLATIONS]]
-        if names:
-            raise InvalidRequest([_describe_unknown(name, frozenset()) for name in names])
-
-
-def _split(path: str) -> list[tuple[str, str]]:
-    """Return the parameters of a URL as they are written, without those that are nothing."""
-    query = path.partition("?")[2]
-    return [(name, value) for name, _, value in (each.partition("=") for each in query.split("&") if each)]
+    parameters = [each for each in path.partition("?")[2].split("&") if each]
+    if parameters:
+        names = [_try_decode(each.partition("=")[0]) for each in parameters[:MAX_VIOLATIONS]]
+        raise InvalidRequest([_describe_unknown(name, frozenset()) for name in names])
 
 
 def _describe_unknown(name: str, known: frozenset[str]) -> FieldViolation:
@@ -191,7 +190,10 @@ _PARSERS: dict[int, Callable[[str], Any]] = {
 }
 
 
-def _find_parser(field: FieldDescriptor) -> Callable[[str], Any]:
+def _make_parameter(field: FieldDescriptor) -> _Parameter:
     if field.type not in _PARSERS or (field.is_repeated and field.type != FieldDescriptor.TYPE_STRING):
         raise NotImplementedError(f"{field.full_name}: a type of parameter that is not supported")
-    return _PARSERS[field.type]
+    max_items = get_field_rules(field).repeated.max_items
+    if field.is_repeated and not max_items:
+        raise NotImplementedError(f"{field.full_name}: a list without a limit is not supported")
+    return _Parameter(field.name, field.json_name, _PARSERS[field.type], max_items)

@@ -11,10 +11,16 @@ from server.messages import refusals
 from server.messages.json_codec.names import print_name
 from server.messages.json_codec.places import Places
 from server.messages.json_codec.strict import Unreadable, decode
-from server.messages.json_codec.tokens import decode_string, find_string_fault, show
+from server.messages.json_codec.tokens import blank_escapes, decode_string, find_string_fault, show
 from server.messages.refusals import FieldViolation, InvalidRequest
 
-_CHUNK_BYTES = 256 << 10
+MAX_VALUE_BYTES = 1 << 20
+"""The limit on one event, which no event within the limits of its fields reaches but by white space."""
+
+_CHUNK_BYTES = 128 << 10
+
+# As many members as the object may have beside the list. One unknown name is enough to be refused.
+_MAX_OTHERS = 100
 
 # What nests more than this is an event that is refused, and is passed bracket by bracket.
 _MATCHED_LEVELS = 34
@@ -56,10 +62,11 @@ class Splitter:
             max_elements: how many elements are looked for. One more is enough to refuse the body.
         """
         self._body = body
-        self._text = body.replace(b"\\\\", b"__").replace(b'\\"', b"__").translate(_BRACES)
+        self._text = blank_escapes(body).translate(_BRACES)
         self._list_name = list_name
         self._max_elements = max_elements
         self._steps = 0
+        self._paused_at = 0
         self.spans: list[tuple[int, int]] = []
         """Where each element begins and ends."""
         self.others: dict[str, bytes] = {}
@@ -85,13 +92,16 @@ class Splitter:
                 if name in self.others:
                     self.violations.append(FieldViolation(print_name(name), refusals.GIVEN_TWICE))
                 self.others[name] = self._body[at:end]
+                if len(self.others) + len(self.violations) > _MAX_OTHERS:
+                    self.violations.append(FieldViolation("", refusals.TOO_MANY_PARTS))
+                    return
             elif self._body[at : at + 1] == b"[" and not has_list:
                 end = yield from self._split_list(at + 1)
                 if len(self.spans) > self._max_elements:
                     return
             else:
                 end = yield from self._find_end(at)
-                if not has_list and self._body[at:end].strip() != b"null":
+                if not has_list and self._body[at:end].rstrip(b" \t\n\r") != b"null":
                     self.violations.append(FieldViolation(name, refusals.NOT_A_LIST))
             if name == self._list_name:
                 if has_list:
@@ -109,11 +119,13 @@ class Splitter:
             self._refuse(at, "nothing after the object")
 
     def check_other(self, name: str) -> None:
-        """Check that the value of another member is JSON.
+        """Check that the value of another member is JSON, and not large.
 
         Raises:
             InvalidRequest: it is not.
         """
+        if len(self.others[name]) > MAX_VALUE_BYTES:
+            raise InvalidRequest([FieldViolation(print_name(name), refusals.TOO_LARGE)])
         try:
             decode(self.others[name], _MAX_OTHER_LEVELS)
         except Unreadable:
@@ -125,9 +137,10 @@ class Splitter:
             return at + 1
         while True:
             end = yield from self._find_end(at)
-            if not self._body[at:end].strip():
+            if end == at:
                 self._refuse(end, "a value")
             self.spans.append((at, end))
+            yield from self._pause(end)
             after = self._body[end : end + 1]
             if after == b"]" or (after == b"," and len(self.spans) > self._max_elements):
                 return end + 1
@@ -162,7 +175,7 @@ class Splitter:
                 at = self._pass_string(at)
             elif match.end() != match.endpos or not stopper:
                 return at
-            yield from self._step(_PAUSE_STEPS)
+            yield from self._pause(at)
 
     def _pass_brackets(self, at: int) -> Pauses:
         text, depth = self._text, 0
@@ -185,7 +198,12 @@ class Splitter:
                     return at
             elif not bracket:
                 self._refuse(at, "brackets that match")
-            yield from self._step(1)
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                self._refuse_deep()
+            if self._steps % _PAUSE_STEPS == 0:
+                yield
+            yield from self._pause(at)
 
     def _pass_string(self, at: int) -> int:
         end = self._text.find(b'"', at + 1)
@@ -198,12 +216,10 @@ class Splitter:
         assert match is not None
         return match.end()
 
-    def _step(self, steps: int) -> Generator[None]:
-        before = self._steps // _PAUSE_STEPS
-        self._steps += steps
-        if self._steps > _MAX_STEPS:
-            self._refuse_deep()
-        if self._steps // _PAUSE_STEPS > before:
+    def _pause(self, at: int) -> Generator[None]:
+        """Yield if the place is far from where it was at the last pause."""
+        if at - self._paused_at >= _CHUNK_BYTES:
+            self._paused_at = at
             yield
 
     def _refuse_deep(self) -> NoReturn:

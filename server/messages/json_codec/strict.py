@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from typing import Any, NoReturn
 
 
@@ -10,7 +11,7 @@ class Unreadable(Exception):
 
 
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_ONE_KIND = bytes.maketrans(b"[]", b"{}")
+_BRACES = bytes.maketrans(b"[]", b"{}")
 _NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
 
 
@@ -18,10 +19,16 @@ def is_deeper(text: bytes, levels: int) -> bool:
     """Return whether the objects and lists of `text`, which is JSON, nest more than `levels` deep."""
     if text.count(b"{") + text.count(b"[") <= levels:
         return False
-    brackets = _STRINGS.sub(b"", text).translate(_ONE_KIND, _NO_BRACKETS)
+    brackets = _STRINGS.sub(b"", text).translate(_BRACES, _NO_BRACKETS)
+    return _compile_nest(levels).fullmatch(brackets) is None
+
+
+@cache
+def _compile_nest(levels: int) -> re.Pattern[bytes]:
+    pattern = b""
     for _ in range(levels):
-        brackets = brackets.replace(b"{}", b"")
-    return bool(brackets)
+        pattern = rb"(?:\{" + pattern + rb"\})*+"
+    return re.compile(pattern)
 
 
 def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
