@@ -1,6 +1,7 @@
 """The transport in a server process: its setting, and its silence about what callers do."""
 
 import json
+from typing import Any
 
 import grpc
 import pytest
@@ -40,7 +41,7 @@ def test_malformed_calls_leave_no_line_in_the_log(database_url: str, transport: 
             client.send(b"GET / HTTP/1.1\r\n\r\n" * 100)
             client.wait_until_closed()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            method = channel.unary_unary(paths[0].decode())
+            method: Any = channel.unary_unary(paths[0].decode())
             until(lambda: method.future(b"", timeout=20).code() == grpc.StatusCode.INVALID_ARGUMENT)
         process.terminate()
         _, stderr = process.communicate(timeout=20)
