@@ -103,12 +103,11 @@ def test_messages_that_never_end_do_not_keep_others_out() -> None:
         # All but the four that may be slow are cut off, each with a status that says so, and never as cancelled.
         until(lambda: running.server.calls_in_flight == 4)
         codes: Counter[Any] = Counter()
-        with contextlib.suppress(TimeoutError):
-            for client in endless:
-                for stream in streams:
-                    codes[client.read_reply(stream, 1.0).code] += 1
-        assert set(codes) == {CODE.RESOURCE_EXHAUSTED}
-        assert codes[CODE.RESOURCE_EXHAUSTED] >= 80
+        for client in endless:
+            for stream in streams:
+                with contextlib.suppress(TimeoutError):
+                    codes[client.read_reply(stream, 0.5).code] += 1
+        assert codes == {CODE.RESOURCE_EXHAUSTED: 96}
 
 
 def test_slow_messages_arrive_where_nobody_waits() -> None:
@@ -192,20 +191,6 @@ def test_a_connection_that_says_nothing_is_closed(transport: str) -> None:
 def test_a_connection_that_does_not_acknowledge_the_settings_is_closed(transport: str) -> None:
     with running_transport(transport, METHODS) as running, Http2Client(running.port, acknowledges=False) as client:
         client.wait_until_closed(30)
-
-
-@on_both
-def test_more_calls_on_a_connection_than_it_may_have_are_held_back(transport: str) -> None:
-    """A proper client waits with the calls over the limit of the connection, and none is lost."""
-
-    async def work(request: bytes, _: Any) -> bytes:
-        await asyncio.sleep(0.01)
-        return request
-
-    with running_transport(transport, {"Work": unary(work)}) as running, running.channel() as channel:
-        assert channel.unary_unary(path("Work"))(b"", timeout=20) == b""  # From now on it knows the limit.
-        calls = [channel.unary_unary(path("Work")).future(b"%d" % number, timeout=50) for number in range(2_500)]
-        assert [call.result() for call in calls] == [b"%d" % number for number in range(2_500)]
 
 
 def test_the_event_loop_is_not_held_by_many_events() -> None:

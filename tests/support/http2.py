@@ -75,6 +75,7 @@ class Http2Client:
             acknowledges: whether it acknowledges the server's settings.
         """
         self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._acknowledges = acknowledges
         self._decoder = Decoder()
         self._received = b""
