@@ -256,7 +256,7 @@ def _to_json_path(request: Descriptor, path: str) -> str:
 
 
 def _pack_violations(violations: list[FieldViolation]) -> Status:
-    names = ", ".join(dict.fromkeys(violation.field for violation in violations))
+    names = ", ".join(dict.fromkeys(violation.field for violation in violations if violation.field))
     status = Status(code=INVALID_ARGUMENT, message=f"invalid request: {names}".removesuffix(": "))
     details = BadRequest()
     for violation in violations:

@@ -77,6 +77,8 @@ class HttpBatch:
         self._commits = commits
         self._reader = BatchReader(BatchCreateAnalyticsEventsRequest, ANALYTICS, ignore_unknown=ignored.enabled)
         self._ignored = ignored
+        # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
+        self._turn = asyncio.Lock()
 
     async def __call__(self, call: HttpCall) -> bytes:
         """Store the events of the body."""
@@ -84,13 +86,15 @@ class HttpBatch:
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
-        self._commits.check_deadline(call.context.time_remaining)
-        body = call.unpack_body(MAX_BATCH_BODY_BYTES)
-        batch = EventBatch(len(body))
-        reading = self._reader.read(body)
-        for events in reading:
-            batch.add(events)
-            await asyncio.sleep(0)  # A large batch must not hold up other calls.
+        async with self._turn:
+            self._commits.check_deadline(call.context.time_remaining)
+            body = call.unpack_body(MAX_BATCH_BODY_BYTES)
+            batch = EventBatch(len(body))
+            reading = self._reader.read(body)
+            for events in reading:
+                batch.add(events)
+                await asyncio.sleep(0)  # A large batch must not hold up other calls.
+            del body
         response = format_batch(await self._commits.write(batch))
         await _send_headers(call, self._ignored.count(reading.ignored.elements()))
         return response

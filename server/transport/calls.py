@@ -22,7 +22,7 @@ class Bounds(NamedTuple):
     """Messages of unary requests on their way in at once: as many as a busy server has callers. With 16 places it did a
     seventh less."""
     slow_messages: int = 16
-    """How many of these may be on their way for longer than about 0.25 s. With messages of 8 MiB they take 128 MiB."""
+    """How many of these may be arriving for longer than about 0.5 s. With messages of 8 MiB they take 128 MiB."""
     message_seconds: float = 60.0
     """How long a unary request may take to arrive. What Envoy allows a request, and enough for 8 MiB at 1.2 Mbit/s."""
     answer_seconds: float = 120.0

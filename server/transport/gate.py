@@ -1,8 +1,8 @@
-"""How many messages may be on their way in at once.
+"""The limit on how many messages may be arriving at once.
 
-C-core takes in as much of a message as it may be large once it is asked to receive it, and nothing is known of it until
-it is whole. So what bounds the memory is how many are asked for at once, and how long one that is not whole may hold
-its place while others wait.
+Once C-core is asked to receive a message, it buffers up to the message's full size and reports nothing until the
+message is whole. So memory is bounded by how many messages are asked for at once, and by how long an incomplete one may
+hold its place while others wait.
 """
 
 import asyncio
@@ -12,14 +12,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Slow is what has been on its way over three ticks, 0.2 to 0.3 s. By ticks and not by time: when the event loop was
-# held up, messages wait in the completion queue, and between two ticks it has had a turn to read them.
+# A message is slow once it has been arriving for five ticks, 0.4 to 0.5 s. Ticks that come late do not count: while the
+# event loop is busy, C-core reads nothing from the connections, and that is not the caller's fault.
 _TICK_SECONDS = 0.1
-_SLOW_TICKS = 3
+_SLOW_TICKS = 5
+_LATE_SECONDS = 0.05
 
 
 class Gate(Generic[T]):
-    """The places for calls whose message is on its way in."""
+    """The places for calls whose message is arriving."""
 
     def __init__(
         self,
@@ -34,11 +35,10 @@ class Gate(Generic[T]):
 
         Args:
             loop: the event loop.
-            places: how many messages may be on their way at once.
+            places: how many messages may be arriving at once.
             slow_places: how many of these may be slow.
-            on_enter: is called with a call that has got a place.
-            on_slow: is called with a call that has lost its place, because it is slow and others wait, or because too
-                many are slow.
+            on_enter: called with a call that gets a place.
+            on_slow: called with a call that loses its place because it is slow and others wait, or too many are slow.
         """
         self._loop = loop
         self._places = places
@@ -46,13 +46,14 @@ class Gate(Generic[T]):
         self._on_enter = on_enter
         self._on_slow = on_slow
         self._inside: dict[T, int] = {}
-        """Each with the tick at which it entered, so that the first has been inside for longest."""
+        """Each call with the tick at which it entered, the earliest first."""
         self._waiting: dict[T, None] = {}
         self._tick = 0
+        self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def enter(self, call: T) -> None:
-        """Give a call a place, at once or as soon as there is one."""
+        """Give a call a place, now or as soon as one is free."""
         if len(self._inside) < self._places:
             self._admit(call)
         else:
@@ -60,7 +61,7 @@ class Gate(Generic[T]):
             self._cut(1)
 
     def leave(self, call: T) -> None:
-        """Take back the place of a call whose message has come, or that has gone."""
+        """Free the place of a call whose message has arrived, or whose caller has gone."""
         if self._inside.pop(call, None) is None:
             self._waiting.pop(call, None)
         elif self._waiting:
@@ -75,7 +76,7 @@ class Gate(Generic[T]):
     def _admit(self, call: T) -> None:
         self._inside[call] = self._tick
         if self._timer is None:
-            self._timer = self._loop.call_later(_TICK_SECONDS, self._on_tick)
+            self._start_timer()
         self._on_enter(call)
 
     def _admit_next(self) -> None:
@@ -84,9 +85,16 @@ class Gate(Generic[T]):
             del self._waiting[call]
             self._admit(call)
 
+    def _start_timer(self) -> None:
+        self._due = self._loop.time() + _TICK_SECONDS
+        self._timer = self._loop.call_at(self._due, self._on_tick)
+
     def _on_tick(self) -> None:
-        self._tick += 1
-        self._timer = self._loop.call_later(_TICK_SECONDS, self._on_tick) if self._inside else None
+        if self._loop.time() - self._due < _LATE_SECONDS:
+            self._tick += 1
+        self._timer = None
+        if self._inside:
+            self._start_timer()
         slow = sum(1 for entered in self._inside.values() if entered <= self._tick - _SLOW_TICKS)
         self._cut(max(slow - self._slow_places, len(self._waiting)))
 
@@ -95,7 +103,7 @@ class Gate(Generic[T]):
         for call, entered in list(islice(self._inside.items(), count)):
             if entered > self._tick - _SLOW_TICKS:
                 break
-            # Neither it nor another that on_slow calls for may be in the way of the one that is admitted.
+            # Removed first, because on_slow may call `leave`.
             del self._inside[call]
             self._on_slow(call)
         self._admit_next()

@@ -70,7 +70,7 @@ def test_the_slowest_make_room_for_those_who_wait() -> None:
     async def check() -> None:
         seen = Seen(3, 3)
         seen.enter(1)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)
         seen.enter(2, 3)
         seen.enter(4)
         assert (seen.entered, seen.cut) == ([1, 2, 3, 4], [1])
