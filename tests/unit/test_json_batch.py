@@ -36,9 +36,8 @@ def with_member(member: bytes) -> bytes:
 
 
 def faults(event: Event | InvalidRequest) -> list[tuple[str, str]]:
-    return (
-        [(field, description) for field, description in event.violations] if isinstance(event, InvalidRequest) else []
-    )
+    violations = event.violations if isinstance(event, InvalidRequest) else []
+    return [(each.field, each.description) for each in violations]
 
 
 def refuse(body: bytes, reader: BatchReader = STRICT) -> list[tuple[str, str]]:
