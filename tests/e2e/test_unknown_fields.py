@@ -29,7 +29,7 @@ def lenient(lenient_stack: Stack) -> Http:
     return Http(lenient_stack.http_port)
 
 
-def make_event(path: str, customer: str) -> dict[str, Any]:
+def make_minimal(path: str, customer: str) -> dict[str, Any]:
     event = {"customer_id": customer, "user_id": "u", "recording_id": "r", "event_type": "view", OWN[path]: "e"}
     return {**event, "entity_type": "lead"} if OWN[path] == "entity_id" else event
 
@@ -55,7 +55,7 @@ NAMED = r"colour, Message, a, x\u002cy, line\u000d\u000aset-cookie: a, \u00e9"
 def test_a_create_drops_unknown_fields_and_names_them(
     lenient: Http, lenient_stack: Stack, customer: str, path: str
 ) -> None:
-    event = make_event(path, customer)
+    event = make_minimal(path, customer)
     plain = lenient.post(path, event)
     answer = lenient.post(path, {**UNKNOWN, **event})
     assert (plain.status, HEADER in plain.headers) == (201, False)
@@ -68,7 +68,7 @@ def test_a_create_drops_unknown_fields_and_names_them(
 
 
 def test_a_batch_names_each_ignored_field_once(lenient: Http, customer: str) -> None:
-    event = make_event("/api/v1/analytics_events", customer)
+    event = make_minimal("/api/v1/analytics_events", customer)
     events = [{**event, "colour": "red"}, event, {**event, "lead_id": "l"}, {**event, "colour": 5, "user_id": 5}]
     answer = lenient.post(BATCH, {"source": {"events": 1}, "events": events, "sent_at": None})
     stored = [faults is None for faults in list_outcomes(answer)]
@@ -80,7 +80,7 @@ def test_a_batch_names_each_ignored_field_once(lenient: Http, customer: str) -> 
 @pytest.mark.parametrize("kind", ["lead", "contact"])
 def test_a_search_names_ignored_parameters(lenient: Http, customer: str, kind: str) -> None:
     path = f"/api/v1/{kind}_analytics"
-    assert lenient.post(path, make_event(path, customer)).status == 201
+    assert lenient.post(path, make_minimal(path, customer)).status == 201
     asked = f"customer_id={customer.replace(' ', '+')}&user_id=u&{kind}_id=e&recording_id=r"
     plain = lenient("GET", f"{path}/search?{asked}")
     answer = lenient("GET", f"{path}/search?_=1&{asked}&colour=red&colour=blue&Page=2&%C3%A9=&{kind}_id[]=f")
@@ -91,7 +91,7 @@ def test_a_search_names_ignored_parameters(lenient: Http, customer: str, kind: s
 
 
 def test_the_header_is_of_bounded_length(lenient: Http, customer: str) -> None:
-    event = make_event(LEAD, customer)
+    event = make_minimal(LEAD, customer)
     for names in ({f"unknown{number}": 1 for number in range(1_000)}, {"n" * 100_000: 1}):
         header = lenient.post(LEAD, {**event, **names}).headers[HEADER]
         assert len(header) <= 1_000
@@ -99,7 +99,7 @@ def test_the_header_is_of_bounded_length(lenient: Http, customer: str) -> None:
 
 
 def test_an_unknown_field_changes_no_idempotency_key(lenient: Http, customer: str) -> None:
-    event = {**make_event(LEAD, customer), "idempotency_key": "k"}
+    event = {**make_minimal(LEAD, customer), "idempotency_key": "k"}
     first, again = lenient.post(LEAD, {**event, "attempt": 1}), lenient.post(LEAD, {**event, "retry": 2})
     assert (again.status, again.body) == (201, first.body)
     assert (again.headers["idempotency-replayed"], again.headers[HEADER]) == ("true", "retry")
@@ -119,7 +119,7 @@ STILL_REFUSED = [
 
 @pytest.mark.parametrize(("member", "field"), STILL_REFUSED, ids=[ascii(member) for member, _ in STILL_REFUSED])
 def test_every_other_fault_is_refused_as_before(lenient: Http, customer: str, member: bytes, field: str) -> None:
-    body = json.dumps(make_event(LEAD, customer))[:-1].encode() + b"," + member + b"}"
+    body = json.dumps(make_minimal(LEAD, customer))[:-1].encode() + b"," + member + b"}"
     body, place = find_place(body) if b"^^" in body else (body, "")
     answer = lenient.post(LEAD, body)
     assert [(name, text[: len(place)]) for name, text in list_faults(answer)] == [(field, place)]
@@ -127,14 +127,14 @@ def test_every_other_fault_is_refused_as_before(lenient: Http, customer: str, me
 
 
 def test_a_misspelt_required_field_is_missed(lenient: Http, customer: str) -> None:
-    event = make_event(LEAD, customer)
+    event = make_minimal(LEAD, customer)
     event["leadId"] = event.pop("lead_id")
     assert set(violations(lenient.post(LEAD, event))) == {"lead_id"}
     assert set(violations(lenient.post(BATCH, {"Events": []}))) == {"events"}
 
 
 def test_ignored_fields_are_counted_in_the_log(lenient: Http, lenient_stack: Stack, customer: str) -> None:
-    assert lenient.post(LEAD, {**make_event(LEAD, customer), "secret": 1}).status == 201
+    assert lenient.post(LEAD, {**make_minimal(LEAD, customer), "secret": 1}).status == 201
     lines = until(lambda: [line for line in lenient_stack.log.splitlines() if "unknown fields ignored" in line])
     assert all(json.loads(line.partition("| ")[2])["fields"] >= 1 for line in lines)
     assert "secret" not in lenient_stack.log
