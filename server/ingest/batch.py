@@ -8,7 +8,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
 )
 from server.ingest.group_commit import GroupCommit
-from server.messages.convert import ANALYTICS, EventResult, Stored, to_batch_response
+from server.messages.convert import ANALYTICS, EventResult, to_batch_response
 from server.messages.refusals import FieldViolation, InvalidRequest, find_event_violation
 from server.messages.validation import check
 from storage import Event, Outcome, Row, StorageError, encode_row
@@ -44,19 +44,25 @@ class EventBatch:
             StorageError: an event is not known to be stored, for a reason that is not its own.
         """
         written = zip(self._rows, outcomes, strict=True)
+        if not self._violations:
+            return [_make_result(event.id, outcome) for (event, _), outcome in written]
         results: list[EventResult] = []
         for index in range(self.event_count):
             if index in self._violations:
                 results.append(self._violations[index])
-                continue
-            (event, _), outcome = next(written)
-            if not isinstance(outcome, StorageError):
-                results.append(Stored(outcome.id, outcome.created_at, outcome.id != event.id))
-            elif violation := find_event_violation(outcome):
-                results.append([violation])
             else:
-                raise outcome
+                (event, _), outcome = next(written)
+                results.append(_make_result(event.id, outcome))
         return results
+
+
+def _make_result(event_id: str, outcome: Outcome) -> EventResult:
+    """Return the result of an event that was written under `event_id`, or raise a StorageError that is not its own."""
+    if not isinstance(outcome, StorageError):
+        return outcome.id, outcome.created_at, outcome.id != event_id
+    if violation := find_event_violation(outcome):
+        return [violation]
+    raise outcome
 
 
 def read_batch(request: BatchCreateAnalyticsEventsRequest | WriteAnalyticsEventsRequest) -> EventBatch:

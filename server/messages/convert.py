@@ -1,7 +1,7 @@
 """Messages to events and queries, and events to messages."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -223,16 +223,11 @@ CONTACT = CreateKind(
 )
 
 
-class Stored(NamedTuple):
-    """The result of an event of a batch that is stored. The names are those of the message `StoredEvent`."""
+EventResult = tuple[str, str, bool] | list[FieldViolation]
+"""What became of one event of a batch: its id, its time and whether it was stored before, or why it is refused.
 
-    id: str
-    created_at: str
-    replayed: bool
-
-
-EventResult = Stored | list[FieldViolation]
-"""What became of one event of a batch: it is stored, or refused for these reasons."""
+A plain tuple, because a batch makes many, and a NamedTuple takes five times as long to make.
+"""
 
 
 def to_batch_response(results: Sequence[EventResult]) -> BatchCreateAnalyticsEventsResponse:
@@ -240,7 +235,7 @@ def to_batch_response(results: Sequence[EventResult]) -> BatchCreateAnalyticsEve
     response = BatchCreateAnalyticsEventsResponse()
     add = response.outcomes.add
     for index, result in enumerate(results):
-        if isinstance(result, Stored):
+        if isinstance(result, tuple):
             # Filled in place: a message made first and then copied takes twice as long.
             stored = add(index=index).stored
             stored.id, stored.created_at, stored.replayed = result

@@ -41,6 +41,7 @@ class Call:
         "_handler",
         "_initial_metadata_sent",
         "_method",
+        "_running",
         "_task",
         "_variables",
         "calls",
@@ -62,6 +63,8 @@ class Call:
         self._handler = handler
         self._variables = variables
         self._task: asyncio.Task[None] | None = None
+        self._running = False
+        """Whether the task has taken its first step."""
         self._callbacks: list[Callable[[Any], None]] | None = None
         self._initial_metadata_sent = False
         self._ended = False
@@ -120,14 +123,13 @@ class Call:
             self._core_call.cancel(grpc.StatusCode.INTERNAL.value[0], b"the response cannot be sent")
             return
         self._initial_metadata_sent = True
-        # For a unary request that has begun already.
+        # For a unary call it has begun already.
         self.calls.answering.start(self)
 
     def end(self, code: grpc.StatusCode, details: str) -> None:
         """End the call with a status, unless it has one, and cancel its handler."""
         self.finish(code, details)
-        if self._task is not None:
-            self._task.cancel()
+        self._cancel_task()
 
     def expire(self) -> None:
         """End the call because it has taken too long."""
@@ -158,7 +160,8 @@ class Call:
             # is malformed, or if the caller has gone, then this is not sent.
             self.finish(grpc.StatusCode.UNIMPLEMENTED, "the request has no message")
             return
-        calls.answering.start(self)
+        if not self._handler.response_streaming:
+            calls.answering.start(self)
         self._run(message)
 
     def _on_closed(self, _: Any) -> None:
@@ -166,13 +169,19 @@ class Call:
         if self._task is None:
             self._release()
         elif not self._ended:
-            self._task.cancel()
+            self._cancel_task()
 
     def _run(self, message: bytes | None) -> None:
         self._task = self.calls.loop.create_task(self._answer(message), context=self._variables)
 
+    def _cancel_task(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            if not self._running:  # It never will be, and so does not come to its end.
+                self._return()
+
     async def _answer(self, message: bytes | None) -> None:
-        """Run the handler and end the call. In the end calls `_return`."""
+        """Set `_running`, run the handler, end the call, and call `_return`, whatever happens."""
         raise NotImplementedError
 
     def _return(self) -> None:

@@ -97,6 +97,7 @@ class CallContext(Call):
             raise CallGone
 
     async def _answer(self, message: bytes | None) -> None:
+        self._running = True
         handler = self._handler
         try:
             if handler.request_streaming:

@@ -7,8 +7,11 @@ import grpc
 import grpc.aio
 
 from server.transport import AIO, CORE
+from server.transport.calls import Bounds
 from server.transport.interface import Metadata, Server
 from server.transport.options import Sizes, make_options
+
+DEFAULT_BOUNDS = Bounds()
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +22,7 @@ TESTED_VERSION = "1.85.1"
 def make_server(
     transport: str,
     sizes: Sizes,
+    bounds: Bounds = DEFAULT_BOUNDS,
     *,
     unbounded_services: Sequence[str] = (),
     refusal_metadata: Metadata = (),
@@ -28,6 +32,7 @@ def make_server(
     Args:
         transport: `CORE`, or `AIO` for the stock server, which is taken for another version of grpcio too.
         sizes: the limits that depend on what is served.
+        bounds: what callers may hold. The stock server has no such bounds.
         unbounded_services: see `server.transport.server.CoreServer`. The stock server refuses no call by itself.
         refusal_metadata: likewise.
     """
@@ -41,7 +46,6 @@ def make_server(
     if transport == AIO:
         return grpc.aio.server(options=options)
     # Here, because in another version the names that it imports may be missing.
-    from server.transport.calls import Bounds
     from server.transport.server import CoreServer
 
-    return CoreServer(options, Bounds(), unbounded_services=unbounded_services, refusal_metadata=refusal_metadata)
+    return CoreServer(options, bounds, unbounded_services=unbounded_services, refusal_metadata=refusal_metadata)

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from google.protobuf import descriptor_pool, text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from grpc_reflection.v1alpha._async import ReflectionServicer
+from grpc_reflection.v1alpha.reflection import aio
 from grpc_reflection.v1alpha.reflection_pb2 import DESCRIPTOR, ServerReflectionRequest, ServerReflectionResponse
 
 from server.transport.interface import Context, Server
@@ -37,7 +37,7 @@ def add_reflection(server: Server, services: Iterable[str]) -> None:
         server.add_generic_rpc_handlers((generic,))
 
 
-class _LimitedReflection(ReflectionServicer):  # type: ignore[misc]  # untyped in its library
+class _LimitedReflection(aio.ReflectionServicer):  # type: ignore[misc]  # untyped in its library
     """Reflection for a limited number of clients at once."""
 
     def __init__(self, services: Iterable[str]) -> None:

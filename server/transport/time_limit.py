@@ -52,6 +52,5 @@ class TimeLimit(Generic[T]):
                 break
             late.append(item)
         for item in late:
-            del self._started[item]
-        for item in late:
-            self._on_late(item)
+            if self._started.pop(item, None) is not None:
+                self._on_late(item)

@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.support import requests
 from tests.support.database import blocked_backends, execute, locked_table
 from tests.support.in_process import Client
-from tests.support.processes import free_port, run_module, started_module
+from tests.support.processes import free_port, refuses_connections, run_module, started_module
 from tests.support.until import until
 
 
@@ -106,11 +106,6 @@ def test_a_second_server_on_the_same_port_is_refused(database_url: str) -> None:
         second = run_module("server", DATABASE_URL=database_url, GRPC_PORT=port)
     assert second.returncode == 2
     assert "GRPC_PORT" in second.stderr
-
-
-def refuses_connections(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def wait_for_start(process: "subprocess.Popen[str]") -> None:

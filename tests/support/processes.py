@@ -82,3 +82,9 @@ def free_port(*, following: int = 0) -> int:
 
 def _first_ephemeral_port() -> int:
     return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
+def refuses_connections(port: int) -> bool:
+    """Return whether nothing listens on the port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -28,20 +28,22 @@ def test_names_of_tests_are_short_sentences() -> None:
     assert not too_long, "\n" + "\n".join(too_long)
 
 
-def test_a_helper_is_defined_once_and_shared() -> None:
-    definitions: dict[str, list[Path]] = defaultdict(list)
+def test_a_helper_is_written_once_and_shared() -> None:
+    definitions: dict[str, list[str]] = defaultdict(list)
     for path, module in MODULES.items():
         if path.relative_to(TESTS).parts[0] not in PROGRAMS:
             for node in module.body:
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("test_"):
-                    definitions[node.name].append(path)
-    repeated = [
-        f"{name}: {', '.join(str(path.relative_to(ROOT)) for path in paths)}"
-        for name, paths in definitions.items()
-        # Each tier may have a fixture of the same name in its conftest.py.
-        if len(paths) > 1 and {path.name for path in paths} != {"conftest.py"}
-    ]
+                # A fixture depends on the names that its module gives to things.
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list:
+                    definitions[describe_code(node)].append(f"{where(path, node)} {node.name}")
+    repeated = [", ".join(places) for places in definitions.values() if len(places) > 1]
     assert not repeated, "\n" + "\n".join(repeated)
+
+
+def describe_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """Return what a function does, in the form of its syntax tree, without its name and its docstring."""
+    is_documented = ast.get_docstring(function) is not None
+    return type(function).__name__ + ast.dump(function.args) + "".join(map(ast.dump, function.body[is_documented:]))
 
 
 def test_no_private_name_of_another_module_is_used() -> None:

@@ -56,8 +56,12 @@ class BatchReader:
             ignore_unknown: whether fields that are not known are ignored, in place of refused.
         """
         descriptor: Any = message.DESCRIPTOR
-        (events,) = descriptor.fields
-        if events.name != events.json_name or events.message_type is not kind.request.DESCRIPTOR:
+        events = descriptor.fields[0]
+        if (
+            len(descriptor.fields) != 1
+            or events.name != events.json_name
+            or events.message_type is not kind.request.DESCRIPTOR
+        ):
             raise NotImplementedError(f"{descriptor.full_name}: not a list of {kind.request.DESCRIPTOR.full_name}")
         self.message: Any = message
         self.max_events = get_field_rules(events).repeated.max_items
@@ -209,7 +213,7 @@ class BatchReading:
             pass
         budget = self._budget
         place = self._places.find(elements.find_start(index))
-        elements.check_brackets(index, place, budget)
+        elements.check_brackets(index, place)
         budget.tokens -= len(text) // _BYTES_A_TOKEN
         if budget.tokens <= 0:
             return InvalidRequest([FieldViolation("", refusals.NOT_EXPLAINED)])

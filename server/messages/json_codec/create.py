@@ -14,8 +14,8 @@ from storage import Event
 
 _BOM = b"\xef\xbb\xbf"
 
-# An event that keeps the limits has no more tokens than this, so one that has more is refused in any case.
-_MAX_TOKENS = 20_000
+# An event that keeps the limits takes fewer tokens than this, so one that takes more is refused in any case.
+_MAX_TOKENS = 40_000
 
 
 class CreateReader:

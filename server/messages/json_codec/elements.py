@@ -29,6 +29,7 @@ class Elements:
         self._list_name = list_name
         self._body = body
         self._spans = spans
+        self._brackets_left = _MAX_BRACKETS
         self._index = 0
         self._end = body.find(b"[") + 1
 
@@ -45,18 +46,23 @@ class Elements:
             self._index += 1
             self._end = start + len(text)
 
-    def check_brackets(self, index: int, place: Place, budget: Budget) -> None:
+    def check_brackets(self, index: int, place: Place) -> None:
         """Refuse the whole batch if the brackets of an element do not match: nobody knows where it ends.
 
         Args:
             index: which element.
             place: where it begins in the body.
-            budget: what may be spent.
 
         Raises:
-            InvalidRequest: they do not.
+            InvalidRequest: they do not, or to find out has taken too long.
         """
-        if not self._spans or _brackets_match(self.texts[index], budget):
+        if not self._spans:
+            return
+        brackets = _reduce_brackets(self.texts[index])
+        self._brackets_left -= len(brackets)
+        if self._brackets_left < 0:
+            raise InvalidRequest([FieldViolation(self._list_name, refusals.TOO_DEEP_TO_SPLIT)])
+        if _brackets_match(brackets):
             return
         walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_WORDING_BUDGET))
         description = refusals.describe_malformed(*place, "its brackets do not match")
@@ -72,24 +78,27 @@ class Elements:
 
 _STRINGS = re.compile(rb'"[^"]*+"')
 _NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
+# Events of ordinary depth have no brackets left after so many rounds.
 _ROUNDS = 4
-_BRACKETS_A_TOKEN = 10
+_MAX_BRACKETS = 1_000_000
 _WORDING_BUDGET = 10_000
+_CLOSING = {ord("{"): ord("}"), ord("["): ord("]")}
 
 
-def _brackets_match(element: bytes, budget: Budget) -> bool:
-    """Return whether each bracket is closed by one of its kind. If the budget is spent before that is known, no."""
+def _reduce_brackets(element: bytes) -> bytes:
+    """Return the brackets of an element, without most of those that match."""
     brackets = _STRINGS.sub(b"", blank_escapes(element)).translate(None, _NO_BRACKETS)
     for _ in range(_ROUNDS):
         brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
-    budget.tokens -= len(brackets) // _BRACKETS_A_TOKEN
-    if budget.tokens < 0:
-        return False
-    closing = {ord("{"): ord("}"), ord("["): ord("]")}
+    return brackets
+
+
+def _brackets_match(brackets: bytes) -> bool:
+    """Return whether each bracket is closed by one of its kind."""
     ends = []
     for bracket in brackets:
-        if bracket in closing:
-            ends.append(closing[bracket])
+        if bracket in _CLOSING:
+            ends.append(_CLOSING[bracket])
         elif not ends or ends.pop() != bracket:
             return False
     return not ends

@@ -12,8 +12,8 @@ from server.messages.json_codec.walk import Budget, Exhausted, Stop, Walker
 from server.messages.refusals import FieldViolation
 from server.messages.version_info import MAX_DEPTH, MAX_DIGITS, MAX_VERSION_INFO_BYTES, has_too_many_digits
 
-# An object within its limit has no more tokens than bytes, but for those around it.
-_MAX_OBJECT_TOKENS = MAX_VERSION_INFO_BYTES + 100
+# An object within its limit takes at most three tokens for two bytes: [0,0,0].
+_MAX_OBJECT_TOKENS = 2 * MAX_VERSION_INFO_BYTES
 
 # To look for the nearest known name takes as long as so many tokens.
 _NEAREST_COST = 100
@@ -132,8 +132,10 @@ class Explanation:
         except Exhausted:
             if budget.tokens < 0:
                 raise
+            budget.least = 0
             walker.add(path, refusals.limit_json_bytes(MAX_VERSION_INFO_BYTES))
-            raise Stop from None
+            walker.at = start
+            walker.pass_brackets(path)
         except Unreadable:
             # Its size is all that was not looked at yet.
             walker.add(path, refusals.limit_json_bytes(MAX_VERSION_INFO_BYTES))

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
 from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
-from server.messages.convert import MAX_PAGE_BYTES, CreateKind, EventResult, Stored
+from server.messages.convert import MAX_PAGE_BYTES, CreateKind, EventResult
 from server.messages.refusals import FieldViolation
 from storage import Event, Found, Page, PageTooLarge, Query
 
@@ -86,7 +86,7 @@ def format_page(query: Query, page: Page) -> bytes:
     return answer
 
 
-_Stored = _make_struct(StoredEvent, Stored._fields)
+_Stored = _make_struct(StoredEvent, ["id", "created_at", "replayed"])
 _Violation = _make_struct(EventViolation, FieldViolation._fields)
 _Refused = _make_struct(RefusedEvent, ["violations"])
 _Batch = _make_struct(BatchCreateAnalyticsEventsResponse, ["stored_count", "refused_count", "outcomes"])
@@ -108,7 +108,7 @@ def format_batch(results: Sequence[EventResult]) -> bytes:
     printed = []
     refused = 0
     for index, result in enumerate(results):
-        if isinstance(result, Stored):
+        if isinstance(result, tuple):
             printed.append(_StoredOutcome(index, _Stored(*result)))
         else:
             refused += 1
