@@ -28,6 +28,7 @@ def _pick_one(pids: list[int]) -> list[int]:
 
 
 def _kill(pids: list[int]) -> None:
+    assert 0 not in pids  # That would be the process group of the tests.
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -64,13 +65,13 @@ def kill_a_backend(stack: Stack) -> None:
 
 
 def kill_the_postmaster(stack: Stack) -> None:
-    """Send SIGKILL to PostgreSQL's parent process."""
-    _kill([stack.number_of("postgres")])
+    """Send SIGKILL to PostgreSQL's parent process, once it runs."""
+    _kill([until(lambda: stack.number_of("postgres"))])
 
 
 def kill_envoy(stack: Stack) -> None:
-    """Send SIGKILL to Envoy."""
-    _kill([stack.number_of("envoy")])
+    """Send SIGKILL to Envoy, once it runs."""
+    _kill([until(lambda: stack.number_of("envoy"))])
 
 
 def kill_the_supervisor(stack: Stack) -> None:

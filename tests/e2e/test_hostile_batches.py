@@ -15,13 +15,13 @@ DIGITS = "holds a number of more than 100 digits when written out"
 TOO_DEEP = "must be at most 30 levels deep"
 
 
-def make_event(customer: str) -> bytes:
+def print_event(customer: str) -> bytes:
     """Return the JSON of a valid event."""
     required = {"user_id": "u", "recording_id": "r", "event_type": "view", "entity_type": "lead", "entity_id": "l"}
     return json.dumps({"customer_id": customer, **required}).encode()
 
 
-def make_batch(*events: bytes) -> bytes:
+def print_batch(*events: bytes) -> bytes:
     """Return the JSON of a batch, of events as they are sent, each on a line of its own."""
     return b'{"events":[\n' + b",\n".join(events) + b"\n]}"
 
@@ -60,8 +60,8 @@ FAULTS = [
 def test_a_fault_costs_its_event_alone(
     http: Http, stack: Stack, customer: str, member: bytes, field: str, description: str
 ) -> None:
-    good = make_event(customer)
-    body = make_batch(good, good[:-1] + b"," + member + b"}", good)
+    good = print_event(customer)
+    body = print_batch(good, good[:-1] + b"," + member + b"}", good)
     if not description:
         body, description = find_place(body)
     before, bad, after = list_outcomes(http.post(BATCH, body))
@@ -72,9 +72,9 @@ def test_a_fault_costs_its_event_alone(
 
 
 def test_the_faults_of_many_events_are_told_by_their_indexes(http: Http, stack: Stack, customer: str) -> None:
-    good = make_event(customer)
+    good = print_event(customer)
     events = [event for member, _, _ in FAULTS for event in (good, good[:-1] + b"," + member + b"}")]
-    body = make_batch(*events)
+    body = print_batch(*events)
     expected: list[tuple[str, str] | None] = []
     for _, field, description in FAULTS:
         if not description:
@@ -97,8 +97,8 @@ def count_events(stack: Stack, customer: str) -> int:
 
 @pytest.mark.parametrize("event", [b"null", b"5", b'"x"', b"[]", b"[{}]", b"true", b"1e999", b"nul", b"'a'", b"5 5"])
 def test_what_is_no_event_is_refused_by_its_index(http: Http, customer: str, event: bytes) -> None:
-    good = make_event(customer)
-    outcomes = list_outcomes(http.post(BATCH, make_batch(event, good, event, good, event)))
+    good = print_event(customer)
+    outcomes = list_outcomes(http.post(BATCH, print_batch(event, good, event, good, event)))
     refused = [("", NOT_AN_OBJECT)]
     assert outcomes == [refused, None, refused, None, refused]
 
@@ -123,7 +123,7 @@ NO_LISTS = [
 def test_what_is_no_list_of_events_is_refused_whole(
     http: Http, stack: Stack, customer: str, body: bytes, field: str, description: str
 ) -> None:
-    answer = http.post(BATCH, body.replace(b"@", make_event(customer)))
+    answer = http.post(BATCH, body.replace(b"@", print_event(customer)))
     assert list_faults(answer) == [(field, description)]
     assert count_events(stack, customer) == 0
 
@@ -141,16 +141,16 @@ BROKEN = [
 def test_brackets_that_do_not_match_refuse_the_whole_batch(
     http: Http, stack: Stack, customer: str, marked: bytes, field: str
 ) -> None:
-    body, place = find_place(marked.replace(b"@", make_event(customer)))
+    body, place = find_place(marked.replace(b"@", print_event(customer)))
     assert [(name, text[: len(place)]) for name, text in list_faults(http.post(BATCH, body))] == [(field, place)]
     assert count_events(stack, customer) == 0
 
 
 def test_a_batch_is_read_as_its_events_are_one_by_one(http: Http, stack: Stack, customer: str) -> None:
     numbers = b'{"n":[9007199254740993,1e99,0.10,-1.50E2]}'
-    event = make_event(customer)[:-1] + b',"message":null,"version_info":' + numbers + b"}"
+    event = print_event(customer)[:-1] + b',"message":null,"version_info":' + numbers + b"}"
     spaced = (
-        b"\xef\xbb\xbf \n" + make_batch(event).replace(b":", b" :\t").replace(b'"events"', rb'"\u0065vents"') + b"\r\n"
+        b"\xef\xbb\xbf \n" + print_batch(event).replace(b":", b" :\t").replace(b'"events"', rb'"\u0065vents"') + b"\r\n"
     )
     assert list_outcomes(http.post(BATCH, spaced)) == [None]
     assert http.post("/api/v1/analytics_events", event).status == 201
