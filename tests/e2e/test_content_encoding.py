@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.http import Http, violations
+from tests.support.http import Http, compress_raw, violations
 from tests.support.json_faults import list_faults, list_outcomes
 
 LEAD = "/api/v1/lead_analytics"
@@ -17,12 +17,6 @@ GOOD = {"customer_id": "c", "lead_id": "l", "user_id": "u", "recording_id": "r",
 BODY = json.dumps(GOOD).encode()
 NOT_COMPRESSED = "is not one whole stream of the content-encoding that its header names"
 Compress = Callable[[bytes], bytes]
-
-
-def compress_raw(data: bytes) -> bytes:
-    """Return what zlib's format has inside, which some callers send as deflate."""
-    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return compressor.compress(data) + compressor.flush()
 
 
 ENCODINGS = [
