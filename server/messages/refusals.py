@@ -135,7 +135,7 @@ NOT_JSON = "is not valid JSON"
 NOT_UTF8 = "is not UTF-8"
 GIVEN_TWICE = "is given more than once"
 TOO_MANY_PARTS = "is refused, but has too many parts for all its faults to be found"
-TOO_DEEP_TO_SPLIT = "nest too deeply to be read one by one: send fewer events at a time"
+TOO_DEEP_TO_SPLIT = "nests too deeply for one event to be told from another"
 NOT_EXPLAINED = (
     "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
 )

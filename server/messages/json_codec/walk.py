@@ -152,8 +152,9 @@ class Walker:
         self.add(path, refusals.describe_malformed(line, column, fault))
 
     def add(self, path: Path, description: str) -> None:
-        """Add a fault. Raise Stop if no more are wanted."""
-        self.faults.append((path, description))
+        """Add a fault, if it is another one. Raise Stop if no more are wanted."""
+        if (path, description) not in self.faults:
+            self.faults.append((path, description))
         if len(self.faults) >= MAX_VIOLATIONS:
             raise Stop
 
