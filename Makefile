@@ -1,47 +1,70 @@
-# Everything a newcomer needs: `make run` and `make test`. Each target makes what it depends on.
+# Each target makes what it needs first: in a new clone, `make run` or `make test` is enough.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SHELL := /bin/bash
-
-.DEFAULT_GOAL := help
+# With progress bars where somebody watches. -W ignore: pip's own deprecations are nothing to act on here.
+PIP := $(BIN)/python -W ignore -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet) \
+	--constraint constraints.txt
 
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-$(VENV)/installed: pyproject.toml generated/pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=…")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable ./generated --editable '.[dev]'
+define CHECK_PYTHON
+import sys
+choose = "Choose another Python: make install PYTHON=/path/to/python3.12"
+if sys.version_info < (3, 11):
+    sys.exit("Python 3.11 or later is needed, and $(PYTHON) is %d.%d.\n%s" % (*sys.version_info[:2], choose))
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("$(PYTHON) lacks the venv module (on Debian and Ubuntu: apt-get install python3-venv).\n" + choose)
+endef
+
+$(BIN)/python: export CHECK = $(CHECK_PYTHON)
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo 'There is no $(PYTHON). Choose a Python 3.11 or later: PYTHON=…' >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK"
+	@echo "Creating $(VENV) with $$($(PYTHON) --version) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml generated/pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing about 80 packages from the package index; the first time, this takes about a minute …'
+	@$(PIP) --editable ./generated --editable '.[dev]'
 	@touch $@
 
 .PHONY: install
-install: $(VENV)/installed ## Make the virtual environment in .venv
+install: $(VENV)/installed ## Create the virtual environment in .venv (PYTHON=python3.12 chooses another Python)
 
-# exec: Ctrl-C and SIGTERM reach the stack itself.
+# exec: Ctrl-C and SIGTERM go to the stack itself.
 .PHONY: run
 run: install ## Start PostgreSQL, the server and Envoy; Ctrl-C stops them
 	@exec $(BIN)/python -m server.stack
 
 .PHONY: test
-test: install ## Run all tests
-	$(BIN)/python -m pytest
+test: install ## Run all tests, or some: make test ARGS="tests/unit/test_convert.py -k time"
+	@$(BIN)/python -m pytest $(ARGS)
 
-.PHONY: lint
-lint: install ## Check types, style, layers, the protos, and that they break no caller
+.PHONY: unit
+unit: install ## Run the unit tests: no database, no Envoy, a few seconds
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: lint lint-python lint-protos
+lint: lint-python lint-protos ## Check style, types, layers and the protos, which must break no caller
+lint-python: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+lint-protos: install
 	$(BIN)/buf format --diff --exit-code protos
-	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && set -ex && \
-	$(BIN)/python protos/generate.py --lint-image $$scratch/now.binpb && \
-	$(BIN)/buf lint $$scratch/now.binpb --config protos/buf.yaml && \
-	git show HEAD:generated/analytics.binpb > $$scratch/before.binpb && \
-	$(BIN)/buf breaking $$scratch/now.binpb --against $$scratch/before.binpb --config protos/buf.yaml
+	$(BIN)/python protos/check.py
 
 .PHONY: format
 format: install ## Format the Python files and the protos
@@ -54,25 +77,25 @@ generate: install ## Rebuild generated/ from protos/
 	$(BIN)/python protos/generate.py
 
 $(VENV)/bench: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@echo 'Installing the peers that the benchmark compares with …'
+	@$(PIP) --editable '.[bench]'
 	@touch $@
 
-# ARGS, such as "--rows 1,4 --rounds 9", chooses.
 .PHONY: bench
-bench: $(VENV)/bench ## Measure against honest baselines, as ratios; needs h2load (apt-get install nghttp2-client)
+bench: $(VENV)/bench ## Measure against baselines (ARGS="--rows 1,4 --rounds 9"); needs h2load (nghttp2-client)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-N ?= 100000
 .PHONY: chaos
-chaos: install ## Break the stack 200 times under load (ARGS="--rounds 20"), and send it thousands of random requests
+chaos: install ## Break the stack 200 times under load (ARGS="--rounds 20"), then send thousands of random requests
 	$(BIN)/python -m tests.chaos $(ARGS)
 	CHAOS_CASES=2000 $(BIN)/python -m pytest tests/e2e/test_openapi.py tests/integration/test_any_message.py
 
+N ?= 100000
 .PHONY: seed
-seed: install ## Store N=100000 realistic events in DATABASE_URL, for trials
+seed: install ## Store N=100000 realistic events in DATABASE_URL, to try things on
 	@$(BIN)/python -m tests.bench.seed $(N)
 
 .PHONY: clean
-clean: ## Remove the virtual environment and all caches; keeps .data
+clean: ## Remove the virtual environment and all caches, but not .data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

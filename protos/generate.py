@@ -1,4 +1,4 @@
-"""The generator of `generated/` (`make generate`): Python stubs, Envoy's descriptor set and the OpenAPI document.
+"""The generator of `generated/` (`make generate`): Python stubs, descriptor sets and the OpenAPI document.
 
 protoc needs protos that are not ours, and installed wheels provide them all: googleapis-common-protos contains
 google/api and google/rpc as text, and protovalidate contains validate.proto as a descriptor.
@@ -21,6 +21,7 @@ from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 
 import openapi
+from http_body import derive_http_set
 
 PROTOS = Path(__file__).resolve().parent
 RELEASED_IMAGE = PROTOS / "released.binpb"
@@ -68,7 +69,7 @@ def write_image(path: Path, *, source_info: bool) -> None:
 
 
 def generate(out: Path) -> None:
-    """Write the Python stubs, `analytics.binpb` and `openapi.json` to the directory `out`, replacing older ones."""
+    """Write the Python stubs, the descriptor sets and `openapi.json` to the directory `out`, replacing older ones."""
     plugin = f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}"
     with tempfile.TemporaryDirectory() as scratch:
         new = Path(scratch) / "new"
@@ -76,6 +77,7 @@ def generate(out: Path) -> None:
         run_protoc(f"--python_out={new}", f"--pyi_out={new}", *FILES, "buf/validate/validate.proto")
         run_protoc(f"--grpc_python_out={new}", plugin, f"--mypy_grpc_out=quiet:{new}", *SERVICE_FILES)
         write_image(new / "analytics.binpb", source_info=False)
+        (new / "envoy.binpb").write_bytes(derive_http_set((new / "analytics.binpb").read_bytes()))
         commented = Path(scratch) / "commented.binpb"
         write_image(commented, source_info=True)
         document = openapi.Document(commented.read_bytes()).build()

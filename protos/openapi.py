@@ -12,13 +12,15 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pb2 import MethodDescriptorProto as Method
 
-from buf.validate.validate_pb2 import IGNORE_ALWAYS, FieldRules
+from buf.validate.validate_pb2 import FieldRules
 from openapi_parts import (
-    ERROR_RESPONSES,
+    CONTENT_ENCODING,
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_REPLAYED,
+    IGNORED_FIELDS,
     STATUS,
     Json,
+    make_error_responses,
     make_json_content,
     make_object_schema,
 )
@@ -85,24 +87,27 @@ class Document:
 
     def _make_operation(self, name: str, method: Method, *, has_body: bool) -> Json:
         summary, _, _ = re.sub(r"\s+", " ", self._comments[name]).partition(". ")
+        is_create = method.name.startswith("Create")  # envoy.lua sends 201 for these
         success: Json = {
             "description": self._comments[method.output_type],
+            "headers": {
+                **({"Idempotency-Replayed": IDEMPOTENCY_REPLAYED} if is_create else {}),
+                "X-Ignored-Fields": IGNORED_FIELDS,
+            },
             "content": make_json_content(self._add_response_schema(method.output_type)),
         }
-        parameters = [] if has_body else list(self._make_parameters(method.input_type))
-        is_create = method.name.startswith("Create")  # envoy.yaml sends 201 for these
+        parameters = [CONTENT_ENCODING] if has_body else list(self._make_parameters(method.input_type))
         if is_create:
             parameters.append(IDEMPOTENCY_KEY)
-            success["headers"] = {"Idempotency-Replayed": IDEMPOTENCY_REPLAYED}
         return {
             "operationId": method.name,
             "summary": summary.removesuffix("."),
             "description": self._comments[name],
-            **({"parameters": parameters} if parameters else {}),
+            "parameters": parameters,
             **({"requestBody": self._make_request_body(method.input_type)} if has_body else {}),
             "responses": {
                 "201" if is_create else "200": success,
-                **{status: error for status, error in ERROR_RESPONSES.items() if has_body or status != "409"},
+                **make_error_responses(is_create=is_create, has_body=has_body),
             },
         }
 
@@ -118,36 +123,35 @@ class Document:
             }
 
     def _make_request_body(self, message: str) -> Json:
-        name = self._messages[message].name
-        self._schemas[name] = {"description": self._comments[message], **self._make_request_schema(message)}
-        return {"required": True, "content": make_json_content({"$ref": f"#/components/schemas/{name}"})}
+        return {"required": True, "content": make_json_content(self._add_request_schema(message))}
 
-    def _make_request_schema(self, message: str, *, checked: bool = True) -> Json:
-        """Return the schema of a message that a caller sends. Unknown keys are ignored, and null means absent.
+    def _add_request_schema(self, message: str) -> Json:
+        """Add the schema of a message that a caller sends, unless it is there, and return a reference to it.
 
-        Args:
-            message: the full name of the message.
-            checked: whether the rules of its fields hold.
+        Unknown keys are refused, and null means absent.
         """
-        properties: Json = {}
-        required = []
-        for field in self._messages[message].field:
-            rules = get_rules(field) if checked else NO_RULES
-            value = self._make_field_schema(field, rules)
-            if rules.required:
-                required.append(field.json_name)
-            else:
-                value["type"] = [value["type"], "null"]
-            properties[field.json_name] = {"description": self._comments[f"{message}.{field.name}"], **value}
-        schema: Json = {"type": "object", "properties": properties, "propertyNames": {"minLength": 1}}
-        if required:
-            schema["required"] = required
-        for group in get_required_groups(self._messages[message]) if checked else ():
-            # JSON Schema cannot say that the values must be equal if several are sent.
-            schema["anyOf"] = [
-                {"properties": {name: {"type": "string", "minLength": 1}}, "required": [name]} for name in group
-            ]
-        return schema
+        declared = self._messages[message]
+        if declared.name not in self._schemas:
+            properties: Json = {}
+            required = []
+            for field in declared.field:
+                rules = get_rules(field)
+                value = self._make_field_schema(field, rules)
+                if rules.required:
+                    required.append(field.json_name)
+                else:
+                    value["type"] = [value["type"], "null"]
+                properties[field.json_name] = {"description": self._comments[f"{message}.{field.name}"], **value}
+            schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
+            if required:
+                schema["required"] = required
+            for group in get_required_groups(declared):
+                # JSON Schema cannot say that the values must be equal if several are sent.
+                schema["anyOf"] = [
+                    {"properties": {name: {"type": "string", "minLength": 1}}, "required": [name]} for name in group
+                ]
+            self._schemas[declared.name] = {"description": self._comments[message], **schema}
+        return {"$ref": f"#/components/schemas/{declared.name}"}
 
     def _add_response_schema(self, message: str) -> Json:
         """Add the schema of a message that the server sends, unless it is there, and return a reference to it.
@@ -199,5 +203,6 @@ class Document:
             case Field.TYPE_MESSAGE if in_response:
                 return self._add_response_schema(field.type_name)
             case Field.TYPE_MESSAGE:
-                return self._make_request_schema(field.type_name, checked=rules.ignore != IGNORE_ALWAYS)
+                # Also where the rules of a batch ignore those of its events. Each event is then checked on its own.
+                return self._add_request_schema(field.type_name)
         raise NotImplementedError(f"{field.name}: no JSON Schema for its type")

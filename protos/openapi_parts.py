@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that come from `envoy.yaml`, not from a descriptor: errors and headers."""
+"""The parts of the OpenAPI document that no descriptor has: errors and headers."""
 
 from typing import Any
 
@@ -42,6 +42,23 @@ IDEMPOTENCY_REPLAYED: Json = {
 }
 """The response header of a create."""
 
+_ENCODINGS = ["gzip", "deflate"]
+
+CONTENT_ENCODING: Json = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "description": "How the body is compressed, if it is. Its limit holds for both sizes, as sent and uncompressed.",
+    "schema": {"type": "string", "enum": _ENCODINGS},
+}
+"""The request header of a compressed body."""
+
+IGNORED_FIELDS: Json = {
+    "description": "Present if the operator has chosen to ignore unknown fields or parameters, and the request has "
+    "some: their names, separated by a comma and a space. Otherwise they are refused.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 1_000},
+}
+"""The response header of every route."""
+
 _STRING: Json = {"type": "string"}
 _VIOLATION = make_object_schema(field=_STRING, description=_STRING)
 STATUS = make_object_schema(
@@ -68,11 +85,21 @@ _RETRY_AFTER: Json = {
         "description": "How many seconds to wait before you retry.",
     }
 }
+_ACCEPT_ENCODING: Json = {
+    "Accept-Encoding": {
+        "required": True,
+        "schema": {"type": "string", "const": ", ".join(_ENCODINGS)},
+        "description": "The supported values of Content-Encoding.",
+    }
+}
 _ERRORS: dict[str, tuple[str, Json]] = {
+    "403": ("The request asks for another protocol, such as WebSocket, which is not supported.", {}),
     "408": ("The request did not arrive in time.", {}),
     "409": ("Another request with the same idempotency key is in progress. Retry after the given delay.", _RETRY_AFTER),
     "413": ("The body is too large. Nothing was stored.", {}),
+    "415": ("The Content-Encoding is not supported. Nothing was stored.", _ACCEPT_ENCODING),
     "422": ("The request is invalid. Nothing was stored. The details name the invalid fields as you wrote them.", {}),
+    "426": ("HTTP/1.0 is not supported: use HTTP/1.1 or HTTP/2. Nothing was stored.", {}),
     "429": ("The service is overloaded. Nothing was stored. Retry after the given delay.", _RETRY_AFTER),
     "431": ("The URL and the headers are too large. Nothing was stored.", {}),
     "500": ("The service has a bug. An event that you sent may be stored. Report it.", {}),
@@ -82,12 +109,24 @@ _ERRORS: dict[str, tuple[str, Json]] = {
     ),
     "504": ("There was no response in time. An event that you sent may be stored. Retry.", {}),
 }
-ERROR_RESPONSES: Json = {
-    status: {
-        "description": description,
-        **({"headers": headers} if headers else {}),
-        "content": make_json_content({"$ref": "#/components/schemas/Status"}),
+_ONLY_OF_CREATES = {"409"}
+_ONLY_WITH_BODIES = {"415"}
+
+
+def make_error_responses(*, is_create: bool, has_body: bool) -> Json:
+    """Return the error responses of a route, by HTTP status.
+
+    Args:
+        is_create: whether it stores one event.
+        has_body: whether its requests have a body.
+    """
+    left_out = (set() if is_create else _ONLY_OF_CREATES) | (set() if has_body else _ONLY_WITH_BODIES)
+    return {
+        status: {
+            "description": description,
+            **({"headers": headers} if headers else {}),
+            "content": make_json_content({"$ref": "#/components/schemas/Status"}),
+        }
+        for status, (description, headers) in _ERRORS.items()
+        if status not in left_out
     }
-    for status, (description, headers) in _ERRORS.items()
-}
-"""The error responses of every route, by HTTP status."""

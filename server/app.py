@@ -2,22 +2,34 @@
 
 import asyncio
 import logging
+from typing import cast
 
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc
-from grpc_health.v1.health import OVERALL_HEALTH, SERVICE_NAME, aio
-from grpc_health.v1.health_pb2 import HealthCheckResponse
-from grpc_reflection.v1alpha import reflection
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from data_analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
 from data_analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
+from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
+from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget
+from server.messages.convert import ANALYTICS, CONTACT, LEAD
+from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
+from server.rpc.http_handlers import HttpMethod
+from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
+from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable, format_host
+from server.transport import CORE, health
+from server.transport.interface import Server
+from server.transport.make import make_server
+from server.transport.options import Sizes
+from server.transport.reflection import add_reflection
 from storage import EventStore
 from storage.schema import find_pending
 
@@ -28,35 +40,29 @@ _DISCONNECT_SECONDS = 2.0
 
 LIMITS = Limits()
 
-# The largest response is a page of 16 MiB as JSON, and no message is larger than its JSON.
+# The largest response is a page of 16 MiB.
 MAX_RESPONSE_BYTES = 17 << 20
 
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
-    # Per connection. A client with more calls holds the others back itself.
-    ("grpc.max_concurrent_streams", LIMITS.calls),
-    # How many calls, over all connections, may wait for the event loop to accept them: about one second's worth. In a
-    # flood gRPC ends the others cheaply, and always as CANCELLED. Behind Envoy they are 429.
-    ("grpc.server.max_pending_requests", 2 * LIMITS.calls),
-    ("grpc.server.max_pending_requests_hard_limit", 4 * LIMITS.calls),
-    # A peer that vanished is noticed within about 40 s, and its calls are ended.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    # A client may ping every 10 s, with or without a call. One that pings more often is disconnected.
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.max_ping_strikes", 2),
-    # An idle connection is closed. The client opens another when it needs one.
-    ("grpc.max_connection_idle_ms", 30 * 60_000),
-    # Otherwise a second server could bind the same port and silently take half of the calls.
-    ("grpc.so_reuseport", 0),
-]
+MAX_METADATA_BYTES = 256 << 10
+"""The limit on the metadata of a call, in which HTTP/2 counts 32 bytes more for each pair. For callers of JSON they are
+the URL and the headers, of which Envoy accepts 192 KiB."""
+
+_SIZES = Sizes(MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES, MAX_METADATA_BYTES, LIMITS.calls)
+
+# For the calls that the transport refuses because there are too many even to be received.
+_REFUSAL_METADATA = (
+    ("grpc-status-details-bin", make_status(TooManyCalls(), HealthCheckRequest.DESCRIPTOR).SerializeToString()),
+    ("retry-after", str(RETRY_AFTER_SECONDS)),
+)
+
+_EVENTS = ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]
+_LEADS = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
+_CONTACTS = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
 
 
-def make_grpc_server() -> grpc.aio.Server:
-    """Return a gRPC server with these options, for the running event loop, that serves nothing yet."""
-    return grpc.aio.server(options=_OPTIONS)
+def make_grpc_server(transport: str = CORE) -> Server:
+    """Return a gRPC server within these limits, for the running event loop, that serves nothing yet."""
+    return make_server(transport, _SIZES, unbounded_services=[health.SERVICE_NAME], refusal_metadata=_REFUSAL_METADATA)
 
 
 class Application:
@@ -70,29 +76,24 @@ class Application:
         """
         self._store = EventStore(settings.database_url)
         self.commits = GroupCommit(self._store)
-        self._health = aio.HealthServicer()
-        self._server = make_grpc_server()
+        self._health = health.Health()
+        self._server = make_grpc_server(settings.transport)
         self._reporting: asyncio.Task[None] | None = None
 
         pages = UnreadPageLimiter(limits.unread_page_bytes)
         services = {
-            ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]: AnalyticsEvents(
-                self.commits, ChunkBudget(limits.chunk_bytes)
-            ),
-            LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]: LeadAnalytics(
-                self.commits, self._store, pages
-            ),
-            CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]: ContactAnalytics(
-                self.commits, self._store, pages
-            ),
+            _EVENTS: AnalyticsEvents(self.commits, ChunkBudget(limits.chunk_bytes)),
+            _LEADS: LeadAnalytics(self.commits, self._store, pages),
+            _CONTACTS: ContactAnalytics(self.commits, self._store, pages),
         }
-        add_services(self._server, services, limits)
-        self._health_names = [OVERALL_HEALTH, *(service.full_name for service in services)]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        http_services = self._make_http_services(pages, IgnoredFields(enabled=settings.ignore_unknown_fields))
+        # It is annotated with the stock server, of which it uses what both have.
+        add_services(cast("grpc.aio.Server", self._server), services, http_services, limits)
+        names = [service.full_name for service in services]
+        self._health_names = [health.OVERALL, *names]
+        add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:
-            reflection.enable_server_reflection(
-                [*self._health_names[1:], SERVICE_NAME, reflection.SERVICE_NAME], self._server
-            )
+            add_reflection(self._server, [*names, health.SERVICE_NAME])
         if settings.grpc_port:
             # gRPC itself would only say that binding failed, and log that in a form of its own.
             check_listenable("GRPC_PORT", settings.bind_address, settings.grpc_port)
@@ -105,7 +106,7 @@ class Application:
     async def start(self) -> None:
         """Begin to answer calls."""
         await self._store.start()
-        await self._set_health(HealthCheckResponse.SERVING)
+        self._set_health(HealthCheckResponse.SERVING)
         self._reporting = asyncio.create_task(self._report_health())
         await self._server.start()
         log.info("started", extra={"port": self.port})
@@ -120,8 +121,9 @@ class Application:
         log.info("stopping", extra={"grace_seconds": grace})
         if self._reporting is not None:
             self._reporting.cancel()
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
         await asyncio.sleep(notice)
+        self._health.close()
         await self._server.stop(grace)
         try:
             async with asyncio.timeout(_DISCONNECT_SECONDS):
@@ -131,18 +133,39 @@ class Application:
             log.error("the database did not finish in time; no acknowledged event is lost")
         log.info("stopped")
 
+    def _make_http_services(
+        self, pages: UnreadPageLimiter, ignored: IgnoredFields
+    ) -> dict[ServiceDescriptor, dict[str, HttpMethod]]:
+        """Return the methods for JSON, by service and by the name of the RPC."""
+        leads = HttpSearch(self._store, SearchLeadAnalyticsEventsRequest, "lead", pages, ignored)
+        contacts = HttpSearch(self._store, SearchContactAnalyticsEventsRequest, "contact", pages, ignored)
+        return {
+            _EVENTS: {
+                "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
+                "BatchCreateAnalyticsEvents": HttpBatch(self.commits, ignored),
+            },
+            _LEADS: {
+                "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),
+                "SearchLeadAnalyticsEvents": leads,
+            },
+            _CONTACTS: {
+                "CreateContactAnalyticsEvent": HttpCreate(self.commits, CONTACT, ignored),
+                "SearchContactAnalyticsEvents": contacts,
+            },
+        }
+
     async def _report_health(self) -> None:
         """Report whether the database is available as the health of all services."""
         availability = self._store.availability
         while True:
             await availability.wait_until(up=False)
-            await self._set_health(HealthCheckResponse.NOT_SERVING)
+            self._set_health(HealthCheckResponse.NOT_SERVING)
             await availability.wait_until(up=True)
-            await self._set_health(HealthCheckResponse.SERVING)
+            self._set_health(HealthCheckResponse.SERVING)
 
-    async def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
+    def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
         for name in self._health_names:
-            await self._health.set(name, status)
+            self._health.set(name, status)
 
 
 async def create_server(settings: Settings, limits: Limits = LIMITS) -> Application:

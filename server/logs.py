@@ -49,8 +49,8 @@ def configure(level: int) -> None:
     for name in ("asyncio", "peewee"):
         # At DEBUG they log every turn of the event loop and every statement.
         logging.getLogger(name).setLevel(logging.INFO)
-    # It quotes headers that it cannot decode, and logs callers that go away as errors. `server.rpc.errors` logs the calls
-    # that fail.
+    # It quotes headers that it cannot decode, and logs callers that go away as errors. Calls that fail are logged by
+    # `server.rpc.errors`.
     logging.getLogger("grpc._cython").setLevel(logging.CRITICAL)
     # Exceptions that nobody can catch, such as those psycopg2 prints in a COPY that breaks off, may quote a row. The
     # COPY itself fails too, and that is logged where it is caught.

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from server.transport import CORE, TRANSPORTS
 from storage.connection import check_url
 
 MAX_PORT = 65535
@@ -31,6 +32,10 @@ class Settings(NamedTuple):
     """Seconds for which new calls are still accepted after SIGTERM, while health reports NOT_SERVING."""
     reflection: bool = True
     """Whether clients may ask for the protos by reflection."""
+    ignore_unknown_fields: bool = False
+    """Whether unknown fields of JSON are ignored rather than refused."""
+    transport: str = CORE
+    """What carries the calls, one of `TRANSPORTS`."""
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -50,12 +55,14 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         log_level=_read_log_level(environment),
         drain_notice=_read_drain_notice(environment),
         reflection=_read_reflection(environment),
+        ignore_unknown_fields=_read_unknown_fields(environment),
+        transport=_read_transport(environment),
     )
 
 
 def check_server_variables(environment: Mapping[str, str]) -> None:
     """Raise ConfigurationError if a variable is malformed that only servers read, unlike ports and DATABASE_URL."""
-    for read in (_read_log_level, _read_drain_notice, _read_reflection):
+    for read in (_read_log_level, _read_drain_notice, _read_reflection, _read_unknown_fields, _read_transport):
         read(environment)
 
 
@@ -111,6 +118,20 @@ def _read_drain_notice(environment: Mapping[str, str]) -> int:
 
 def _read_reflection(environment: Mapping[str, str]) -> bool:
     return bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1))
+
+
+def _read_unknown_fields(environment: Mapping[str, str]) -> bool:
+    text = environment.get("UNKNOWN_FIELDS") or "refuse"
+    if text not in ("refuse", "ignore"):
+        raise ConfigurationError(f"UNKNOWN_FIELDS is {text!r}: it must be refuse or ignore")
+    return text == "ignore"
+
+
+def _read_transport(environment: Mapping[str, str]) -> str:
+    name = environment.get("GRPC_TRANSPORT") or CORE
+    if name not in TRANSPORTS:
+        raise ConfigurationError(f"GRPC_TRANSPORT is {name!r}: it must be one of {', '.join(TRANSPORTS)}")
+    return name
 
 
 def _read_log_level(environment: Mapping[str, str]) -> int:

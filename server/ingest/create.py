@@ -1,34 +1,80 @@
 """One create, from the bytes of its request to the bytes of its response."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from server.messages.convert import CreateKind
+from server.messages.json_codec.create import CreateReader
+from server.messages.json_codec.format import CreateFormatter
 from server.messages.parse import parse
 from server.messages.refusals import KEY_METADATA, InvalidRequest, find_event_violation
-from storage import KeyReused, Outcome, Row, StorageError, encode_row
+from storage import Event, KeyReused, Outcome, Row, StorageError, encode_row
+
+
+class CreateCodec(Protocol):
+    """The form of a create's request and response: messages or JSON."""
+
+    def read(self, data: bytes, key: str) -> tuple[Event, Sequence[str]]:
+        """Return the event that a request asks to store, and the names of fields that are ignored.
+
+        Args:
+            data: the request.
+            key: the idempotency key in the call's metadata, or "".
+
+        Raises:
+            MalformedMessage: the request does not parse.
+            InvalidRequest: it breaks a rule.
+        """
+
+    def format(self, event: Event) -> bytes:
+        """Return the response once the event is stored."""
+
+
+class MessageCodec:
+    """The codec of one kind of create for protobuf messages."""
+
+    def __init__(self, kind: CreateKind[Any]) -> None:
+        self._kind = kind
+
+    def read(self, data: bytes, key: str) -> tuple[Event, Sequence[str]]:
+        """Return the event that the message `data` asks to store. Unknown fields of a message are not looked at."""
+        return self._kind.to_event(parse(self._kind.request, data), key), ()
+
+    def format(self, event: Event) -> bytes:
+        """Return the response as a message."""
+        return self._kind.to_response(event).SerializeToString()
+
+
+class JsonCodec:
+    """The codec of one kind of create for JSON."""
+
+    def __init__(self, kind: CreateKind[Any], *, ignore_unknown: bool) -> None:
+        self.read = CreateReader(kind, ignore_unknown=ignore_unknown).read
+        self.format = CreateFormatter(kind).format
 
 
 class Create:
-    """The work of one create. Parsing, checking and converting wait until a commit takes it."""
+    """The work of one create. Reading, checking and converting wait until a commit takes it."""
 
-    __slots__ = ("_data", "_event_id", "_key", "_kind", "byte_size", "is_replayed")
+    __slots__ = ("_codec", "_data", "_event_id", "_key", "byte_size", "ignored", "is_replayed")
     event_count = 1
 
-    def __init__(self, kind: CreateKind[Any], data: bytes, key: str) -> None:
+    def __init__(self, codec: CreateCodec, data: bytes, key: str) -> None:
         """Prepare to store an event.
 
         Args:
-            kind: the kind of create.
+            codec: the form of the request and of the response.
             data: the request.
             key: the idempotency key in the call's metadata, or "".
         """
-        self._kind = kind
+        self._codec = codec
         self._data = data
         self._key = key
         self.byte_size = len(data)
         self.is_replayed = False
         """Whether the response is that of an earlier create with the same key. Known once there is a response."""
+        self.ignored: Sequence[str] = ()
+        """The names of fields that were ignored. Known once there is a response."""
 
     def make_rows(self) -> list[Row]:
         """Return the event's row.
@@ -37,7 +83,7 @@ class Create:
             MalformedMessage: the request does not parse.
             InvalidRequest: it breaks a rule.
         """
-        event = self._kind.to_event(parse(self._kind.request, self._data), self._key)
+        event, self.ignored = self._codec.read(self._data, self._key)
         self._event_id = event.id
         return [encode_row(event)]
 
@@ -54,4 +100,4 @@ class Create:
                 raise InvalidRequest([violation._replace(field=KEY_METADATA)])  # Named as the caller sent it.
             raise outcome
         self.is_replayed = outcome.id != self._event_id
-        return self._kind.to_response(outcome).SerializeToString()
+        return self._codec.format(outcome)

@@ -9,7 +9,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
-from server.ingest.batch import EventBatch
+from server.ingest.batch import read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
 from server.messages.refusals import TooManyWaiting, make_status
 
@@ -100,12 +100,12 @@ async def _store(
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
-    batch = EventBatch(request)
+    batch = read_batch(request)
     budget.add(batch.byte_size)
     try:
         while True:
             try:
-                return await commits.write(batch)
+                return await write_batch(commits, batch)
             except TooManyWaiting:
                 await asyncio.sleep(_RETRY_SECONDS)
     finally:

@@ -67,6 +67,10 @@ class MessageTooLarge(Exception):
     """A request is larger than its RPC accepts."""
 
 
+class UnsupportedEncoding(Exception):
+    """The body of a request is compressed in a way that is not supported."""
+
+
 class TooManyCalls(Exception):
     """The server has as many calls in flight as it accepts. It did nothing for this one."""
 
@@ -83,10 +87,15 @@ class _Refusal(NamedTuple):
     code: int
     message: str
     is_retryable: bool = False
+    http_status: int = 0
+    """If it is not the one that stands for the code."""
 
 
 _REFUSALS: dict[type[Exception], _Refusal] = {
-    MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch"),
+    MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch", http_status=413),
+    UnsupportedEncoding: _Refusal(
+        INVALID_ARGUMENT, "this content-encoding is not supported: use gzip or deflate", http_status=415
+    ),
     SearchTimedOut: _Refusal(DEADLINE_EXCEEDED, "the search took too long"),
     TooManyWaiting: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
@@ -98,6 +107,15 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
 }
 _BUG = _Refusal(INTERNAL, "internal error")
 
+_HTTP_STATUSES = {
+    INVALID_ARGUMENT: 422,
+    RESOURCE_EXHAUSTED: 429,
+    DEADLINE_EXCEEDED: 504,
+    ABORTED: 409,
+    UNAVAILABLE: 503,
+    INTERNAL: 500,
+}
+
 EVENT_REFUSED = FieldViolation("", "the database cannot store this event")
 KEY_REUSED = FieldViolation(
     KEY_FIELD, "belongs to another event of this customer: send that event again, or use another key"
@@ -108,7 +126,7 @@ _VIOLATIONS: dict[type[Exception], FieldViolation] = {
     MalformedMessage: FieldViolation("", "is not a message of the expected type, or nests too deeply"),
     EventRefused: EVENT_REFUSED,
     KeyReused: KEY_REUSED,
-    PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB as JSON: ask for fewer events at a time"),
+    PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB: ask for fewer events at a time"),
 }
 
 # In a batch, where one event must not fail the others, this is about a field as well.
@@ -139,6 +157,7 @@ TOO_DEEP_TO_SPLIT = "nests too deeply for one event to be told from another"
 NOT_EXPLAINED = (
     "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
 )
+BODY_WITH_SEARCH = FieldViolation("", "must be empty on this route")
 TOO_LARGE = "must be at most 1 MiB, as the body of a single event"
 NOT_COMPRESSED = FieldViolation("", "is not one whole stream of the content-encoding that its header names")
 
@@ -195,6 +214,14 @@ def is_bug(error: Exception) -> bool:
     return not isinstance(error, InvalidRequest) and type(error) not in _REFUSALS and type(error) not in _VIOLATIONS
 
 
+def get_http_status(error: Exception) -> int:
+    """Return the HTTP status that a caller of JSON gets for `error`."""
+    if isinstance(error, InvalidRequest) or type(error) in _VIOLATIONS:
+        return _HTTP_STATUSES[INVALID_ARGUMENT]
+    refusal = _REFUSALS.get(type(error), _BUG)
+    return refusal.http_status or _HTTP_STATUSES[refusal.code]
+
+
 def make_status(error: Exception, request: Descriptor, *, use_json_names: bool = False) -> Status:
     """Return the status that a caller gets for `error`.
 
@@ -214,6 +241,12 @@ def make_status(error: Exception, request: Descriptor, *, use_json_names: bool =
     return _pack_violations(violations)
 
 
+def find_retry_seconds(status: Status) -> int:
+    """Return after how many seconds the status asks for a retry, or 0 if it does not."""
+    retry = RetryInfo()
+    return next((retry.retry_delay.seconds for detail in status.details if detail.Unpack(retry)), 0)
+
+
 def _to_json_path(request: Descriptor, path: str) -> str:
     """Return `page_size` as JSON callers write it, pageSize. What follows the first name, as in `a[3]`, stays."""
     name = path.partition("[")[0]
@@ -223,7 +256,7 @@ def _to_json_path(request: Descriptor, path: str) -> str:
 
 
 def _pack_violations(violations: list[FieldViolation]) -> Status:
-    names = ", ".join(dict.fromkeys(violation.field for violation in violations))
+    names = ", ".join(dict.fromkeys(violation.field for violation in violations if violation.field))
     status = Status(code=INVALID_ARGUMENT, message=f"invalid request: {names}".removesuffix(": "))
     details = BadRequest()
     for violation in violations:

@@ -4,8 +4,6 @@ The generated code leaves two cases to gRPC: a request that does not parse, whic
 whose text is sent to the caller. An interceptor that changed this would take more of every RPC's time.
 """
 
-import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -17,7 +15,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 from server.messages.parse import parse, parse_events
 from server.messages.refusals import KEY_METADATA, MalformedMessage, MessageTooLarge
-from server.rpc.errors import abort, is_from_json
+from server.rpc.call_log import log_calls
+from server.rpc.errors import abort
+from server.rpc.http_handlers import HttpMethod, make_http_handlers
 from server.rpc.limits import CallLimiter, Limits
 from server.rpc.services import CreateRpc
 
@@ -27,21 +27,30 @@ MAX_REQUEST_BYTES = 1 << 20
 MAX_BATCH_BYTES = 8 << 20
 """The documented limit on a batch or a chunk."""
 
-MAX_MESSAGE_BYTES = 6 * MAX_BATCH_BYTES
-"""The largest message that gRPC accepts. Envoy holds JSON to the limits above, but as a message it may be larger: by a
-factor of 5.5 if it is all lists of zeros in `version_info`."""
-
-log = logging.getLogger(__name__)
+MAX_MESSAGE_BYTES = MAX_BATCH_BYTES + (64 << 10)
+"""The largest message that gRPC accepts: a batch, or one as JSON with the content type that goes with it."""
 
 Method = Callable[[Any, Any], Any]
 
 
-def add_services(server: grpc.aio.Server, services: Mapping[ServiceDescriptor, object], limits: Limits) -> None:
-    """Register each service's methods, which bear the names of its RPCs, under the common limits."""
+def add_services(
+    server: grpc.aio.Server,
+    services: Mapping[ServiceDescriptor, object],
+    http_services: Mapping[ServiceDescriptor, Mapping[str, HttpMethod]],
+    limits: Limits,
+) -> None:
+    """Register the services under common limits.
+
+    Args:
+        server: the server, before it is started.
+        services: for each service, an object whose methods bear the names of its RPCs.
+        http_services: for each service, the methods for JSON by the names of their RPCs.
+        limits: the limits on what is in flight.
+    """
     calls, streams = CallLimiter(limits.calls, limits.call_bytes), CallLimiter(limits.streams, 0)
+    handlers: dict[str, Any] = {}
+    handlers_with_key: dict[str, Any] = {}
     for descriptor, service in services.items():
-        handlers = {}
-        handlers_with_key = {}
         for rpc in descriptor.methods:
             method = getattr(service, rpc.name)
             path = f"/{descriptor.full_name}/{rpc.name}"
@@ -52,11 +61,13 @@ def add_services(server: grpc.aio.Server, services: Mapping[ServiceDescriptor, o
                 handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, calls, takes_bytes=True)
             else:
                 handlers[path] = _make_unary_handler(rpc, method, calls)
-        server.add_generic_rpc_handlers((_Service(handlers, handlers_with_key),))
+    for descriptor, methods in http_services.items():
+        handlers |= make_http_handlers(descriptor, methods, calls)
+    server.add_generic_rpc_handlers((_Handlers(handlers, handlers_with_key),))
 
 
-class _Service(grpc.GenericRpcHandler):
-    """The handlers of one service: for a create there are two, and one is for calls with an idempotency key.
+class _Handlers(grpc.GenericRpcHandler):
+    """The handlers of all RPCs: for a create there are two, and one is for calls with an idempotency key.
 
     gRPC passes the metadata when it asks for a handler. Asking for them later takes a twentieth of a create's time.
     """
@@ -77,7 +88,7 @@ class _Service(grpc.GenericRpcHandler):
 def _make_unary_handler(
     rpc: MethodDescriptor, method: Method, limiter: CallLimiter, *, takes_bytes: bool = False
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    method = _log_calls(rpc, method)
+    method = log_calls(rpc, method)
     max_bytes = _get_max_bytes(rpc)
     parse_request = _make_parser(rpc)
 
@@ -85,7 +96,7 @@ def _make_unary_handler(
         size = len(data)
         try:
             # Before the request is parsed, because a message takes many times the memory of its bytes.
-            if size > max_bytes and not is_from_json(context):
+            if size > max_bytes:
                 raise MessageTooLarge
             limiter.acquire(size)
             try:
@@ -131,26 +142,6 @@ def _make_stream_handler(
     return grpc.stream_stream_rpc_method_handler(
         behaviour, request_deserializer=parse_or_fail, response_serializer=serializer
     )
-
-
-def _log_calls(rpc: MethodDescriptor, method: Method) -> Method:
-    """Wrap `method` so that each call is logged, but only if the log level asks for it: otherwise calls pay nothing."""
-    if not log.isEnabledFor(logging.DEBUG):
-        return method
-
-    async def call(request: Message, context: Any) -> Any:
-        start = time.perf_counter()
-        outcome = "ok"
-        try:
-            return await method(request, context)
-        except BaseException as error:
-            outcome = type(error).__name__
-            raise
-        finally:
-            milliseconds = round((time.perf_counter() - start) * 1000, 3)
-            log.debug("answered", extra={"rpc": rpc.full_name, "outcome": outcome, "milliseconds": milliseconds})
-
-    return call
 
 
 def _has_events(rpc: MethodDescriptor) -> bool:

@@ -20,15 +20,23 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     SearchLeadAnalyticsEventsRequest,
     SearchLeadAnalyticsEventsResponse,
 )
-from server.ingest.batch import EventBatch
-from server.ingest.create import Create
+from server.ingest.batch import read_batch, write_batch
+from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
-from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind, SearchResponse, to_query, to_search_response
-from server.messages.page_size import check_page_size
+from server.messages.convert import (
+    ANALYTICS,
+    CONTACT,
+    LEAD,
+    MAX_PAGE_BYTES,
+    CreateKind,
+    SearchResponse,
+    to_query,
+    to_search_response,
+)
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
 from server.rpc.limits import UnreadPageLimiter
-from storage import EventStore, Query
+from storage import EventStore, PageTooLarge, Query
 
 _REPLAYED = (("idempotency-replayed", "true"),)
 
@@ -38,12 +46,12 @@ class CreateRpc:
 
     def __init__(self, commits: GroupCommit, kind: CreateKind[Any]) -> None:
         self._commits = commits
-        self._kind = kind
+        self._codec = MessageCodec(kind)
 
     async def __call__(self, data: bytes, context: Any, key: str = "") -> bytes:
         """Store the event that `data` asks to store, under the idempotency `key` of the metadata if there is one."""
         self._commits.check_deadline(context.time_remaining)
-        create = Create(self._kind, data, key)
+        create = Create(self._codec, data, key)
         response = await self._commits.write(create)
         if create.is_replayed:
             with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
@@ -73,7 +81,7 @@ class AnalyticsEvents:
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
         self._commits.check_deadline(context.time_remaining)
-        return await self._commits.write(EventBatch(request))
+        return await write_batch(self._commits, read_batch(request))
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], _: Any
@@ -93,7 +101,8 @@ class _Searcher:
         """Return one page of the search's result."""
         page = to_search_response(response, query, await self._store.find(query))
         size = page.ByteSize()
-        check_page_size(page.recordings, size)
+        if size > MAX_PAGE_BYTES:
+            raise PageTooLarge
         self._unread_pages.count(size, context)
         return page
 

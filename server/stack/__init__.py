@@ -1,4 +1,4 @@
-"""The whole service on one machine: PostgreSQL, the server and Envoy, started together, watched, and stopped in order.
+"""The whole service on one machine: starts PostgreSQL, the server and Envoy, supervises them, and stops them in order.
 
-`python -m server.stack` (what `make run` runs) is the entry; `server.stack.postgres` also serves the tests.
+`make run` runs it as `python -m server.stack`.
 """

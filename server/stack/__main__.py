@@ -1,6 +1,6 @@
 """`python -m server.stack`: runs the whole service until Ctrl-C.
 
-Exits with 0 after Ctrl-C or SIGTERM, with 2 if a variable of the environment is malformed, else with 1.
+Exits with 0 after Ctrl-C or SIGTERM, with 2 if an environment variable cannot be used, and with 1 on any other failure.
 """
 
 import os
@@ -10,18 +10,19 @@ import sys
 
 def main() -> int:
     """Run the stack and return the exit status."""
-    # Until there is something to stop, a Ctrl-C need only be quiet. The imports below take a while: hence in here.
+    # Until something has been started, Ctrl-C only has to end this process without a traceback. The imports below are
+    # slow, so they come after this.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
     import asyncio
 
     from server.settings import ConfigurationError
     from server.stack import console
-    from server.stack.settings import StackError, read_settings
+    from server.stack.settings import StackError, read_stack_settings
     from server.stack.supervisor import Supervisor
 
     try:
-        settings = read_settings(os.environ)
+        settings = read_stack_settings(os.environ)
     except ConfigurationError as error:
         console.log("stack", str(error))
         return 2

@@ -1,10 +1,10 @@
-"""What is shown once the stack is up."""
+"""The text that the stack prints once it is up."""
 
 import json
 import shlex
 
 from server.settings import format_host
-from server.stack.settings import Settings, without_password
+from server.stack.settings import StackSettings, hide_password
 
 _EVENT = {
     "customer_id": "acme",
@@ -15,8 +15,8 @@ _EVENT = {
 }
 
 
-def banner(settings: Settings, database_url: str) -> str:
-    """Return where everything is, and a command to try, on a line of its own."""
+def format_banner(settings: StackSettings, database_url: str) -> str:
+    """Return the addresses of everything, and a command to try that stands on one line."""
     host = format_host(settings.connect_address)
     http = f"http://{host}:{settings.http_port}"
     return f"""
@@ -25,7 +25,7 @@ The service is up.
   HTTP          {http}
   gRPC          {host}:{", ".join(map(str, settings.grpc_ports))}
   Envoy admin   http://127.0.0.1:{settings.envoy_admin_port}
-  DATABASE_URL  {shlex.quote(without_password(database_url))}
+  DATABASE_URL  {shlex.quote(hide_password(database_url))}
 
 To store a first event:
 

@@ -1,23 +1,23 @@
-"""What the supervisor shows: its own log lines and its children's, on standard error."""
+"""The stack's console: log lines of the supervisor and its child processes, and the banner."""
 
 import os
 import re
 import select
 import sys
 
-# A pipe that polls as writable takes this much (PIPE_BUF) without blocking: no line may be longer.
-_LINE_BYTES = 4096
-# A child's control characters could move the cursor or change the colours of the terminal. Tabs are harmless.
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+# The kernel's PIPE_BUF: once a pipe polls as writable, a write of up to this size does not block.
+_MAX_LINE_BYTES = 4096
+# A child's control characters could move the terminal's cursor or change its colours. Tabs are harmless.
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def log(name: str, text: str) -> None:
     """Write one line, `name     | text`, to standard error.
 
-    A line that nobody reads is dropped, whether the reader is gone or only slow: a log must not stop the supervisor.
+    The line is dropped if the reader is gone or too slow, because logging must never block the supervisor.
     """
-    line = f"{name:<8} | {_CONTROL.sub('?', text)}".encode(errors="replace")
-    _write(sys.stderr.fileno(), line[: _LINE_BYTES - 1] + b"\n")
+    line = f"{name:<8} | {_CONTROL_CHARACTERS.sub('?', text)}".encode(errors="replace")
+    _write(sys.stderr.fileno(), line[: _MAX_LINE_BYTES - 1] + b"\n")
 
 
 def show(text: str) -> None:
@@ -31,4 +31,4 @@ def _write(descriptor: int, line: bytes) -> None:
         if select.select([], [descriptor], [], 0)[1]:
             os.write(descriptor, line)
     except OSError:
-        pass  # The terminal or the reader of the pipe is gone.
+        pass  # The terminal is closed, or nobody reads the pipe.

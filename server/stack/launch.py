@@ -1,8 +1,8 @@
-"""Becomes another program: `python -I -S launch.py PARENT SIGNAL USER GROUP PROGRAM ARGUMENT…`.
+"""Replaces itself with another program: `python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…`.
 
-The kernel is told to send it SIGNAL when PARENT dies, and it takes on USER and GROUP (numbers, -1 for its own). What a
-child has to do between its fork and its program is done here, in a process of its own: to run Python code in a fork of
-the supervisor, which has other threads, crashes now and then.
+The kernel will send the program SIGNAL when the process PARENT dies. The program runs as UID and GID; -1 keeps the
+current ones. These steps belong between fork and exec, but run here, in a process of their own: Python code that runs
+in a fork of the supervisor, which has several threads, crashes now and then.
 """
 
 import ctypes
@@ -13,20 +13,20 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def main(parent: int, signal: int, user: int, group: int, *program: str) -> None:
-    """Does not return, unless by an OSError."""
-    if user >= 0:
+def main(parent: int, signal: int, uid: int, gid: int, *program: str) -> None:
+    """Run `program` in place of this process. Returns only by raising OSError."""
+    if uid >= 0:
         os.setgroups([])
-        os.setgid(group)
-        os.setuid(user)
-    # After the change of user, which would undo it.
+        os.setgid(gid)
+        os.setuid(uid)
+    # A change of user resets this, so it comes after.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal)
-    if os.getppid() != parent:  # It died before we could ask to be told.
+    if os.getppid() != parent:  # The parent died before the kernel was asked to report its death.
         sys.exit(1)
-    # The supervisor blocked it: as long as this is Python, it would be a traceback. What came meanwhile arrives now.
+    # The supervisor blocked SIGINT, which would be a traceback while this is Python. A pending one is delivered now.
     signals.signal(signals.SIGINT, signals.SIG_DFL)
     signals.pthread_sigmask(signals.SIG_UNBLOCK, {signals.SIGINT})
-    os.execv(program[0], program)  # noqa: S606 - by the supervisor's own list, and without a shell
+    os.execv(program[0], program)  # noqa: S606 - the supervisor chose the program, and no shell is involved
 
 
 if __name__ == "__main__":

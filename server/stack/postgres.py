@@ -1,28 +1,32 @@
-"""The embedded PostgreSQL: the real server, on a Unix socket, with its data in a directory of ours."""
+"""The embedded PostgreSQL: the real server, on a Unix socket, with its data in the stack's data directory."""
 
-import asyncio
 import contextlib
 import os
 import signal
 import tempfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psycopg2
 
-from server.stack.os_user import account_for_postgres
-from server.stack.pgdata import ENVIRONMENT, PROGRAMS, clear_leftovers, initialise, is_initialised
-from server.stack.process import Command
-from server.stack.supervised_process import Part
+from server.stack.child_process import Command
+from server.stack.os_user import prepare_postgres_user
+from server.stack.pgdata import (
+    ENVIRONMENT,
+    PROGRAMS,
+    initialise,
+    is_accepting_connections,
+    is_initialised,
+    remove_leftovers,
+)
+from server.stack.supervised_process import SupervisedProcess
 
 _DATABASE = "analytics"
-_PORT = 5432  # Only the name of the socket: nothing listens on TCP.
-_SOCKET_PATH_BYTES = 107  # What the kernel's sockaddr_un holds.
+_PORT = 5432  # Only part of the socket's name: nothing listens on TCP.
+_SOCKET = f".s.PGSQL.{_PORT}"
+_MAX_SOCKET_PATH_BYTES = 107  # The kernel's limit, from sockaddr_un.
 
-_SETTINGS = {
+_PARAMETERS = {
     "listen_addresses": "",
     "port": str(_PORT),
     "max_connections": "100",
@@ -31,119 +35,113 @@ _SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "timezone": "UTC",
+    # Not used. Its launcher would log "exited with exit code 1" at each regular stop.
+    "max_logical_replication_workers": "0",
     "logging_collector": "off",
     "log_destination": "stderr",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
-    # No customer's data in the log: neither errors, which may quote a value (the server logs their SQLSTATE), nor the
-    # statements that fail, nor the keys and rows that a DETAIL quotes.
+    # These keep customers' data out of the log. Errors may quote a value (the server logs their SQLSTATE), so they are
+    # not logged, and neither are the statements that fail, nor a DETAIL with its keys and rows.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
 
 
-async def embedded_postgres(directory: Path, cleanup: contextlib.ExitStack) -> tuple[Part, str]:
-    """Make ready to run PostgreSQL with its data in `directory`/postgres, which is created if it is not there.
+async def prepare_postgres(directory: Path, cleanup: contextlib.AsyncExitStack) -> tuple[SupervisedProcess, str]:
+    """Return PostgreSQL, ready to be started, and the URL of its database.
 
-    Returns the part to start and the URL of its database; `cleanup` is to be closed after the part has been stopped.
-    `directory` has to exist, be absolute, and be used by nobody else. Raises StackError, or OSError if the disk fails.
+    Args:
+        directory: An absolute path. The data is in its subdirectory `postgres`, which is created if it is missing.
+            Nothing else may use the directory at the same time.
+        cleanup: To be closed after the process has been stopped.
+
+    Raises:
+        StackError: PostgreSQL cannot run here; the message says why.
+        OSError: a file cannot be read or written.
     """
     data = directory / "postgres"
     initialised = is_initialised(data)
-    account = account_for_postgres(PROGRAMS, directory)
+    user = prepare_postgres_user(PROGRAMS, directory)
     if not initialised:
-        await initialise(data, account)
-    sockets = _socket_directory(directory, cleanup)
-    if account:
-        account.own(sockets)
-        if data.stat().st_uid != account.user:
-            account.own(data)
-    url = f"postgresql://postgres@/{_DATABASE}?host={quote(str(sockets), safe='/')}&port={_PORT}"
-    settings = _SETTINGS | {"unix_socket_directories": str(sockets)}
+        await initialise(data, user)
+    sockets = _make_socket_directory(directory, cleanup)
+    private_sockets = sockets / "private"
+    private_sockets.mkdir(exist_ok=True)
+    if user:
+        user.take_ownership(sockets)
+        if data.stat().st_uid != user.uid:
+            user.take_ownership(data)
+
+    def probe() -> bool:
+        if not is_accepting_connections(data):
+            return False
+        try:
+            _create_database(_make_url(private_sockets, "postgres"))
+        except psycopg2.OperationalError:  # It has died or crashed since.
+            return False
+        _publish(sockets)
+        return True
+
+    async def clean_up() -> None:
+        (sockets / _SOCKET).unlink(missing_ok=True)
+        await remove_leftovers(data, private_sockets)
+
+    parameters = _PARAMETERS | {"unix_socket_directories": str(private_sockets)}
     command = Command(
         name="postgres",
-        # Not by pg_ctl: as our own child, its death is seen.
+        # pg_ctl would make it a process of its own, whose death the supervisor would not notice.
         arguments=[
             PROGRAMS / "postgres",
             "-D",
             data,
-            *(argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")),
+            *(argument for name, value in parameters.items() for argument in ("-c", f"{name}={value}")),
         ],
         environment=ENVIRONMENT,
-        # Fast: open transactions are rolled back. Then immediate: as in a power failure; the next start recovers.
-        stop=[(signal.SIGINT, 15.0), (signal.SIGQUIT, 10.0)],
-        account=account,
-        directory=Path("/"),
+        # First a fast shutdown, which rolls back open transactions; then an immediate one, like a power failure, after
+        # which the next start has to recover.
+        stop_signals=[(signal.SIGINT, 15.0), (signal.SIGQUIT, 10.0)],
+        user=user,
+        working_directory=Path("/"),
     )
-    part = Part(
-        command,
-        lambda: _is_ready(url),
-        patience=600.0,  # After a crash it first reads its log again, and to kill it then would help nobody.
-        clear=lambda: clear_leftovers(data, sockets),
-    )
-    return part, url
+    # Crash recovery can take minutes, and killing PostgreSQL would only make it start over.
+    process = SupervisedProcess(command, probe, startup_seconds=600.0, clean_up=clean_up)
+    return process, _make_url(sockets, _DATABASE)
 
 
-@contextlib.contextmanager
-def running_postgres(directory: Path) -> Iterator[str]:
-    """Run an embedded PostgreSQL in `directory` and yield the URL of its (at first empty) database, for tests.
-
-    Its log goes to standard error. Raises StackError if it does not start. The data is left in `directory`.
-    """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="postgres")
-    thread.start()
-    try:
-        with contextlib.ExitStack() as cleanup:
-            part, url = asyncio.run_coroutine_threadsafe(_start_for_test(directory.absolute(), cleanup), loop).result()
-            try:
-                yield url
-            finally:
-                asyncio.run_coroutine_threadsafe(part.stop(), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-async def _start_for_test(directory: Path, cleanup: contextlib.ExitStack) -> tuple[Part, str]:
-    part, url = await embedded_postgres(directory, cleanup)
-    gave_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    part.start(gave_up.set_exception)
-    ready = asyncio.ensure_future(part.ready.wait())
-    either: set[asyncio.Future[Any]] = {ready, gave_up}
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    if gave_up.done():
-        ready.cancel()
-        await part.stop()
-        gave_up.result()
-    return part, url
-
-
-def _socket_directory(directory: Path, cleanup: contextlib.ExitStack) -> Path:
-    """Return a directory for the socket that only its owner can enter: in `directory`, if such a path can be used."""
+def _make_socket_directory(directory: Path, cleanup: contextlib.AsyncExitStack) -> Path:
+    """Return a directory for sockets that only its owner can enter, in `directory` if that path can be used."""
     sockets = directory / "run"
-    # A comma, in PostgreSQL's setting and in a URL's host, begins another directory.
-    if len(os.fsencode(sockets / f".s.PGSQL.{_PORT}")) > _SOCKET_PATH_BYTES or set(str(sockets)) & set(',"'):
+    too_long = len(os.fsencode(sockets / "private" / _SOCKET)) > _MAX_SOCKET_PATH_BYTES
+    # A comma separates directories, in PostgreSQL's parameter and in the host of a URL.
+    if too_long or set(str(sockets)) & set(',"'):
         return Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp")))
     sockets.mkdir(mode=0o700, exist_ok=True)
     sockets.chmod(0o700)
     return sockets
 
 
-def _is_ready(url: str) -> bool:
-    """Tell whether PostgreSQL accepts connections, and see to it that it has our database."""
-    try:
-        connection = psycopg2.connect(url, dbname="postgres", connect_timeout=5)
-        try:
-            connection.autocommit = True  # CREATE DATABASE cannot be part of a transaction.
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (_DATABASE,))
-                if not cursor.rowcount:
-                    cursor.execute(f"CREATE DATABASE {_DATABASE}")
-        finally:
-            connection.close()
-    except psycopg2.OperationalError:
-        return False
-    return True
+def _make_url(sockets: Path, database: str) -> str:
+    return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='/')}&port={_PORT}"
+
+
+def _create_database(url: str) -> None:
+    """Create the service's database if it is missing. The URL is that of the database `postgres`."""
+    with contextlib.closing(psycopg2.connect(url, connect_timeout=5)) as connection:
+        connection.autocommit = True  # CREATE DATABASE cannot run in a transaction.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (_DATABASE,))
+            if not cursor.rowcount:
+                cursor.execute(f"CREATE DATABASE {_DATABASE}")
+
+
+def _publish(sockets: Path) -> None:
+    """Link PostgreSQL's private socket to the place where clients look for it.
+
+    Clients get "No such file or directory" until then. If they could connect while PostgreSQL recovers, each attempt
+    would be a FATAL line in its log.
+    """
+    link = sockets / _SOCKET
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("private") / _SOCKET)

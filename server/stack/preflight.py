@@ -1,4 +1,4 @@
-"""What has to hold before anything is started: found out first, so that the message can name the variable to change."""
+"""Checks that run before anything is started, so that an error message can name the variable to change."""
 
 import contextlib
 import fcntl
@@ -8,12 +8,16 @@ from pathlib import Path
 import psycopg2
 
 from server.settings import check_listenable
-from server.stack.settings import Settings, StackError, without_password, worker_variable
+from server.stack.settings import StackError, StackSettings, hide_password, name_grpc_port
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Create `directory` if need be and hold it for this stack alone; raises StackError if that is not possible."""
+def lock_data_dir(directory: Path) -> Iterator[None]:
+    """Create `directory` if it is missing, and keep other stacks from using it.
+
+    Raises:
+        StackError: the directory cannot be used, or another stack uses it.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / "lock").open("w")
@@ -24,23 +28,23 @@ def locked(directory: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackError(
-                f"DATA_DIR={directory} is in use by another running stack: stop it, or choose another"
+                f"DATA_DIR={directory} is in use by another running stack: stop that stack, or choose another directory"
             ) from None
         yield
 
 
-def check_ports(settings: Settings) -> None:
-    """Raise ConfigurationError if a port cannot be had: here it can be named, and nothing has been started yet."""
+def check_ports(settings: StackSettings) -> None:
+    """Raise ConfigurationError, naming the variable, if the stack cannot listen on one of its ports."""
     check_listenable("HTTP_PORT", settings.bind_address, settings.http_port)
-    for number, port in enumerate(settings.grpc_ports):
-        check_listenable(worker_variable(number), settings.bind_address, port)
+    for worker, port in enumerate(settings.grpc_ports):
+        check_listenable(name_grpc_port(worker), settings.bind_address, port)
     check_listenable("ENVOY_ADMIN_PORT", "127.0.0.1", settings.envoy_admin_port)
 
 
 def check_database(url: str) -> None:
-    """Raise StackError if the database cannot be connected to within about 5 s."""
+    """Raise StackError if no connection to the database can be made within about 5 s."""
     try:
         psycopg2.connect(url, connect_timeout=5).close()
     except psycopg2.OperationalError as error:
         reason = " ".join(str(error).split())
-        raise StackError(without_password(f"DATABASE_URL={url} cannot be reached: {reason}")) from None
+        raise StackError(hide_password(f"DATABASE_URL={url} cannot be reached: {reason}")) from None

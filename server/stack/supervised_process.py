@@ -1,125 +1,143 @@
-"""One part of the stack: a child process that is started again whenever it dies, until it dies too often."""
+"""A child process that is restarted whenever it dies, with a growing backoff, until it dies too often."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from server.stack import console
-from server.stack.process import ENDED_WELL, Command, Process
+from server.stack.child_process import CLEAN_EXIT, ChildProcess, Command
 from server.stack.settings import StackError
 
-_SETTLED_SECONDS = 5.0  # A part that has been ready for this long is well: its earlier deaths are forgiven.
-_DEATHS_ALLOWED = 5
-_FIRST_PAUSE_SECONDS = 0.1  # Before it is started again; doubled at each death.
-_POLL_SECONDS = 0.05
+_STABLE_SECONDS = 5.0  # Once a process has been ready for this long, its earlier deaths no longer count.
+_MAX_DEATHS = 5
+_FIRST_BACKOFF_SECONDS = 0.1  # Doubles with each death.
+_PROBE_INTERVAL_SECONDS = 0.05
 
 
-async def nothing() -> None:
-    """Do nothing: for a part that has nothing to drain or to clear."""
+async def do_nothing() -> None:
+    """Do nothing: the default for `drain` and `clean_up`."""
 
 
-class Part:
-    """Keeps one child process running.
-
-    `is_ready` tells whether the child does its work; it is called in a thread, again and again, and may block for a
-    few seconds. A child that is not ready within `patience` seconds counts as dead.
-    `needs` are the parts that have to be ready before this one is started.
-    `drain` is awaited before the child is stopped, `clear` before each start and after the end.
-    """
+class SupervisedProcess:
+    """Keeps one child process running."""
 
     def __init__(
         self,
         command: Command,
-        is_ready: Callable[[], bool],
+        probe: Callable[[], bool],
         *,
-        needs: Sequence["Part"] = (),
-        patience: float = 30.0,
-        drain: Callable[[], Awaitable[None]] = nothing,
-        clear: Callable[[], Awaitable[None]] = nothing,
+        dependencies: Sequence["SupervisedProcess"] = (),
+        startup_seconds: float = 30.0,
+        drain: Callable[[], Awaitable[None]] = do_nothing,
+        clean_up: Callable[[], Awaitable[None]] = do_nothing,
     ) -> None:
+        """Prepare to run `command`; nothing is started yet.
+
+        Args:
+            command: What to run.
+            probe: The readiness probe: returns whether the process does its work. Runs in a thread, repeatedly, and may
+                block for a few seconds.
+            dependencies: The processes that have to be ready before this one starts.
+            startup_seconds: A process that is not ready within this time counts as dead.
+            drain: Awaited before a process that is ready is stopped.
+            clean_up: Awaited before each start and after the last stop.
+        """
         self.name = command.name
         self.ready = asyncio.Event()
+        """Set while the process is ready."""
         self._command = command
-        self._is_ready = is_ready
-        self._needs = needs
-        self._patience = patience
+        self._probe = probe
+        self._dependencies = dependencies
+        self._startup_seconds = startup_seconds
         self._drain = drain
-        self._clear = clear
-        self._process: Process | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._clean_up = clean_up
+        self._child: ChildProcess | None = None
+        self._supervision: asyncio.Task[None] | None = None
 
-    def start(self, gave_up: Callable[[BaseException], None]) -> None:
-        """Start the child, and again whenever it dies; `self.ready` is set while it is ready.
+    def start(self, on_failure: Callable[[BaseException], None]) -> None:
+        """Start the process, and restart it whenever it dies.
 
-        `gave_up` is called with a StackError once it has died too often or cannot be started at all.
+        Args:
+            on_failure: Called with the error that ends supervision: a StackError if the process dies too often or
+                cannot be started.
         """
 
-        def ended(keeper: asyncio.Task[None]) -> None:
-            if not keeper.cancelled() and (error := keeper.exception()):
-                gave_up(error)
+        def report(supervision: asyncio.Task[None]) -> None:
+            if not supervision.cancelled() and (error := supervision.exception()):
+                on_failure(error)
 
-        self._keeper = asyncio.create_task(self._keep_running())
-        self._keeper.add_done_callback(ended)
+        self._supervision = asyncio.create_task(self._supervise())
+        self._supervision.add_done_callback(report)
 
-    async def leave_alone(self) -> None:
-        """From now on let the child be dead if it dies."""
-        if self._keeper:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
+    async def stop_supervising(self) -> None:
+        """Stop restarting the process. It keeps running."""
+        if self._supervision:
+            self._supervision.cancel()
+            await asyncio.wait({self._supervision})
 
     async def stop(self) -> None:
-        """End the child, in good order if it can, and wait until it has ended."""
-        await self.leave_alone()
-        if self._process:
-            if self.ready.is_set():
-                await self._drain()
-            await self._process.stop()
-            await self._clear()
+        """Stop the process, after draining it if it is ready, and wait until it has ended."""
+        await self.stop_supervising()
+        if self._child:
+            try:
+                if self.ready.is_set():
+                    await self._drain()
+            finally:
+                await self._child.stop(is_ready=self.ready.is_set())
+                await self._clean_up()
 
-    async def _keep_running(self) -> None:
+    async def _supervise(self) -> None:
         deaths = 0
+        is_restart = False
         while True:
-            for part in self._needs:
-                await part.ready.wait()
-            await self._clear()
-            self._process = await Process.start(self._command)
-            end, seconds = await self._live(self._process)
+            for dependency in self._dependencies:
+                await dependency.ready.wait()
+            await self._clean_up()
+            self._child = await ChildProcess.start(self._command)
+            end, ready_seconds = await self._watch(self._child, is_restart=is_restart)
+            is_restart = True
             self.ready.clear()
-            if seconds and end == ENDED_WELL:  # Somebody has told it to, for it to be started again.
-                console.log("stack", f"{self.name} ended; starting it again")
+            if ready_seconds and end == CLEAN_EXIT:  # Someone stopped it so that it would be restarted.
+                console.log("stack", f"{self.name} exited; restarting it")
                 continue
-            deaths = 1 if seconds >= _SETTLED_SECONDS else deaths + 1
-            lines = self._process.last_lines
-            if deaths == _DEATHS_ALLOWED:
+            deaths = 1 if ready_seconds >= _STABLE_SECONDS else deaths + 1
+            lines = self._child.last_lines
+            if deaths == _MAX_DEATHS:
                 raise StackError(
-                    f"{self.name} died ({end}), {deaths} times without staying up for {_SETTLED_SECONDS:.0f} s; "
-                    f"the last it said: {lines[-1] if lines else 'nothing'}"
+                    f"{self.name} died ({end}), {deaths} times in a row without being ready for "
+                    f"{_STABLE_SECONDS:.0f} s; its last line of output: {lines[-1] if lines else 'none'}"
                 )
-            pause = _FIRST_PAUSE_SECONDS * 2 ** (deaths - 1)
-            console.log("stack", f"{self.name} died ({end}); starting it again in {pause:.1f} s. Its last lines:")
+            backoff = _FIRST_BACKOFF_SECONDS * 2 ** (deaths - 1)
+            console.log("stack", f"{self.name} died ({end}); restarting it in {backoff:.1f} s")
+            if lines:
+                console.log("stack", f"the last lines of output of {self.name}:")
             for line in lines:
                 console.log("stack", f"    {line}")
-            await asyncio.sleep(pause)
+            await asyncio.sleep(backoff)
 
-    async def _live(self, process: Process) -> tuple[str, float]:
-        """See a child from its start to its end; return how it ended and for how many seconds it was ready."""
-        ended = asyncio.create_task(process.wait())
-        became_ready = asyncio.create_task(self._become_ready())
+    async def _watch(self, child: ChildProcess, *, is_restart: bool) -> tuple[str, float]:
+        """Wait until `child` has ended; return how, and for how many seconds it was ready."""
+        ended = asyncio.create_task(child.wait())
+        became_ready = asyncio.create_task(self._wait_until_ready())
         try:
-            await asyncio.wait({ended, became_ready}, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {ended, became_ready}, timeout=self._startup_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
             if ended.done():
                 return ended.result(), 0.0
             if not became_ready.done():
-                await process.stop()
-                return f"not ready within {self._patience:.0f} s, {await ended}", 0.0
+                await child.stop(is_ready=False)
+                return f"not ready within {self._startup_seconds:g} s, {await ended}", 0.0
             became_ready.result()
             self.ready.set()
+            if is_restart:
+                console.log("stack", f"{self.name} is ready again")
             since = time.monotonic()
             return await ended, time.monotonic() - since
         finally:
             ended.cancel()
             became_ready.cancel()
 
-    async def _become_ready(self) -> None:
-        while not await asyncio.to_thread(self._is_ready):  # noqa: ASYNC110 - another process has no Event to wait for
-            await asyncio.sleep(_POLL_SECONDS)
+    async def _wait_until_ready(self) -> None:
+        while not await asyncio.to_thread(self._probe):  # noqa: ASYNC110 - another process has no Event to wait for
+            await asyncio.sleep(_PROBE_INTERVAL_SECONDS)

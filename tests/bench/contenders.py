@@ -1,4 +1,4 @@
-"""The processes that are compared, each started and stopped here."""
+"""The processes that the rows compare, and how each is started and stopped."""
 
 import contextlib
 import os
@@ -28,16 +28,16 @@ def _command(name: str, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(name: str, port: int, url: str) -> Iterator[int]:
-    """A contender on `port`, ready; yields the number of its process."""
+def running_contender(name: str, port: int, url: str) -> Iterator[int]:
+    """Run a contender on `port`; yield its process id once it accepts connections."""
     variables = environment(DATABASE_URL=url, GRPC_PORT=str(port))
-    with _running([sys.executable, *_command(name, port)], port, variables) as number:
-        yield number
+    with _running([sys.executable, *_command(name, port)], port, variables) as pid:
+        yield pid
 
 
 @contextlib.contextmanager
 def envoy_without_lua(stack: Stack, directory: Path) -> Iterator[int]:
-    """Run a second Envoy before the workers of `stack`, without the Lua filter; yield its port."""
+    """Run a second Envoy for the workers of `stack`, the same except for its Lua filter; yield its port."""
     text = (stack.data / "envoy.yaml").read_text()
     start = text.index("          - name: envoy.filters.http.lua\n")
     text = text[:start] + text[text.index("          - name: envoy.filters.http.buffer", start) :]

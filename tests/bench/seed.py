@@ -1,7 +1,7 @@
-"""Fills the events table of DATABASE_URL with realistic events: `make seed N=1000000`.
+"""Fill the events table of DATABASE_URL with realistic events: `make seed N=1000000`.
 
-A few customers have most events, a few leads most of a customer's, a few recordings most of a lead's. The times run
-from a year ago until now. What events say is made up once for each kind; only ids and times are made for each event.
+A few customers have most events, a few leads most of a customer's, a few recordings most of a lead's. Their times are
+spread over the last year. The contents are made once for each kind of event; only ids and times differ within a kind.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from storage.rows import COPY_STATEMENT, encode_row
 ROWS_A_COMMIT = 10_000
 YEAR_MILLISECONDS = 365 * 24 * 3600 * 1000
 
-# What differs between two events of one kind.
+# Placeholders of what differs between two events of one kind.
 _ID, _TIME = "00000000-0000-0000-0000-000000000000", "1970-01-01T00:00:00.000Z"
 
 
-def kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
-    """`count` kinds of event, which differ in who did what to what, and how often each happens (cumulated weights)."""
+def make_kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
+    """Return `count` kinds of event, and their cumulative weights: how much more often some happen than others."""
     chance = random.Random(seed)
 
     def skewed(most: int) -> int:
@@ -39,7 +39,7 @@ def kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
         entity = chance.choice(("lead", "contact")), lead
         what = f"recording-{skewed(800)}", chance.choice(("view", "share", "dismiss"))
         message = "looked at the recommendation " * chance.randrange(1, 4)
-        said = (
+        contents = (
             "vfp",
             f"view#{chance.randrange(10**6)}",
             message,
@@ -47,14 +47,14 @@ def kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
             "2018-11-02 13:12",
         )
         path = f"/apex/Recommendations?step={chance.randrange(5)}"
-        texts = (customer, user, *what, *entity, *said, path, "parse-1", "model-1", "")
+        texts = (customer, user, *what, *entity, *contents, path, "parse-1", "model-1", "")
         events.append(Event(*texts, '{"package":"1.4.2"}', _ID, _TIME, _TIME))
     return events, list(itertools.accumulate(1 / (rank + 10) for rank in range(count)))
 
 
-def rows(count: int, seed: int = 1) -> Iterator[bytes]:
-    """`count` lines for `storage.rows.COPY_STATEMENT`, oldest first."""
-    events, weights = kinds(min(count, 200_000), seed)
+def make_rows(count: int, seed: int = 1) -> Iterator[bytes]:
+    """Yield `count` lines for `storage.rows.COPY_STATEMENT`, oldest first."""
+    events, weights = make_kinds(min(count, 200_000), seed)
     templates = [encode_row(event).line.decode() for event in events]
     chance = random.Random(seed)
     start = int(time.time() * 1000) - YEAR_MILLISECONDS
@@ -68,8 +68,8 @@ def rows(count: int, seed: int = 1) -> Iterator[bytes]:
 
 
 def seed(connection: psycopg2.extensions.connection, count: int) -> None:
-    """Stores `count` events and has the table vacuumed and analysed, as it would be after a while."""
-    source = rows(count)
+    """Store `count` events, then vacuum and analyse the table, as autovacuum would after a while."""
+    source = make_rows(count)
     with connection.cursor() as cursor:
         while batch := b"".join(itertools.islice(source, ROWS_A_COMMIT)):
             cursor.copy_expert(COPY_STATEMENT, io.BytesIO(batch), size=1 << 20)
@@ -77,13 +77,13 @@ def seed(connection: psycopg2.extensions.connection, count: int) -> None:
 
 
 def main() -> int:
-    """Reads the command line, fills the table, and says how fast it went."""
+    """Read the command line, fill the table, and print how fast that was."""
     parser = argparse.ArgumentParser(description="Fill the events table of DATABASE_URL with realistic events.")
-    parser.add_argument("count", type=int, help="how many")
+    parser.add_argument("count", type=int, help="how many events")
     count = parser.parse_args().count
     url = os.environ.get("DATABASE_URL")
     if not url:
-        print("DATABASE_URL is not set: `make run` prints the one to use", file=sys.stderr)
+        print("DATABASE_URL is not set: use the one that `make run` prints", file=sys.stderr)
         return 2
     start = time.monotonic()
     seed(connect(url, "analytics seed", {}), count)

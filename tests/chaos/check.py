@@ -1,4 +1,4 @@
-"""Receipts against rows: what was acknowledged is stored, once, whole, and found by a search."""
+"""The check after the faults: what was acknowledged is stored, once, as it was sent, and found by a search."""
 
 import contextlib
 import json
@@ -14,20 +14,20 @@ from tests.support.stack import Stack
 
 
 class Verdict(NamedTuple):
-    """The numbers of events of which something is wrong."""
+    """The numbers of the events that something is wrong with."""
 
     lost: list[int]
-    """Acknowledged and not stored, or not under the id that was told."""
-    doubled: list[int]
+    """Acknowledged, but not stored under the id of the acknowledgement."""
+    duplicated: list[int]
     """Stored more than once."""
-    torn: list[int]
-    """Stored other than they were sent."""
-    unfound: list[int]
-    """Stored and not found by a search, or the other way round."""
+    altered: list[int]
+    """Stored differently from what was sent."""
+    mismatched: list[int]
+    """Stored but not found by a search, or found but not stored."""
 
 
 def check(stack: Stack, load: Load) -> Verdict:
-    """Compares all that `load` was told with all that is there. The load must have ended."""
+    """Compare every acknowledgement of `load`, which must have ended, with what is stored and found."""
     with contextlib.closing(psycopg2.connect(stack.database_url)) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT message::int, id::text, idempotency_key = message AND version_info = jsonb_build_object('number',"
@@ -41,17 +41,17 @@ def check(stack: Stack, load: Load) -> Verdict:
     times = Counter(number for number, _, _ in rows)
     found: list[int] = []
     for recording in range(load.sent // EVENTS_A_RECORDING + 1):
-        found += _found(stack, load.customer, f"recording-{recording}")
+        found += _search(stack, load.customer, f"recording-{recording}")
     return Verdict(
         lost=sorted({receipt.number for receipt in load.receipts if (receipt.number, receipt.id) not in stored}),
-        doubled=sorted(number for number, count in times.items() if count > 1),
-        torn=sorted(number for number, _, whole in rows if not whole),
-        unfound=sorted((Counter(found) - times) + (times - Counter(found))),
+        duplicated=sorted(number for number, count in times.items() if count > 1),
+        altered=sorted(number for number, _, is_as_sent in rows if not is_as_sent),
+        mismatched=sorted((Counter(found) - times) + (times - Counter(found))),
     )
 
 
-def _found(stack: Stack, customer: str, recording: str) -> list[int]:
-    """What a search finds of a recording."""
+def _search(stack: Stack, customer: str, recording: str) -> list[int]:
+    """Return the numbers of the events that a search finds in a recording."""
     query = {"customer_id": customer, "user_id": "user", "lead_id": "lead", "recording_id": recording, "pageSize": 1000}
     url = f"http://127.0.0.1:{stack.http_port}/api/v1/lead_analytics/search?{urllib.parse.urlencode(query)}"
     with urllib.request.urlopen(url, timeout=20) as answer:

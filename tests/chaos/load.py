@@ -1,4 +1,4 @@
-"""Callers that send events with idempotency keys until they are acknowledged, and keep the receipts."""
+"""Callers that retry each event, under its idempotency key, until it is acknowledged, and record what happens."""
 
 import http.client
 import itertools
@@ -18,9 +18,9 @@ EVENTS_A_RECORDING = 500
 BATCH = 20
 PATIENCE_SECONDS = 5.0
 
-# What a caller may hear while a part of the service is away. Anything else is a fault of the service.
-_HTTP_PASSING = {409, 429, 503, 504}
-_GRPC_PASSING = {
+# What a caller may get while a part of the service is down, and retries. Anything else is a bug of the service.
+_RETRYABLE_HTTP = {409, 429, 503, 504}
+_RETRYABLE_GRPC = {
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -34,7 +34,7 @@ class Receipt(NamedTuple):
     number: int
     id: str
     started: float
-    """When its attempt began, as time.monotonic() tells it."""
+    """When its attempt began, by time.monotonic()."""
 
 
 class Failure(NamedTuple):
@@ -44,8 +44,8 @@ class Failure(NamedTuple):
     what: str
 
 
-def event(customer: str, number: int) -> dict[str, Any]:
-    """The event of this number: no other is like it."""
+def numbered_event(customer: str, number: int) -> dict[str, Any]:
+    """Return an event that holds its number, so that no other is equal to it."""
     return {
         "customer_id": customer,
         "lead_id": "lead",
@@ -58,13 +58,13 @@ def event(customer: str, number: int) -> dict[str, Any]:
 
 
 class Load:
-    """The callers: some by JSON, some by gRPC, some in batches, all through Envoy. To be used as a context."""
+    """A context manager that runs callers, through Envoy: some by JSON, some by gRPC, some in batches."""
 
     def __init__(self, port: int, customer: str, *, http: int = 6, rpc: int = 3, batches: int = 1) -> None:
         self.customer = customer
         self.receipts: list[Receipt] = []
         self.failures: list[Failure] = []
-        self.wrong: list[str] = []
+        self.unexpected: list[str] = []
         """Answers that no fault excuses."""
         self._port = port
         self._numbers = itertools.count()
@@ -84,31 +84,31 @@ class Load:
 
     @property
     def sent(self) -> int:
-        """More than the highest number that any caller has used."""
+        """A number above all that the callers have used."""
         return next(self._numbers)
 
     def _call(self, caller: Callable[[random.Random], None]) -> None:
         try:
             caller(random.Random(threading.get_ident()))
-        except Exception as error:  # noqa: BLE001 - told by the checker
-            self.wrong.append(f"a caller ended: {error!r}")
+        except Exception as error:  # noqa: BLE001 - the check at the end reports it
+            self.unexpected.append(f"a caller ended: {error!r}")
 
-    def _take(self) -> int:
+    def _next_number(self) -> int:
         return next(self._numbers)
 
-    def _failed(self, what: str) -> None:
+    def _record_failure(self, what: str) -> None:
         self.failures.append(Failure(time.monotonic(), what))
         self._stop.wait(0.02)
 
     def _by_http(self, chance: random.Random) -> None:
         connection: http.client.HTTPConnection | None = None
         while not self._stop.is_set():
-            number = self._take()
-            body = json.dumps(event(self.customer, number))
+            number = self._next_number()
+            body = json.dumps(numbered_event(self.customer, number))
             headers = {"content-type": "application/json", "idempotency-key": f"{number}"}
             while not self._stop.is_set():
-                # Some hang up in the middle, as a caller does whose own machine fails: the answer is lost.
-                hasty = chance.random() < 0.02
+                # Some hang up before the answer, like a caller whose machine fails.
+                hangs_up = chance.random() < 0.02
                 started = time.monotonic()
                 try:
                     if connection is None:
@@ -116,24 +116,24 @@ class Load:
                     connection.timeout = PATIENCE_SECONDS
                     connection.request("POST", "/api/v1/lead_analytics", body, headers)
                     if connection.sock is not None:
-                        connection.sock.settimeout(0.003 if hasty else PATIENCE_SECONDS)
+                        connection.sock.settimeout(0.003 if hangs_up else PATIENCE_SECONDS)
                     answer = connection.getresponse()
                     data = answer.read()
                 except (OSError, http.client.HTTPException) as error:
                     if connection is not None:
                         connection.close()
                     connection = None
-                    if not hasty:
-                        self._failed(f"HTTP {type(error).__name__}")
+                    if not hangs_up:
+                        self._record_failure(f"HTTP {type(error).__name__}")
                     continue
                 if answer.status == 201:
                     identifier = json.loads(data)["partitionKey"].partition("|")[2]
                     self.receipts.append(Receipt(number, identifier, started))
                     break
-                if answer.status not in _HTTP_PASSING:
-                    self.wrong.append(f"{answer.status} {data.decode()}")
+                if answer.status not in _RETRYABLE_HTTP:
+                    self.unexpected.append(f"{answer.status} {data.decode()}")
                     break
-                self._failed(f"HTTP {answer.status}")
+                self._record_failure(f"HTTP {answer.status}")
         if connection is not None:
             connection.close()
 
@@ -142,40 +142,36 @@ class Load:
         with grpc.insecure_channel(f"127.0.0.1:{self._port}", options=options) as channel:
             stub = LeadAnalyticsServiceStub(channel)
             while not self._stop.is_set():
-                number = self._take()
-                request = CreateLeadAnalyticsEventRequest(**event(self.customer, number))
+                number = self._next_number()
+                request = CreateLeadAnalyticsEventRequest(**numbered_event(self.customer, number))
                 while not self._stop.is_set():
-                    hasty = chance.random() < 0.02
+                    hangs_up = chance.random() < 0.02
                     started = time.monotonic()
                     try:
                         answer = stub.CreateLeadAnalyticsEvent(
                             request,
-                            timeout=0.003 if hasty else PATIENCE_SECONDS,
+                            timeout=0.003 if hangs_up else PATIENCE_SECONDS,
                             metadata=(("idempotency-key", f"{number}"),),
                         )
                     except grpc.RpcError as error:
-                        if hasty:
+                        if hangs_up:
                             continue
-                        if error.code() not in _GRPC_PASSING:
-                            self.wrong.append(f"{time.monotonic():.1f} {error.code()} {error.details()}")
+                        if error.code() not in _RETRYABLE_GRPC:
+                            self.unexpected.append(f"{time.monotonic():.1f} {error.code()} {error.details()}")
                             break
-                        self._failed(f"gRPC {error.code().name}")
+                        self._record_failure(f"gRPC {error.code().name}")
                         continue
                     self.receipts.append(Receipt(number, answer.partition_key.partition("|")[2], started))
                     break
 
     def _by_batch(self, chance: random.Random) -> None:
         while not self._stop.is_set():
-            numbers = [self._take() for _ in range(BATCH)]
-            events = [
-                {
-                    **{name: value for name, value in event(self.customer, number).items() if name != "lead_id"},
-                    "entity_type": "lead",
-                    "entity_id": "lead",
-                    "idempotency_key": f"{number}",
-                }
-                for number in numbers
-            ]
+            numbers = [self._next_number() for _ in range(BATCH)]
+            events = []
+            for number in numbers:
+                event = numbered_event(self.customer, number)
+                entity = {"entity_type": "lead", "entity_id": event.pop("lead_id")}
+                events.append({**event, **entity, "idempotency_key": f"{number}"})
             while not self._stop.is_set():
                 started = time.monotonic()
                 connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
@@ -186,7 +182,7 @@ class Load:
                     answer = connection.getresponse()
                     data = json.loads(answer.read() or b"{}")
                 except (OSError, http.client.HTTPException) as error:
-                    self._failed(f"batch {type(error).__name__}")
+                    self._record_failure(f"batch {type(error).__name__}")
                     continue
                 finally:
                     connection.close()
@@ -197,7 +193,7 @@ class Load:
                     self.receipts += [Receipt(numbers[index], it["id"], started) for index, it in stored.items()]
                     if len(stored) == BATCH:
                         break
-                elif answer.status not in _HTTP_PASSING:
-                    self.wrong.append(f"batch {answer.status} {data}")
+                elif answer.status not in _RETRYABLE_HTTP:
+                    self.unexpected.append(f"batch {answer.status} {data}")
                     break
-                self._failed(f"batch {answer.status}")
+                self._record_failure(f"batch {answer.status}")

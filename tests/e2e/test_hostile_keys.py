@@ -1,4 +1,4 @@
-"""Idempotency keys of every sort in the header, through the real Envoy."""
+"""Idempotency-Key headers of every kind, through the real Envoy."""
 
 import json
 from http.client import HTTPConnection
@@ -11,11 +11,11 @@ from tests.support.http import Answer, Http, violations
 LEAD = "/api/v1/lead_analytics"
 
 
-def post(http: Http, event: dict[str, Any], *keys: bytes) -> Answer:
-    """Sends an event under these keys, each in a header of its own."""
+def post_with_keys(http: Http, lead: dict[str, Any], *keys: bytes) -> Answer:
+    """Send an event with these keys, each in a header of its own."""
     connection = HTTPConnection("127.0.0.1", http.port, timeout=10)
     try:
-        body = json.dumps(event).encode()
+        body = json.dumps(lead).encode()
         connection.putrequest("POST", LEAD)
         for name, value in (("content-type", b"application/json"), ("content-length", b"%d" % len(body))):
             connection.putheader(name, value)
@@ -29,7 +29,7 @@ def post(http: Http, event: dict[str, Any], *keys: bytes) -> Answer:
 
 
 @pytest.fixture
-def event(customer: str) -> dict[str, Any]:
+def lead(customer: str) -> dict[str, Any]:
     return {"customer_id": customer, "user_id": "u", "lead_id": "l", "recording_id": "r", "event_type": "view"}
 
 
@@ -41,18 +41,18 @@ def event(customer: str) -> dict[str, Any]:
     ],
     ids=ascii,
 )
-def test_a_key_is_taken_as_it_is(http: Http, event: dict[str, Any], keys: list[bytes]) -> None:
-    first, again = post(http, event, *keys), post(http, event, *keys)
+def test_a_key_is_used_as_it_is(http: Http, lead: dict[str, Any], keys: list[bytes]) -> None:
+    first, again = post_with_keys(http, lead, *keys), post_with_keys(http, lead, *keys)
     assert (first.status, first.headers.get("idempotency-replayed")) == (201, None)
     assert (again.status, again.headers.get("idempotency-replayed")) == (201, "true")
     assert first.body == again.body
-    assert set(violations(post(http, {**event, "message": "another"}, *keys))) == {"idempotency-key"}
-    assert "idempotency-replayed" not in post(http, event, b"another").headers
+    assert set(violations(post_with_keys(http, {**lead, "message": "another"}, *keys))) == {"idempotency-key"}
+    assert "idempotency-replayed" not in post_with_keys(http, lead, b"another").headers
 
 
 @pytest.mark.parametrize("keys", [[b""], [b"   "], [b"\t"], []], ids=ascii)
-def test_an_empty_key_is_none(http: Http, event: dict[str, Any], keys: list[bytes]) -> None:
-    first, second = post(http, event, *keys), post(http, event, *keys)
+def test_an_empty_key_is_no_key(http: Http, lead: dict[str, Any], keys: list[bytes]) -> None:
+    first, second = post_with_keys(http, lead, *keys), post_with_keys(http, lead, *keys)
     assert (first.status, second.status) == (201, 201)
     assert first.json["partitionKey"] != second.json["partitionKey"]
 
@@ -65,16 +65,16 @@ def test_an_empty_key_is_none(http: Http, event: dict[str, Any], keys: list[byte
     ],
     ids=lambda keys: f"{len(keys)} of {keys[0][:9]!a}",
 )
-def test_a_key_that_is_none_is_refused_with_all_else(http: Http, event: dict[str, Any], keys: list[bytes]) -> None:
-    assert set(violations(post(http, {**event, "user_id": ""}, *keys))) == {"idempotency-key", "user_id"}
+def test_an_invalid_key_is_refused_along_with_other_fields(http: Http, lead: dict[str, Any], keys: list[bytes]) -> None:
+    assert set(violations(post_with_keys(http, {**lead, "user_id": ""}, *keys))) == {"idempotency-key", "user_id"}
 
 
 @pytest.mark.parametrize("key", [b"a\x00b", b"a\x01b", b"a\x1bb", b"a\x7fb"])
-def test_a_control_character_in_a_header_is_no_http(http: Http, event: dict[str, Any], key: bytes) -> None:
-    answer = post(http, event, key)
+def test_a_control_character_in_a_header_is_malformed_http(http: Http, lead: dict[str, Any], key: bytes) -> None:
+    answer = post_with_keys(http, lead, key)
     assert (answer.status, answer.json) == (422, {"code": 3, "message": "malformed HTTP request", "details": []})
 
 
-def test_more_headers_than_are_taken_are_431(http: Http, event: dict[str, Any]) -> None:
-    answer = post(http, event, *[b"k"] * 200)
+def test_too_many_headers_are_431(http: Http, lead: dict[str, Any]) -> None:
+    answer = post_with_keys(http, lead, *[b"k"] * 200)
     assert (answer.status, answer.json["code"]) == (431, 8)

@@ -16,7 +16,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_an_event_that_is_posted_again_gets_its_first_answer(http: Http, customer: str, path: str) -> None:
+def test_a_retried_event_gets_its_first_answer(http: Http, customer: str, path: str) -> None:
     event = {"customer_id": customer, **EVENT, **ROUTES[path]}
     first = http.post(path, event, {"Idempotency-Key": "k-1"})
     assert (first.status, first.headers.get("idempotency-replayed")) == (201, None)
@@ -35,7 +35,7 @@ def test_another_event_under_the_same_key_is_422(http: Http, customer: str) -> N
 
 
 @pytest.mark.parametrize("key", ["k" * 256, "h\u00e9", "a\tb"])
-def test_a_key_that_cannot_be_one_is_422_and_names_the_other_faults_too(http: Http, customer: str, key: str) -> None:
+def test_an_invalid_key_is_422_and_other_faults_are_named_too(http: Http, customer: str, key: str) -> None:
     answer = http.post("/api/v1/lead_analytics", {"customer_id": customer}, {"Idempotency-Key": key})
     assert answer.status == 422
     assert {"idempotency-key", "user_id"} <= set(violations(answer))

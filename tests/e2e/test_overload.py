@@ -1,20 +1,23 @@
-"""More than the stack can take, by JSON: Envoy refuses what is over the limit, in the one shape of refusals."""
+"""Overload, by JSON: Envoy refuses requests over its limit, in the same form as all refusals."""
 
 import asyncio
 import contextlib
 import socket
 from collections import Counter
 
-import psycopg2
+import pytest
 
+from tests.support.database import locked_table
 from tests.support.stack import EVENT, Stack
 
 LIMIT = 1_000
 MORE = 200
 
+pytestmark = pytest.mark.open_files(2_000)
 
-async def posted(port: int) -> tuple[int, bytes]:
-    """The status and the whole answer of a create."""
+
+async def post_event(port: int) -> tuple[int, bytes]:
+    """Send a create; return its status and the whole answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         head = (
@@ -28,12 +31,12 @@ async def posted(port: int) -> tuple[int, bytes]:
         writer.close()
 
 
-def test_requests_over_the_limit_are_429_at_once_and_the_others_are_stored(stack: Stack) -> None:
+def test_requests_over_the_limit_are_429_and_the_others_are_stored(stack: Stack) -> None:
     async def flood() -> Counter[int]:
-        with contextlib.closing(psycopg2.connect(stack.database_url)) as connection, connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
-            calls = {asyncio.create_task(posted(stack.http_port)) for _ in range(LIMIT + MORE)}
+        with locked_table(stack.database_url):
+            calls = {asyncio.create_task(post_event(stack.http_port)) for _ in range(LIMIT + MORE)}
             refused: set[asyncio.Task[tuple[int, bytes]]] = set()
+            # The lock holds the others back, so whatever is answered now was not kept waiting behind them.
             async with asyncio.timeout(10):
                 while len(refused) < MORE:
                     done, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -50,12 +53,12 @@ def test_requests_over_the_limit_are_429_at_once_and_the_others_are_stored(stack
     assert stack.request("/api/v1/lead_analytics", EVENT) == 201
 
 
-def test_callers_that_are_slow_idle_or_silent_starve_nobody(stack: Stack) -> None:
+def test_slow_idle_and_silent_callers_do_not_starve_others(stack: Stack) -> None:
     head = b"POST /api/v1/lead_analytics HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n"
     begun = [
         b"",  # An idle connection.
-        head,  # Headers without an end.
-        head + b"content-length: 1000\r\n\r\n{",  # A body without an end.
+        head,  # Headers that do not end.
+        head + b"content-length: 1000\r\n\r\n{",  # A body that does not end.
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",  # HTTP/2, and then nothing.
     ]
     with contextlib.ExitStack() as sockets:

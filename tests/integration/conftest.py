@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.stack.postgres import running_postgres
 from storage.schema import migrate
 from tests.support import database
 from tests.support.database import execute
 from tests.support.in_process import Client, RunningServer, running_server
+from tests.support.postgres import running_postgres
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +44,8 @@ def client(server: RunningServer) -> Client:
     return server.client
 
 
-@pytest.fixture
-def locked_table(database_url: str) -> Iterator[None]:
+@pytest.fixture(name="locked_table")
+def lock_events_table(database_url: str) -> Iterator[None]:
     """Lock the events table: every statement on it hangs until the test ends."""
     with database.locked_table(database_url):
         yield

@@ -30,7 +30,7 @@ from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import Refusal
 
 CASES = int(os.environ.get("CHAOS_CASES") or 60)
-chaos = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+chaos = settings(max_examples=CASES, suppress_health_check=list(HealthCheck))
 few = settings(chaos, max_examples=CASES // 2 + 1)
 pytestmark = pytest.mark.timeout(60 + CASES)
 
@@ -116,12 +116,12 @@ def check_create(service: Service, kind: Any, data: bytes, key: str = "") -> Non
     except DecodeError:
         assert service.send(kind, data, key) == UNREADABLE
         return
-    faults, expected = contract.faults(sent, key), contract.stored(sent, key)
+    faults, expected = contract.find_faults(sent, key), contract.expected_row(sent, key)
     before = None if faults else service.find_by_key(expected)
     if before and any(before[name] != value for name, value in expected.items()):
         faults = {"idempotency-key" if key else "idempotency_key"}
     answer = service.send(kind, data, key)
-    if answer == UNREADABLE and contract.depth(sent.version_info) > contract.SURE_DEPTH:
+    if answer == UNREADABLE and contract.measure_depth(sent.version_info) > contract.GUARANTEED_DEPTH:
         return
     assert (answer if isinstance(answer, set) else set()) == faults
     if faults:
@@ -143,9 +143,9 @@ def check_create(service: Service, kind: Any, data: bytes, key: str = "") -> Non
 @example(requests.lead_event("c", user_id="", version_info={"a": "\0"}), "k" * 256)
 @example(requests.analytics_event("c", version_info=Struct(fields={"a": Value()})), "")
 def test_any_create_is_stored_or_refused_for_its_faults(service: Service, event: Any, key: str) -> None:
-    key = hostile.fresh(key)
+    key = hostile.make_unique(key)
     if within := getattr(event, "idempotency_key", ""):
-        event.idempotency_key = within = hostile.fresh(within)
+        event.idempotency_key = within = hostile.make_unique(within)
         if key and within.isascii() and within.isprintable():
             key = within  # A client sends no other text as metadata, so the two would differ.
     check_create(service, type(event), event.SerializeToString(), key)
@@ -162,16 +162,18 @@ def test_any_bytes_are_stored_or_refused_for_their_faults(service: Service, muta
 @given(st.lists(hostile.creates((CreateAnalyticsEventRequest,)), min_size=1, max_size=5))
 def test_each_event_of_any_batch_is_stored_or_refused_for_its_faults(service: Service, events: list[Any]) -> None:
     for event in events:
-        event.idempotency_key = hostile.fresh(event.idempotency_key)
+        event.idempotency_key = hostile.make_unique(event.idempotency_key)
     answer = service.send(BATCH, BATCH(events=events).SerializeToString())
-    if answer == UNREADABLE and any(contract.depth(event.version_info) > contract.SURE_DEPTH for event in events):
+    if answer == UNREADABLE and any(
+        contract.measure_depth(event.version_info) > contract.GUARANTEED_DEPTH for event in events
+    ):
         return
     assert [outcome.index for outcome in answer.outcomes] == list(range(len(events)))
     for event, outcome in zip(events, answer.outcomes, strict=True):
-        assert {violation.field for violation in outcome.refused.violations} == contract.faults(event)
+        assert {violation.field for violation in outcome.refused.violations} == contract.find_faults(event)
         assert outcome.HasField("stored") != outcome.HasField("refused")
         if outcome.HasField("stored"):
-            service.check_stored(contract.stored(event), outcome.stored.id, outcome.stored.created_at)
+            service.check_stored(contract.expected_row(event), outcome.stored.id, outcome.stored.created_at)
 
 
 @few

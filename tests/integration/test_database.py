@@ -1,6 +1,7 @@
 """The faults that other tests cause in the database."""
 
 import contextlib
+from pathlib import Path
 
 import psycopg2
 import psycopg2.errors
@@ -26,12 +27,16 @@ def test_a_locked_table_keeps_others_waiting(database_url: str) -> None:
 
 
 def test_backends_are_found_frozen_and_terminated_by_name(database_url: str) -> None:
-    with contextlib.closing(psycopg2.connect(database_url, application_name="mine")) as connection:
-        pid = connection.info.backend_pid
-        assert backends(database_url, "mine") == {pid}
+    with (
+        contextlib.closing(psycopg2.connect(database_url, application_name="mine")) as older,
+        contextlib.closing(psycopg2.connect(database_url, application_name="mine")) as newer,
+    ):
+        both = {older.info.backend_pid, newer.info.backend_pid}
+        assert backends(database_url, "mine") == both
         with frozen_backend(database_url, "mine") as frozen:
-            assert frozen == pid
-        assert terminate_backends(database_url, "mine") == {pid}
+            assert frozen == newer.info.backend_pid
+            assert Path(f"/proc/{frozen}/stat").read_text().split()[2] == "T"
+        assert terminate_backends(database_url, "mine") == both
         until(lambda: not backends(database_url, "mine"))
 
 

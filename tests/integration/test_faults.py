@@ -14,7 +14,6 @@ import psycopg2
 import pytest
 
 from server.event_loop import make_event_loop
-from server.stack.postgres import running_postgres
 from storage import DatabaseUnavailable, EventStore, Query, SearchTimedOut
 from storage.async_connection import AsyncConnection
 from storage.availability import Availability
@@ -23,6 +22,7 @@ from storage.search import Searches
 from tests.support import requests
 from tests.support.database import blocked_backends, execute, locked_table, refusing_connections
 from tests.support.in_process import Client, RunningServer, running_server
+from tests.support.postgres import running_postgres
 from tests.support.refusals import refused
 from tests.support.until import until
 

@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.support import requests
 from tests.support.database import blocked_backends, execute, locked_table
 from tests.support.in_process import Client
-from tests.support.processes import free_port, run_module, started_module
+from tests.support.processes import free_port, refuses_connections, run_module, started_module
 from tests.support.until import until
 
 
@@ -108,11 +108,6 @@ def test_a_second_server_on_the_same_port_is_refused(database_url: str) -> None:
     assert "GRPC_PORT" in second.stderr
 
 
-def refuses_connections(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
-
-
 def wait_for_start(process: "subprocess.Popen[str]") -> None:
     assert process.stderr is not None
     assert json.loads(process.stderr.readline())["event"] == "started"
@@ -141,7 +136,9 @@ def test_a_signal_lets_calls_in_flight_finish_and_refuses_new_ones(
                 assert next(health).status == HealthCheckResponse.NOT_SERVING
             health.cancel()
             until(lambda: refuses_connections(port))
-            with grpc.insecure_channel(f"127.0.0.1:{port}") as another, pytest.raises(grpc.RpcError) as caught:
+            # On a connection of its own: the old one may carry a call until the server closes it.
+            own = [("grpc.use_local_subchannel_pool", 1)]
+            with grpc.insecure_channel(f"127.0.0.1:{port}", own) as another, pytest.raises(grpc.RpcError) as caught:
                 Client(another).leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5)
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
             assert process.poll() is None

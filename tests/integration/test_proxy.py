@@ -13,7 +13,7 @@ COMMITTED = b"INSERT 0 1\0"
 
 @pytest.fixture
 def notes(database_url: str) -> str:
-    """The URL of a database with an empty table `note`."""
+    """Return the URL of a database with an empty table `note`."""
     execute(database_url, "DROP TABLE IF EXISTS note")
     execute(database_url, "CREATE TABLE note (text text)")
     return database_url
@@ -24,8 +24,8 @@ def test_a_reply_is_lost_once_and_what_it_acknowledged_is_stored(notes: str) -> 
         execute(proxy.url, "INSERT INTO note VALUES ('before')")
         proxy.cut_reply_to(COMMITTED)
         with pytest.raises(psycopg2.OperationalError):
-            execute(proxy.url, "INSERT INTO note VALUES ('unheard')")
-        assert query(notes, "SELECT text FROM note") == [("before",), ("unheard",)]
+            execute(proxy.url, "INSERT INTO note VALUES ('unanswered')")
+        assert query(notes, "SELECT text FROM note") == [("before",), ("unanswered",)]
         execute(proxy.url, "INSERT INTO note VALUES ('after')")
         assert query(proxy.url, "SELECT count(*) FROM note") == [(3,)]
         assert proxy.cuts == 1
@@ -41,5 +41,5 @@ def test_a_reply_that_came_before_is_not_taken_for_the_next_one(notes: str) -> N
             assert cursor.fetchall() == [("before",)]
             assert proxy.cuts == 0
             with pytest.raises(psycopg2.OperationalError):
-                cursor.execute("INSERT INTO note VALUES ('unheard')")
+                cursor.execute("INSERT INTO note VALUES ('unanswered')")
         assert connection.closed

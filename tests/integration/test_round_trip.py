@@ -34,7 +34,7 @@ OPTIONAL = {
 NEW_KEYS = OPTIONAL["idempotency_key"].map(lambda text: f"{text[:200]}{uuid.uuid4()}" if text else "")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.fixed_dictionaries(
         {**REQUIRED, "entity_id": REQUIRED["user_id"]},

@@ -1,1 +1,1 @@
-"""What several tests need: a server in this process, requests to send, an HTTP client."""
+"""What several tests share: servers to test, requests to send, faults to cause."""

@@ -4,11 +4,14 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql as composed
+
+from tests.support.until import until
 
 AVAILABILITY = "analytics availability"
 """The application_name of the connection that checks whether the database answers."""
@@ -69,10 +72,20 @@ def terminate_backends(url: str, application_name: str) -> set[int]:
 
 @contextlib.contextmanager
 def frozen_backend(url: str, application_name: str) -> Iterator[int]:
-    """Stop the backend of the one connection of that name until the block ends; yield its process id."""
-    (pid,) = backends(url, application_name)
+    """Stop the backend of the newest connection of that name until the block ends; yield its process id.
+
+    The newest, because a server that several tests share may have an older one.
+    """
+    ((pid,),) = query(
+        _administration(url),
+        "SELECT pid FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
+        " ORDER BY backend_start DESC LIMIT 1",
+        _name(url),
+        application_name,
+    )
     os.kill(pid, signal.SIGSTOP)
     try:
+        until(lambda: _state(pid) == "T")
         yield pid
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -94,6 +107,11 @@ def refusing_connections(url: str) -> Iterator[None]:
         yield
     finally:
         execute(_administration(url), alter.format(name, composed.SQL("true")))
+
+
+def _state(pid: int) -> str:
+    """Return the state of a process: T if it is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _name(url: str) -> str:

@@ -1,4 +1,4 @@
-"""A JSON caller: what comes back, as it came back."""
+"""An HTTP client for JSON that returns each answer unchanged."""
 
 import http.client
 import json
@@ -15,19 +15,19 @@ class Answer(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body, which must say that it is JSON and be it."""
+        """The body as JSON; the content type must say so."""
         assert self.headers["content-type"] == "application/json", self
         return json.loads(self.body)
 
 
 class Http:
-    """Calls one port, each time on a new connection."""
+    """A client of one port that opens a new connection for each request."""
 
     def __init__(self, port: int) -> None:
         self.port = port
 
     def __call__(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
-        """Sends a request. A `body` that is not bytes is sent as JSON."""
+        """Send a request. A `body` other than bytes is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
@@ -38,16 +38,16 @@ class Http:
             connection.close()
 
     def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> Answer:
-        """Sends `body` to `path`."""
+        """Send `body` to `path`."""
         return self("POST", path, body, headers)
 
     def search(self, path: str, **parameters: object) -> Answer:
-        """Asks `path` with the parameters, a list repeated."""
+        """Search at `path` with the parameters; a list is one repeated parameter."""
         return self("GET", f"{path}?{urllib.parse.urlencode(parameters, doseq=True)}")
 
 
 def violations(answer: Answer, status: int = 422) -> dict[str, str]:
-    """The fields that a refusal names, after checking that it has the one shape of refusals."""
+    """Return the fields that a refusal names, and why, after checking that it has the form of all refusals."""
     assert answer.status == status, answer
     refusal = answer.json
     assert set(refusal) == {"code", "message", "details"}

@@ -1,8 +1,9 @@
-"""A server inside the test's own process, on an event loop in a thread."""
+"""A server in the test's own process, on an event loop in a thread."""
 
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
@@ -18,12 +19,16 @@ from server.app import LIMITS, Application, create_server
 from server.event_loop import make_event_loop
 from server.rpc.limits import Limits
 from server.settings import Settings
+from server.transport import CORE
 
 T = TypeVar("T")
 
+TRANSPORT = os.environ.get("GRPC_TRANSPORT") or CORE
+"""The transport of the tests' servers, unless a test chooses: `GRPC_TRANSPORT=aio pytest` tests the other one."""
+
 
 class Client:
-    """The stubs of all services on one channel. Every call has a deadline, so that a test cannot hang."""
+    """The stubs of all services on one channel."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self.channel = channel
@@ -33,7 +38,7 @@ class Client:
         self.health = HealthStub(channel)
 
     def is_serving(self) -> bool:
-        """Whether the server says that it can take requests."""
+        """Return whether the server's health check says that it serves."""
         answer = self.health.Check(HealthCheckRequest(), timeout=5)
         return bool(answer.status == HealthCheckResponse.SERVING)
 
@@ -47,19 +52,20 @@ class RunningServer:
         self._loop = loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the server's event loop and returns its result."""
+        """Run a coroutine on the server's event loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 @contextlib.contextmanager
-def running_server(database_url: str, limits: Limits = LIMITS) -> Iterator[RunningServer]:
-    """Starts a server on a free port and stops it in the end."""
+def running_server(database_url: str, limits: Limits = LIMITS, transport: str = TRANSPORT) -> Iterator[RunningServer]:
+    """Run a server on a free port until the block ends."""
     loop = make_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 
     async def start() -> Application:
-        application = await create_server(Settings(database_url, "127.0.0.1", 0, logging.INFO), limits)
+        settings = Settings(database_url, "127.0.0.1", 0, logging.INFO, transport=transport)
+        application = await create_server(settings, limits)
         await application.start()
         return application
 

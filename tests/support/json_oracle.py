@@ -20,7 +20,7 @@ class _Number(str):
     """A number as it was sent."""
 
 
-def read(body: bytes, texts: tuple[str, ...], *, ignore_unknown: bool = False) -> Content | None:
+def read_strictly(body: bytes, texts: tuple[str, ...], *, ignore_unknown: bool = False) -> Content | None:
     """What `body` holds, or None if it is to be refused. The rules of the texts are not looked at.
 
     Args:
@@ -52,7 +52,7 @@ def read(body: bytes, texts: tuple[str, ...], *, ignore_unknown: bool = False) -
     if (
         not isinstance(version_info, dict)
         or len(printed.encode()) > contract.MAX_JSON
-        or not _is_storable(version_info)
+        or not _can_be_stored(version_info)
     ):
         return None
     return Content(known, printed, ignored)
@@ -73,11 +73,11 @@ def _depth(value: Any) -> int:
     return 0 if items is None else 1 + max(map(_depth, items), default=0)
 
 
-def _is_storable(value: Any) -> bool:
+def _can_be_stored(value: Any) -> bool:
     if isinstance(value, dict):
-        return all("\0" not in name and _is_storable(item) for name, item in value.items())
+        return all("\0" not in name and _can_be_stored(item) for name, item in value.items())
     if isinstance(value, list):
-        return all(map(_is_storable, value))
+        return all(map(_can_be_stored, value))
     if isinstance(value, _Number):
         return _digits(value) <= contract.MAX_DIGITS
     return not isinstance(value, str) or "\0" not in value
@@ -85,7 +85,7 @@ def _is_storable(value: Any) -> bool:
 
 def _digits(number: str) -> int:
     exponent = number.lower().partition("e")[2].lstrip("+-").lstrip("0")
-    return contract.MAX_DIGITS + 1 if len(exponent) > 6 else contract.digits(number)
+    return contract.MAX_DIGITS + 1 if len(exponent) > 6 else contract.count_digits(number)
 
 
 def _print(value: Any) -> str:
@@ -124,7 +124,7 @@ _FIELDS = (
 )
 
 
-def make_event(rng: random.Random) -> bytes:
+def make_random_event(rng: random.Random) -> bytes:
     """The text of an event, good but for the rules of its texts."""
     fields = {field.partition(b":")[0]: field for field in rng.sample(_FIELDS, rng.randint(0, 8))}
     if rng.random() < 0.5:

@@ -1,7 +1,8 @@
-"""Programs of ours as a user starts them."""
+"""Our programs, run as a user would run them."""
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,9 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_FIRST_PORT = 10_000
+_RANDOM = random.SystemRandom()  # Hypothesis seeds the common one, so that every run would begin with the same ports.
+
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of this process without any setting of ours, and with `variables`."""
+    """Return the environment of this process with `variables` in place of all our own settings."""
     ours = (
         "DATABASE_URL",
         "GRPC_PORT",
@@ -25,13 +29,14 @@ def environment(**variables: str) -> dict[str, str]:
         "WORKERS",
         "DRAIN_NOTICE_SECONDS",
         "GRPC_REFLECTION",
+        "UNKNOWN_FIELDS",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return {**inherited, **variables}
 
 
 def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Runs `python -m module` to its end."""
+    """Run `python -m module` until it ends."""
     return subprocess.run(
         [sys.executable, "-m", module],
         cwd=ROOT,
@@ -45,7 +50,7 @@ def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[st
 
 @contextlib.contextmanager
 def started_module(module: str, **variables: str) -> "Iterator[subprocess.Popen[str]]":
-    """Starts `python -m module`; kills it in the end if it still runs."""
+    """Start `python -m module`, and kill it at the end if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-m", module],
         cwd=ROOT,
@@ -62,9 +67,25 @@ def started_module(module: str, **variables: str) -> "Iterator[subprocess.Popen[
         process.communicate()
 
 
-def free_port() -> int:
-    """A port that nothing listened on a moment ago."""
+def free_port(*, following: int = 0) -> int:
+    """Return a port that was free a moment ago, as were the `following` ones after it.
+
+    The kernel gives no such port to an outgoing connection. Otherwise it might, while the process that listens on the
+    port is being restarted.
+    """
+    while True:
+        first = _RANDOM.randrange(_FIRST_PORT, _first_ephemeral_port() - following)
+        with contextlib.ExitStack() as sockets, contextlib.suppress(OSError):
+            for port in range(first, first + following + 1):
+                sockets.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+
+
+def _first_ephemeral_port() -> int:
+    return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+
+
+def refuses_connections(port: int) -> bool:
+    """Return whether nothing listens on the port."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return probe.connect_ex(("127.0.0.1", port)) != 0

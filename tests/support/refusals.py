@@ -1,4 +1,4 @@
-"""Reading what a refused gRPC call says."""
+"""The contents of a refused gRPC call."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from google.rpc.status_pb2 import Status
 
 
 class Refusal:
-    """A refused call; filled in when the `with` block of `refused` ends."""
+    """A refused call. `refused` sets its error when the `with` block ends."""
 
     error: grpc.RpcError
 
@@ -22,12 +22,12 @@ class Refusal:
 
     @property
     def trailers(self) -> dict[str, Any]:
-        """The metadata that ended the call."""
+        """The trailing metadata of the call."""
         return {item.key: item.value for item in self.error.trailing_metadata() or ()}
 
     @property
     def violations(self) -> dict[str, str]:
-        """The fields at fault and what is wrong with them."""
+        """The fields at fault, and what is wrong with each."""
         details = BadRequest()
         (detail,) = self.status.details
         assert detail.Unpack(details)
@@ -35,7 +35,7 @@ class Refusal:
 
     @property
     def retry_seconds(self) -> int:
-        """When to try again."""
+        """After how many seconds the caller may retry."""
         details = RetryInfo()
         (detail,) = self.status.details
         assert detail.Unpack(details)
@@ -44,7 +44,7 @@ class Refusal:
 
 @contextlib.contextmanager
 def refused(code: grpc.StatusCode) -> Iterator[Refusal]:
-    """Checks that the block's call is refused with `code`."""
+    """Check that the block's call is refused with `code`."""
     refusal = Refusal()
     with pytest.raises(grpc.RpcError) as caught:
         yield refusal

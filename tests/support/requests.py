@@ -1,4 +1,4 @@
-"""Requests that keep all the rules, to be changed by a test."""
+"""Valid requests, for a test to change."""
 
 from typing import Any
 
@@ -23,25 +23,25 @@ EVERY_OPTIONAL_FIELD = {
 
 
 def analytics_event(customer: str, **fields: Any) -> CreateAnalyticsEventRequest:
-    """A request for `/api/v1/analytics_events`."""
+    """Return a request for `/api/v1/analytics_events`."""
     required = {"user_id": "user", "recording_id": "recording", "event_type": "view"}
     entity = {"entity_type": "lead", "entity_id": "entity"}
     return CreateAnalyticsEventRequest(customer_id=customer, **{**required, **entity, **fields})
 
 
 def lead_event(customer: str, **fields: Any) -> CreateLeadAnalyticsEventRequest:
-    """A request for `/api/v1/lead_analytics`."""
+    """Return a request for `/api/v1/lead_analytics`."""
     required = {"user_id": "user", "recording_id": "recording", "event_type": "view", "lead_id": "entity"}
     return CreateLeadAnalyticsEventRequest(customer_id=customer, **{**required, **fields})
 
 
 def contact_event(customer: str, **fields: Any) -> CreateContactAnalyticsEventRequest:
-    """A request for `/api/v1/contact_analytics`."""
+    """Return a request for `/api/v1/contact_analytics`."""
     required = {"user_id": "user", "recording_id": "recording", "event_type": "view", "contact_id": "entity"}
     return CreateContactAnalyticsEventRequest(customer_id=customer, **{**required, **fields})
 
 
 def lead_search(customer: str, **fields: Any) -> SearchLeadAnalyticsEventsRequest:
-    """A search for what the other requests store."""
+    """Return a search that finds the events of the other requests."""
     required = {"user_id": "user", "recording_id": ["recording"], "lead_id": "entity"}
     return SearchLeadAnalyticsEventsRequest(customer_id=customer, **{**required, **fields})

@@ -1,24 +1,21 @@
-"""The whole stack as a process, as `make run` starts it."""
+"""The whole stack as a process, started as `make run` starts it."""
 
 import contextlib
 import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, free_port
 from tests.support.processes import environment as environment_without_ours
+from tests.support.until import until
 
-T = TypeVar("T")
 WORKERS = 2
 PORTS = ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT")
 SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
@@ -26,30 +23,13 @@ EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","eve
 
 
 def free_ports() -> dict[str, str]:
-    """Ports for a stack, with some to spare after GRPC_PORT for its workers."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in range(2 + WORKERS)]
-            for one in sockets[:3]:
-                one.bind(("127.0.0.1", 0))
-            http, admin, grpc = (int(one.getsockname()[1]) for one in sockets[:3])
-            with contextlib.suppress(OSError, OverflowError):
-                for number, one in enumerate(sockets[3:], 1):
-                    one.bind(("127.0.0.1", grpc + number))
-                return {"HTTP_PORT": str(http), "GRPC_PORT": str(grpc), "ENVOY_ADMIN_PORT": str(admin)}
-
-
-def until(ask: Callable[[], T], seconds: float = 30.0) -> T:
-    """The first answer that is not falsy."""
-    end = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
-    return answer
+    """Return free ports for a stack; those after GRPC_PORT are free too, for its other workers."""
+    first = free_port(following=1 + WORKERS)
+    return {"HTTP_PORT": str(first), "ENVOY_ADMIN_PORT": str(first + 1), "GRPC_PORT": str(first + 2)}
 
 
 class Stack:
-    """A `python -m server.stack` of its own ports, with its data and its output in `directory`."""
+    """A `python -m server.stack` on ports of its own, with its data and output in `directory`."""
 
     def __init__(self, directory: Path, **environment: str) -> None:
         self.data = directory / "data"
@@ -59,7 +39,7 @@ class Stack:
         self.start()
 
     def start(self) -> None:
-        """Starts it (again). The log goes on where that of the one before it ended."""
+        """Start the stack, or start it again. The log is continued."""
         with self._output.open("w") as output, self._log.open("a") as log:
             command = [sys.executable, "-m", "server.stack"]
             self.process = subprocess.Popen(
@@ -68,41 +48,52 @@ class Stack:
 
     @property
     def http_port(self) -> int:
-        """Where Envoy listens."""
+        """The port that Envoy listens on."""
         return int(self.environment["HTTP_PORT"])
 
     @property
     def grpc_port(self) -> int:
-        """Where the server listens."""
+        """The port that the first worker listens on."""
         return int(self.environment["GRPC_PORT"])
 
     @property
+    def grpc_ports(self) -> list[int]:
+        """The ports that the workers listen on."""
+        return [self.grpc_port + worker for worker in range(int(self.environment["WORKERS"]))]
+
+    @property
     def output(self) -> str:
+        """What the stack wrote to standard output."""
         return self._output.read_text()
 
     @property
     def log(self) -> str:
+        """What the stack wrote to standard error."""
         return self._log.read_text()
 
     @property
     def database_url(self) -> str:
+        """The database, as the stack printed it."""
         (url,) = shlex.split(re.findall(r"DATABASE_URL +(.+)", self.output)[0])
         return url
 
     def wait_until_up(self) -> "Stack":
+        """Wait until the stack has printed its banner."""
         until(lambda: "Ctrl-C" in self.output or self.process.poll() is not None)
         assert self.process.poll() is None, self.log
         return self
 
     def wait_for_end(self, seconds: float = 30.0) -> int:
+        """Wait until the stack has ended, and return its exit status."""
         return self.process.wait(seconds)
 
     def stop(self) -> int:
+        """Stop the stack by SIGTERM, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.wait_for_end()
 
     def request(self, path: str, body: bytes | None = None) -> int:
-        """The status that Envoy answers; 0 if it does not."""
+        """Send a request to Envoy, and return the status of the response, or 0 if there is none."""
         url = f"http://127.0.0.1:{self.environment['HTTP_PORT']}{path}"
         request = urllib.request.Request(url, body, {"content-type": "application/json"})
         try:
@@ -114,37 +105,57 @@ class Stack:
         except OSError:
             return 0
 
+    def ask_envoy(self, path: str) -> str:
+        """Return a page of Envoy's admin interface."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['ENVOY_ADMIN_PORT']}{path}") as response:
+            return str(response.read().decode())
+
     def serves(self) -> bool:
+        """Return whether a search succeeds."""
         return self.request(SEARCH) == 200
 
     def processes(self) -> dict[int, str]:
-        """What runs on behalf of this stack, by its number: whatever has the data directory in its surroundings."""
+        """Return the command line of each process of this stack, by PID.
+
+        A process belongs to it if its environment or its working directory names the data directory.
+        """
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                surroundings = (process / "environ").read_bytes() + os.fsencode((process / "cwd").readlink())
-                if os.fsencode(self.data) in surroundings:
+                names = (process / "environ").read_bytes() + os.fsencode((process / "cwd").readlink())
+                if os.fsencode(self.data) in names:
                     found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
     def numbers_of(self, part: str) -> list[int]:
-        """The process numbers of a part, of "server-1" those of all workers."""
+        """Return the PIDs of "postgres" (its postmaster), of "envoy", or, for "server-1", of all workers."""
         sign = {"postgres": "bin/postgres -D", "server-1": "-m server ", "envoy": "_bin/envoy "}[part]
         return sorted(number for number, command in self.processes().items() if sign in command)
 
     def is_whole(self) -> bool:
-        """Whether all of its parts run."""
+        """Return whether all processes of the stack run."""
         return all(self.numbers_of(part) for part in ("postgres", "envoy")) and len(self.numbers_of("server-1")) == int(
             self.environment["WORKERS"]
         )
 
     def number_of(self, part: str) -> int:
-        """The process number of a part, 0 if it does not run; of several workers, that of the first."""
-        return min(self.numbers_of(part), default=0)
+        """Return the PID of "postgres", "envoy" or "server-1" (the first worker), or 0 if it does not run."""
+        pids = self.numbers_of(part)
+        if part == "server-1":
+            pids = [pid for pid in pids if _has_variable(pid, f"GRPC_PORT={self.grpc_port}")]
+        return min(pids, default=0)
+
+
+def _has_variable(pid: int, assignment: str) -> bool:
+    try:
+        return assignment.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False  # The process has ended.
 
 
 @contextlib.contextmanager
 def running(directory: Path, **environment: str) -> Iterator[Stack]:
+    """Run a stack with its files in `directory`. At the end, kill it and wait until none of its processes is left."""
     directory.mkdir(exist_ok=True)
     stack = Stack(directory, **environment)
     try:

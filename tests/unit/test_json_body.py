@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from server.messages.json_codec.body import ENCODINGS, UnsupportedEncoding, unpack
-from server.messages.refusals import InvalidRequest, MessageTooLarge
+from server.messages.json_codec.body import ENCODINGS, unpack
+from server.messages.refusals import InvalidRequest, MessageTooLarge, UnsupportedEncoding
 
 LIMIT = 1 << 20
 BODY = b'{"customer_id":"c"}' * 50

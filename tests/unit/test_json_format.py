@@ -17,10 +17,9 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsResponse,
 )
-from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind, to_search_response
-from server.messages.json_codec.format import CreateFormatter, Stored, format_batch, format_page
+from server.messages.convert import ANALYTICS, CONTACT, LEAD, MAX_PAGE_BYTES, CreateKind, to_search_response
+from server.messages.json_codec.format import CreateFormatter, format_batch, format_page
 from server.messages.json_codec.status import format_status
-from server.messages.page_size import MAX_PAGE_BYTES
 from server.messages.refusals import EVENT_REFUSED, FieldViolation, InvalidRequest, TooManyCalls, make_status
 from storage import Event, Found, Page, PageTooLarge, Query
 from tests.support.hostile import TROUBLE
@@ -83,7 +82,7 @@ def test_a_batch_is_answered_as_its_message_is_printed(outcomes: list[Any]) -> N
             stored.id, stored.created_at, stored.replayed = outcome
     message.stored_count = sum(isinstance(outcome, tuple) for outcome in outcomes)
     message.refused_count = len(outcomes) - message.stored_count
-    printed = format_batch([Stored(*each) if isinstance(each, tuple) else each for each in outcomes])
+    printed = format_batch(outcomes)
     assert printed == to_json(message)
 
 
@@ -154,7 +153,7 @@ CREATE: Any = CreateLeadAnalyticsEventRequest.DESCRIPTOR
 def test_a_refusal_is_printed_as_documented() -> None:
     error = InvalidRequest([FieldViolation("customer_id", "value is required"), EVENT_REFUSED])
     assert format_status(make_status(error, CREATE)).decode() == (
-        '{"code":3,"message":"invalid request: customer_id, ","details":[{"@type":'
+        '{"code":3,"message":"invalid request: customer_id","details":[{"@type":'
         '"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"customer_id","description":'
         '"value is required"},{"field":"","description":"the database cannot store this event"}]}]}'
     )

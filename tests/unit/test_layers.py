@@ -1,4 +1,4 @@
-"""What holds for the source as a whole."""
+"""Rules for the source as a whole: its layers, and generated code that is up to date."""
 
 import filecmp
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.processes import ROOT
 
 
-def test_storage_imports_nothing_of_the_transport() -> None:
+def test_every_layer_imports_only_those_below_it() -> None:
     program = Path(sys.executable).parent / "lint-imports"
     checked = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout

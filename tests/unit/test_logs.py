@@ -1,3 +1,5 @@
+"""The lines of the log: JSON, one line each, without what a customer sent."""
+
 import json
 import logging
 import subprocess
@@ -7,7 +9,7 @@ from server.logs import JsonFormatter
 from tests.support.processes import ROOT
 
 
-def formatted(**fields: object) -> dict[str, str]:
+def format_line(**fields: object) -> dict[str, str]:
     record = logging.makeLogRecord(
         {"name": "server", "levelname": "ERROR", "msg": "it %s", "args": ("broke",), **fields}
     )
@@ -18,32 +20,32 @@ def formatted(**fields: object) -> dict[str, str]:
 
 
 def test_a_line_is_json_with_its_extras() -> None:
-    line = formatted(sqlstate="53100", events=3)
+    line = format_line(sqlstate="53100", events=3)
     assert line.pop("time").endswith("+00:00")
     assert line == {"level": "ERROR", "logger": "server", "event": "it broke", "sqlstate": "53100", "events": 3}
 
 
-def test_a_traceback_names_types_and_lines_and_quotes_no_message() -> None:
+def test_a_traceback_names_types_and_lines_but_quotes_no_message() -> None:
     try:
         try:
             raise ValueError("a customer's secret")
         except ValueError as cause:
             raise RuntimeError("another secret") from cause
     except RuntimeError as error:
-        line = formatted(exc_info=(type(error), error, error.__traceback__))
+        line = format_line(exc_info=(type(error), error, error.__traceback__))
     assert "RuntimeError" in line["exception"]
     assert "ValueError" in line["exception"]
     assert "test_logs.py" in line["exception"]
-    # The lines of code are ours, and in this test they hold the words; the messages would end the parts.
+    # The traceback quotes this test's own code, which holds the words; a message would end one of its parts.
     assert not line["exception"].endswith("secret")
     assert ": a customer's secret" not in line["exception"]
 
 
-def test_what_is_no_json_is_printed_all_the_same() -> None:
-    assert "object" in formatted(thing=object())["thing"]
+def test_a_value_that_json_cannot_hold_is_printed_as_text() -> None:
+    assert "object" in format_line(thing=object())["thing"]
 
 
-def test_what_nobody_catches_is_logged_without_its_message() -> None:
+def test_an_uncaught_error_is_logged_without_its_message() -> None:
     program = """
 import sys, threading
 from server import logs

@@ -1,13 +1,13 @@
-"""How the environment configures the stack, and Envoy with it."""
+"""How the environment configures the stack and its Envoy."""
 
 from pathlib import Path
 
 import pytest
 
 from server.settings import ConfigurationError
-from server.stack.banner import banner
-from server.stack.envoy import at_addresses
-from server.stack.settings import StackError, read_settings, without_password
+from server.stack.banner import format_banner
+from server.stack.envoy import replace_addresses
+from server.stack.settings import StackError, hide_password, read_stack_settings
 
 ENVOY = """
 - socket_address: { address: 127.0.0.1, port_value: 8080 }
@@ -17,7 +17,7 @@ ENVOY = """
 
 
 def test_an_empty_environment_has_good_defaults() -> None:
-    settings = read_settings({})
+    settings = read_stack_settings({})
     assert (settings.http_port, settings.grpc_ports[0], settings.envoy_admin_port) == (8080, 50051, 9901)
     assert settings.bind_address == "127.0.0.1"
     assert settings.data_dir == Path.cwd() / ".data"
@@ -44,7 +44,7 @@ def test_an_empty_environment_has_good_defaults() -> None:
 )
 def test_a_malformed_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        read_settings({name: value})
+        read_stack_settings({name: value})
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,14 @@ def test_a_malformed_variable_is_named(name: str, value: str) -> None:
     ],
 )
 def test_a_password_is_never_shown(text: str, shown: str | None) -> None:
-    assert without_password(text) == (shown or text.replace("secret", "***"))
+    assert hide_password(text) == (shown or text.replace("secret", "***"))
 
 
 def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None:
-    settings = read_settings({"HTTP_PORT": "50051", "GRPC_PORT": "9901", "ENVOY_ADMIN_PORT": "8080", "WORKERS": "1"})
-    assert at_addresses(ENVOY, settings).split("\n") == [
+    settings = read_stack_settings(
+        {"HTTP_PORT": "50051", "GRPC_PORT": "9901", "ENVOY_ADMIN_PORT": "8080", "WORKERS": "1"}
+    )
+    assert replace_addresses(ENVOY, settings).split("\n") == [
         "",
         '- socket_address: { address: "127.0.0.1", port_value: 50051 }',
         '        - endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 9901 } } }',
@@ -74,7 +76,7 @@ def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None
 
 
 def test_envoy_has_an_endpoint_for_each_worker() -> None:
-    text = at_addresses(ENVOY, read_settings({"WORKERS": "3"}))
+    text = replace_addresses(ENVOY, read_stack_settings({"WORKERS": "3"}))
     assert [line for line in text.split("\n") if "endpoint" in line] == [
         f'        - endpoint: {{ address: {{ socket_address: {{ address: "127.0.0.1", port_value: {port} }} }} }}'
         for port in (50051, 50052, 50053)
@@ -82,22 +84,22 @@ def test_envoy_has_an_endpoint_for_each_worker() -> None:
 
 
 def test_the_ports_of_all_workers_have_to_be_free_of_others() -> None:
-    with pytest.raises(ConfigurationError, match=r"ENVOY_ADMIN_PORT is 50052, and so is GRPC_PORT\+1"):
-        read_settings({"WORKERS": "2", "ENVOY_ADMIN_PORT": "50052"})
+    with pytest.raises(ConfigurationError, match=r"GRPC_PORT\+1 and ENVOY_ADMIN_PORT are both 50052"):
+        read_stack_settings({"WORKERS": "2", "ENVOY_ADMIN_PORT": "50052"})
     with pytest.raises(ConfigurationError, match="GRPC_PORT is 65535"):
-        read_settings({"WORKERS": "2", "GRPC_PORT": "65535"})
+        read_stack_settings({"WORKERS": "2", "GRPC_PORT": "65535"})
 
 
 def test_what_listens_on_any_address_is_reached_at_the_loopback() -> None:
-    settings = read_settings({"BIND_ADDRESS": "::"})
-    text = at_addresses(ENVOY, settings)
+    settings = read_stack_settings({"BIND_ADDRESS": "::"})
+    text = replace_addresses(ENVOY, settings)
     assert 'address: "::", port_value: 8080, ipv4_compat: true' in text
     assert 'address: "::1", port_value: 50051 }' in text
     assert "address: 127.0.0.1, port_value: 9901 }" in text
-    assert "http://[::1]:8080/" in banner(settings, "")
+    assert "http://[::1]:8080/" in format_banner(settings, "")
 
 
 @pytest.mark.parametrize("text", [ENVOY.replace("50051", "50052"), ENVOY + ENVOY])
 def test_an_envoy_yaml_without_each_address_once_is_refused(text: str) -> None:
-    with pytest.raises(StackError, match=r"envoy\.yaml holds"):
-        at_addresses(text, read_settings({}))
+    with pytest.raises(StackError, match=r"envoy\.yaml contains"):
+        replace_addresses(text, read_stack_settings({}))

@@ -91,7 +91,7 @@ NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?([eE][+-]?[0-9]{
 @settings(deadline=None)
 @given(NUMBERS)
 def test_the_digits_of_a_number_are_those_that_decimal_counts(number: str) -> None:
-    assert has_too_many_digits(number) == (contract.digits(number) > contract.MAX_DIGITS)
+    assert has_too_many_digits(number) == (contract.count_digits(number) > contract.MAX_DIGITS)
 
 
 def test_an_exponent_without_end_is_too_long_and_costs_nothing() -> None:

@@ -48,10 +48,12 @@ class AnalyticsEventServiceStub:
 
     - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
       was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-      again.
+      again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+    - UNIMPLEMENTED: the message is compressed. Nothing was stored. Send it uncompressed. (Over HTTP, bodies may be
+      compressed.)
     - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
     - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
       delay.
@@ -62,20 +64,24 @@ class AnalyticsEventServiceStub:
     """Stores up to 1,000 events in one call, and responds once they are committed.
 
     The events may be about different entities and belong to different customers. Each one is stored or refused on its
-    own: the response has an outcome for each event, and the call succeeds (HTTP 200) even if every event was refused.
+    own, whatever is wrong with it: the response has an outcome for each event, and the call succeeds (HTTP 200) even
+    if every event was refused.
 
     To retry without storing an event twice, give each event an `idempotency_key`. Without keys, a retry may store
     again whatever the first attempt stored.
 
     Errors of the call as a whole:
 
-    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
-      a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
-      Nothing was stored. Correct the request before you send it again.
+    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, there is an `idempotency-key` in the
+      metadata (over HTTP, an `Idempotency-Key` header), the message does not parse, or the JSON is not an object whose
+      only field is a list of events with brackets that match. Nothing was stored. Correct the request before you send
+      it again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
       in one call.
+    - UNIMPLEMENTED: the message is compressed. Nothing was stored. Send it uncompressed. (Over HTTP, bodies may be
+      compressed.)
     - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be stored. Retry after the given
       delay.
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be stored. Retry.
@@ -97,7 +103,9 @@ class AnalyticsEventServiceStub:
     - INVALID_ARGUMENT: a chunk is malformed, or has no events or more than 1,000. None of it was stored. Correct it
       before you send it again.
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo: too many streams are open. Retry after the delay in RetryInfo.
-    - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. Send smaller chunks.
+    - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. The stream may end at once,
+      without the responses to earlier chunks. Send smaller chunks.
+    - UNIMPLEMENTED: a chunk is compressed. None of it was stored. Send it uncompressed.
     - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
     - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
     - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
@@ -122,10 +130,12 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
 
     - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
       was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-      again.
+      again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+    - UNIMPLEMENTED: the message is compressed. Nothing was stored. Send it uncompressed. (Over HTTP, bodies may be
+      compressed.)
     - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
     - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
       delay.
@@ -136,20 +146,24 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     """Stores up to 1,000 events in one call, and responds once they are committed.
 
     The events may be about different entities and belong to different customers. Each one is stored or refused on its
-    own: the response has an outcome for each event, and the call succeeds (HTTP 200) even if every event was refused.
+    own, whatever is wrong with it: the response has an outcome for each event, and the call succeeds (HTTP 200) even
+    if every event was refused.
 
     To retry without storing an event twice, give each event an `idempotency_key`. Without keys, a retry may store
     again whatever the first attempt stored.
 
     Errors of the call as a whole:
 
-    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
-      a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
-      Nothing was stored. Correct the request before you send it again.
+    - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, there is an `idempotency-key` in the
+      metadata (over HTTP, an `Idempotency-Key` header), the message does not parse, or the JSON is not an object whose
+      only field is a list of events with brackets that match. Nothing was stored. Correct the request before you send
+      it again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
       in one call.
+    - UNIMPLEMENTED: the message is compressed. Nothing was stored. Send it uncompressed. (Over HTTP, bodies may be
+      compressed.)
     - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be stored. Retry after the given
       delay.
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be stored. Retry.
@@ -171,7 +185,9 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     - INVALID_ARGUMENT: a chunk is malformed, or has no events or more than 1,000. None of it was stored. Correct it
       before you send it again.
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo: too many streams are open. Retry after the delay in RetryInfo.
-    - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. Send smaller chunks.
+    - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. The stream may end at once,
+      without the responses to earlier chunks. Send smaller chunks.
+    - UNIMPLEMENTED: a chunk is compressed. None of it was stored. Send it uncompressed.
     - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
     - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
     - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
@@ -199,10 +215,12 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
 
         - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
           was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-          again.
+          again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
           after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+        - UNIMPLEMENTED: the message is compressed. Nothing was stored. Send it uncompressed. (Over HTTP, bodies may be
+          compressed.)
         - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
           delay.
@@ -219,20 +237,24 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores up to 1,000 events in one call, and responds once they are committed.
 
         The events may be about different entities and belong to different customers. Each one is stored or refused on its
-        own: the response has an outcome for each event, and the call succeeds (HTTP 200) even if every event was refused.
+        own, whatever is wrong with it: the response has an outcome for each event, and the call succeeds (HTTP 200) even
+        if every event was refused.
 
         To retry without storing an event twice, give each event an `idempotency_key`. Without keys, a retry may store
         again whatever the first attempt stored.
 
         Errors of the call as a whole:
 
-        - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, the JSON does not match the message (such as
-          a number for an id), or there is an `idempotency-key` in the metadata (over HTTP, an `Idempotency-Key` header).
-          Nothing was stored. Correct the request before you send it again.
+        - INVALID_ARGUMENT (HTTP 422): there are no events or more than 1,000, there is an `idempotency-key` in the
+          metadata (over HTTP, an `Idempotency-Key` header), the message does not parse, or the JSON is not an object whose
+          only field is a list of events with brackets that match. Nothing was stored. Correct the request before you send
+          it again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
           after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 8 MiB. Nothing was stored. Send fewer events
           in one call.
+        - UNIMPLEMENTED: the message is compressed. Nothing was stored. Send it uncompressed. (Over HTTP, bodies may be
+          compressed.)
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be stored. Retry after the given
           delay.
         - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be stored. Retry.
@@ -260,7 +282,9 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         - INVALID_ARGUMENT: a chunk is malformed, or has no events or more than 1,000. None of it was stored. Correct it
           before you send it again.
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo: too many streams are open. Retry after the delay in RetryInfo.
-        - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. Send smaller chunks.
+        - RESOURCE_EXHAUSTED without RetryInfo: a chunk is over 8 MiB. None of it was stored. The stream may end at once,
+          without the responses to earlier chunks. Send smaller chunks.
+        - UNIMPLEMENTED: a chunk is compressed. None of it was stored. Send it uncompressed.
         - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
         - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
         - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.

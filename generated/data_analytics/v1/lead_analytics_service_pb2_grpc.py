@@ -68,10 +68,12 @@ class LeadAnalyticsServiceServicer:
 
         - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
         was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-        again.
+        again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
         after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
+        - UNIMPLEMENTED: the message is compressed. Nothing was stored. Send it uncompressed. (Over HTTP, bodies may be
+        compressed.)
         - ABORTED (HTTP 409): another call with the same key is in progress. Retry after the given delay.
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable. The event may be stored. Retry after the given
         delay.
@@ -92,12 +94,13 @@ class LeadAnalyticsServiceServicer:
         A search changes nothing, so any retry is safe. Errors:
 
         - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
-        Correct the request before you send it again. If the page is over 16 MiB as JSON, the field is `page_size` (in
-        JSON, `pageSize`): ask for fewer events at a time.
+        Correct the request before you send it again. If the page is over 16 MiB, over HTTP as JSON and over gRPC as a
+        message, the field is `page_size` (in JSON, `pageSize`): ask for fewer events at a time.
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
         RetryInfo (over HTTP, in the `Retry-After` header).
-        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 431): the request is over 1 MiB, or the URL and headers are too large.
-        Ask for fewer recordings at a time.
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 431): the request is over 1 MiB, or the URL and headers, over gRPC the
+        metadata, are too large. Ask for fewer recordings at a time.
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
         - DEADLINE_EXCEEDED (HTTP 504): the search took too long. Retry, or ask for fewer recordings.
         - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.

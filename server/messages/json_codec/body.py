@@ -2,7 +2,7 @@
 
 import zlib
 
-from server.messages.refusals import NOT_COMPRESSED, InvalidRequest, MessageTooLarge
+from server.messages.refusals import NOT_COMPRESSED, InvalidRequest, MessageTooLarge, UnsupportedEncoding
 
 ENCODINGS = ("gzip", "deflate")
 """The content-encodings that are taken, for the `accept-encoding` of a 415."""
@@ -10,10 +10,6 @@ ENCODINGS = ("gzip", "deflate")
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
 _RAW = -zlib.MAX_WBITS
-
-
-class UnsupportedEncoding(Exception):
-    """A content-encoding that is not one of `ENCODINGS`."""
 
 
 def unpack(data: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -15,8 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
 from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
-from server.messages.convert import CreateKind
-from server.messages.page_size import MAX_PAGE_BYTES
+from server.messages.convert import MAX_PAGE_BYTES, CreateKind, EventResult
 from server.messages.refusals import FieldViolation
 from storage import Event, Found, Page, PageTooLarge, Query
 
@@ -87,9 +86,7 @@ def format_page(query: Query, page: Page) -> bytes:
     return answer
 
 
-Stored: Any = _make_struct(StoredEvent, ["id", "created_at", "replayed"])
-"""A stored event of a batch, made of these three."""
-
+_Stored = _make_struct(StoredEvent, ["id", "created_at", "replayed"])
 _Violation = _make_struct(EventViolation, FieldViolation._fields)
 _Refused = _make_struct(RefusedEvent, ["violations"])
 _Batch = _make_struct(BatchCreateAnalyticsEventsResponse, ["stored_count", "refused_count", "outcomes"])
@@ -106,19 +103,14 @@ def _make_outcome(name: str) -> Any:
 _StoredOutcome, _RefusedOutcome = map(_make_outcome, ("stored", "refused"))
 
 
-def format_batch(outcomes: Sequence[Any]) -> bytes:
-    """Return the answer to a batch.
-
-    Args:
-        outcomes: for each event in order, a `Stored`, or the list of its violations.
-    """
+def format_batch(results: Sequence[EventResult]) -> bytes:
+    """Return the answer to a batch, given the result of each of its events in order."""
     printed = []
     refused = 0
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, list):
-            refused += 1
-            violations = list(starmap(_Violation, outcome))
-            printed.append(_RefusedOutcome(index, _Refused(violations)))
+    for index, result in enumerate(results):
+        if isinstance(result, tuple):
+            printed.append(_StoredOutcome(index, _Stored(*result)))
         else:
-            printed.append(_StoredOutcome(index, outcome))
+            refused += 1
+            printed.append(_RefusedOutcome(index, _Refused(list(starmap(_Violation, result)))))
     return _encode(_Batch(len(printed) - refused, refused, printed))

@@ -39,8 +39,12 @@ def print_path(path: Path) -> str:
 def print_ignored(names: Iterable[str]) -> str:
     """Return the names of ignored fields as the value of a header: each once, in printable ASCII, of bounded length."""
     shown: dict[str, None] = {}
+    seen = set()
     length = 0
     for name in names:
+        if name in seen:
+            continue
+        seen.add(name)
         printed = re.sub(r"[^ -~]|,", lambda match: f"\\u{ord(match[0]):04x}", print_name(name))
         if printed not in shown:
             length += len(printed) + 2

@@ -1,8 +1,9 @@
-"""A server that does nothing: our handlers and settings, the same messages, no rules and no database.
+"""A server that stores nothing: our handlers and settings, the same messages, no validation and no database.
 
-`python -m tests.bench.baselines.noop PORT`
+`python -m tests.bench.baselines.noop PORT [TRANSPORT]`, by default on the stock transport.
 """
 
+import asyncio
 import sys
 from typing import Any
 
@@ -12,13 +13,14 @@ from server import event_loop
 from server.app import make_grpc_server
 from server.rpc.handlers import add_services
 from server.rpc.limits import Limits
+from server.transport import AIO
 
 
 class NoOp:
-    """Answers what it was sent."""
+    """A service that answers with what it was sent."""
 
     async def CreateLeadAnalyticsEvent(self, request: Any, context: Any) -> LeadAnalyticsEvent:
-        """An answer with all of its fields."""
+        """Return an answer with all its fields."""
         return LeadAnalyticsEvent(
             customer_id=request.customer_id,
             lead_id=request.lead_id,
@@ -36,18 +38,18 @@ class NoOp:
         )
 
     async def SearchLeadAnalyticsEvents(self, request: Any, context: Any) -> Any:
-        """Not measured."""
+        """Fail: no row measures it."""
         raise NotImplementedError
 
 
-async def serve(port: int) -> None:
-    server = make_grpc_server()
+async def serve(port: int, transport: str = AIO) -> None:
+    server: Any = make_grpc_server(transport)
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
-    add_services(server, {service: NoOp()}, Limits())
+    add_services(server, {service: NoOp()}, {}, Limits())
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    await server.wait_for_termination()
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    event_loop.run(serve(int(sys.argv[1])))
+    event_loop.run(serve(int(sys.argv[1]), *sys.argv[2:]))

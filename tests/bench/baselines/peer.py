@@ -1,4 +1,4 @@
-"""The peer: FastAPI and asyncpg on uvicorn with httptools and uvloop; one INSERT and commit for each create.
+"""The peer: FastAPI and asyncpg on uvicorn with httptools and uvloop, one INSERT and commit for each create.
 
 `DATABASE_URL=… uvicorn tests.bench.baselines.peer:app --workers N --port PORT --loop uvloop --http httptools`
 """
@@ -58,7 +58,7 @@ COUNT = f"SELECT count(*) FROM analytics_event {WHERE}"
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One pool of connections for each process."""
+    """Open one pool of connections for each process."""
     app.state.pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=8, max_size=16)
     yield
     await app.state.pool.close()
@@ -69,7 +69,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/api/v1/lead_analytics")
 async def create(event: Event) -> Response:
-    """Stores an event."""
+    """Store an event."""
     event_id, now = make_id_and_time()
     key = make_search_key("lead", event.lead_id, event.user_id, event.recording_id)
     await app.state.pool.execute(
@@ -119,7 +119,7 @@ async def search(
     page: Annotated[int, Query(ge=1)] = 1,
     page_size: Annotated[int, Query(ge=1, le=1_000, alias="pageSize")] = 10,
 ) -> Response:
-    """Answers one page, by two statements."""
+    """Answer with one page, by two statements."""
     keys = [make_search_key("lead", lead_id, user_id, recording) for recording in recording_id]
     async with app.state.pool.acquire() as connection:
         rows = await connection.fetch(PAGE, customer_id, keys, page_size, (page - 1) * page_size)

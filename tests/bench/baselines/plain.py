@@ -1,4 +1,4 @@
-"""The plain design: a synchronous gRPC server, and for each RPC one Peewee `create()` in a commit of its own.
+"""The plain design: a synchronous gRPC server, with one Peewee `create()` and commit for each RPC.
 
 `DATABASE_URL=… python -m tests.bench.baselines.plain PORT`
 """
@@ -26,10 +26,10 @@ database: Any = PooledPostgresqlDatabase(os.environ.get("DATABASE_URL"), max_con
 
 
 class LeadAnalytics(LeadAnalyticsServiceServicer):
-    """One row, one commit."""
+    """A service that commits one row for each RPC."""
 
     def CreateLeadAnalyticsEvent(self, request: Any, context: Any) -> LeadAnalyticsEvent:
-        """Stores an event."""
+        """Store an event."""
         check(request)
         event_id, now = make_id_and_time()
         with database.connection_context(), database.atomic():
@@ -71,7 +71,7 @@ class LeadAnalytics(LeadAnalyticsServiceServicer):
         )
 
     def SearchLeadAnalyticsEvents(self, request: Any, context: Any) -> Any:
-        """Not measured."""
+        """Fail: no row measures it."""
         raise NotImplementedError
 
 

@@ -1,0 +1,133 @@
+"""The RPCs that Envoy calls for JSON, whose bodies are bytes in `google.api.HttpBody`.
+
+They have a package of their own, `data_analytics.v1.http`: see `protos/http_body.py`. `server.rpc.http_handlers` turns
+what they raise into a response.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import grpc.aio
+
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from server.ingest.batch import EventBatch
+from server.ingest.create import Create, JsonCodec
+from server.ingest.group_commit import GroupCommit
+from server.messages.convert import ANALYTICS, CreateKind, SearchRequest
+from server.messages.json_codec.batch import BatchReader
+from server.messages.json_codec.body import unpack
+from server.messages.json_codec.format import format_batch, format_page
+from server.messages.json_codec.query import QueryReader, refuse_parameters
+from server.messages.refusals import BODY_WITH_SEARCH, KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
+from server.rpc.ignored_fields import IgnoredFields
+from server.rpc.limits import UnreadPageLimiter
+from storage import EventStore
+
+MAX_BODY_BYTES = 1 << 20
+"""The documented limit on the body of one event, as sent and as unpacked."""
+
+MAX_BATCH_BODY_BYTES = 8 << 20
+"""The documented limit on the body of a batch, as sent and as unpacked."""
+
+URL_METADATA = "x-envoy-original-path"
+"""Set by Envoy's transcoder: the path and query as the caller sent them."""
+
+_ENCODING_METADATA = "content-encoding"
+_REPLAYED = ("idempotency-replayed", "true")
+
+
+class HttpCall(NamedTuple):
+    """One call for JSON."""
+
+    body: bytes
+    metadata: Mapping[str, str]
+    context: Any
+
+    def unpack_body(self, max_bytes: int) -> bytes:
+        """Return the body without its content-encoding."""
+        return unpack(self.body, self.metadata.get(_ENCODING_METADATA, ""), max_bytes)
+
+
+class HttpCreate:
+    """The creation of one event from JSON."""
+
+    def __init__(self, commits: GroupCommit, kind: CreateKind[Any], ignored: IgnoredFields) -> None:
+        self._commits = commits
+        self._codec = JsonCodec(kind, ignore_unknown=ignored.enabled)
+        self._ignored = ignored
+
+    async def __call__(self, call: HttpCall) -> bytes:
+        """Store the event that the body asks to store."""
+        refuse_parameters(call.metadata.get(URL_METADATA, ""))
+        self._commits.check_deadline(call.context.time_remaining)
+        create = Create(self._codec, call.unpack_body(MAX_BODY_BYTES), call.metadata.get(KEY_METADATA, ""))
+        response = await self._commits.write(create)
+        if create.is_replayed or create.ignored:
+            headers = [_REPLAYED] if create.is_replayed else []
+            await _send_headers(call, [*headers, *self._ignored.count(create.ignored)])
+        return response
+
+
+class HttpBatch:
+    """The creation of many events from JSON."""
+
+    def __init__(self, commits: GroupCommit, ignored: IgnoredFields) -> None:
+        self._commits = commits
+        self._reader = BatchReader(BatchCreateAnalyticsEventsRequest, ANALYTICS, ignore_unknown=ignored.enabled)
+        self._ignored = ignored
+        # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, call: HttpCall) -> bytes:
+        """Store the events of the body."""
+        if KEY_METADATA in call.metadata:
+            # Ignoring it would let the caller believe that a retry is safe.
+            raise InvalidRequest([KEY_WITH_BATCH])
+        refuse_parameters(call.metadata.get(URL_METADATA, ""))
+        async with self._turn:
+            self._commits.check_deadline(call.context.time_remaining)
+            body = call.unpack_body(MAX_BATCH_BODY_BYTES)
+            batch = EventBatch(len(body))
+            reading = self._reader.read(body)
+            for events in reading:
+                batch.add(events)
+                await asyncio.sleep(0)  # A large batch must not hold up other calls.
+            del body
+        response = format_batch(await self._commits.write(batch))
+        await _send_headers(call, self._ignored.count(reading.ignored.elements()))
+        return response
+
+
+class HttpSearch:
+    """A search whose query is in the URL."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        request: type[SearchRequest],
+        entity_type: str,
+        unread_pages: UnreadPageLimiter,
+        ignored: IgnoredFields,
+    ) -> None:
+        self._store = store
+        self._reader = QueryReader(request, entity_type, ignore_unknown=ignored.enabled)
+        self._unread_pages = unread_pages
+        self._ignored = ignored
+
+    async def __call__(self, call: HttpCall) -> bytes:
+        """Return one page."""
+        if call.body:
+            raise InvalidRequest([BODY_WITH_SEARCH])
+        query, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
+        response = format_page(query, await self._store.find(query))
+        self._unread_pages.count(len(response), call.context)
+        await _send_headers(call, self._ignored.count(ignored))
+        return response
+
+
+async def _send_headers(call: HttpCall, headers: Iterable[tuple[str, str]]) -> None:
+    if metadata := tuple(headers):
+        with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
+            await call.context.send_initial_metadata(metadata)

@@ -1,0 +1,52 @@
+"""The workers: the server processes, each on a port of its own."""
+
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from server.settings import format_host
+from server.stack.child_process import Command
+from server.stack.settings import StackSettings
+from server.stack.supervised_process import SupervisedProcess
+
+
+def make_workers(
+    settings: StackSettings, environment: Mapping[str, str], dependencies: Sequence[SupervisedProcess]
+) -> list[SupervisedProcess]:
+    """Return the workers, ready to be started, named server-1, server-2, and so on.
+
+    Args:
+        settings: The settings of the stack.
+        environment: The environment of each worker, except for GRPC_PORT.
+        dependencies: The processes that have to be ready before a worker starts.
+    """
+    return [
+        SupervisedProcess(
+            Command(
+                name=f"server-{number}",
+                arguments=[sys.executable, "-m", "server"],
+                environment={**environment, "GRPC_PORT": str(port)},
+                # On SIGTERM a worker first gives a load balancer time to notice. Envoy has been stopped by then.
+                stop_signals=[(signal.SIGINT, 15.0)],
+                # On SIGINT, Python prints a traceback until the worker has installed its own handler.
+                startup_stop_signal=signal.SIGTERM,
+            ),
+            partial(is_serving, f"{format_host(settings.connect_address)}:{port}"),
+            dependencies=dependencies,
+        )
+        for number, port in enumerate(settings.grpc_ports, 1)
+    ]
+
+
+def is_serving(target: str) -> bool:
+    """Return whether the worker at `target`, as in `127.0.0.1:50051`, reports SERVING within a second."""
+    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

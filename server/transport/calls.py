@@ -1,0 +1,111 @@
+"""The calls in flight of one server, and the bounds that hold for all of them."""
+
+import asyncio
+from typing import NamedTuple, Protocol
+
+import grpc
+
+from server.transport.gate import Gate
+from server.transport.time_limit import TimeLimit
+
+_LATE = b"the request did not arrive in time"
+_SLOW = b"the request arrived too slowly while others waited: send it again"
+
+
+class Bounds(NamedTuple):
+    """The bounds of one server on what callers may hold. The stock transport has none of them."""
+
+    calls: int = 4_000
+    """Calls in flight, of whatever kind, before anything of them is received: each takes about 10 KiB, and up to the
+    limit on metadata. Those over it are refused. Enough that the handlers' own limits are reached first."""
+    messages: int = 64
+    """Messages of unary requests on their way in at once: as many as a busy server has callers. With 16 places it did a
+    seventh less."""
+    slow_messages: int = 16
+    """How many of these may be arriving for longer than about 0.5 s. With messages of 8 MiB they take 128 MiB."""
+    message_seconds: float = 60.0
+    """How long a unary request may take to arrive. What Envoy allows a request, and enough for 8 MiB at 1.2 Mbit/s."""
+    answer_seconds: float = 120.0
+    """How long it may take from then until the caller has taken in all of the response: enough for a page of 17 MiB at
+    1.2 Mbit/s. For a stream, from its status on."""
+    farewell_seconds: float = 1.0
+    """How long a caller may take to read the status of a call that was out of time."""
+
+
+class OpenCall(Protocol):
+    """What the bounds ask of a call."""
+
+    def receive(self) -> None:
+        """Ask C-core for the message of a unary request."""
+
+    def cut_off(self, code: grpc.StatusCode, details: bytes) -> None:
+        """End it at once, whatever its caller does."""
+
+    def expire(self) -> None:
+        """End it with a status that says that its time is over."""
+
+    def end(self, code: grpc.StatusCode, details: str) -> None:
+        """End it with a status, unless it has one, and cancel its handler."""
+
+    def abandon(self) -> None:
+        """Start nothing more."""
+
+
+class Calls:
+    """The calls in flight. Belongs to one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
+        """Create it, with no call."""
+        self.loop = loop
+        self._open: set[OpenCall] = set()
+        self._idle: asyncio.Future[None] | None = None
+        self.gate: Gate[OpenCall] = Gate(
+            loop,
+            places=bounds.messages,
+            slow_places=bounds.slow_messages,
+            on_enter=lambda call: call.receive(),
+            on_slow=lambda call: call.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _SLOW),
+        )
+        self.arriving: TimeLimit[OpenCall] = TimeLimit(
+            loop, bounds.message_seconds, lambda call: call.cut_off(grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
+        )
+        self.answering: TimeLimit[OpenCall] = TimeLimit(loop, bounds.answer_seconds, lambda call: call.expire())
+        self.departing: TimeLimit[OpenCall] = TimeLimit(
+            loop, bounds.farewell_seconds, lambda call: call.cut_off(grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
+        )
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, call: OpenCall) -> None:
+        """Count a call."""
+        self._open.add(call)
+
+    def remove(self, call: OpenCall) -> None:
+        """Count a call no longer, under whichever bound it is."""
+        self._open.discard(call)
+        self.gate.leave(call)
+        self.arriving.end(call)
+        self.answering.end(call)
+        self.departing.end(call)
+        if self._idle is not None and not self._open and not self._idle.done():
+            self._idle.set_result(None)
+
+    def end_all(self, code: grpc.StatusCode, details: str) -> None:
+        """End all calls with this status."""
+        for call in list(self._open):
+            call.end(code, details)
+
+    async def wait_until_none(self, seconds: float) -> bool:
+        """Return whether there is no call left, now or within that many seconds."""
+        if self._open and seconds:
+            self._idle = self.loop.create_future()
+            await asyncio.wait([self._idle], timeout=seconds)
+        return not self._open
+
+    def close(self) -> None:
+        """Stop the timers, and let no call that is left start anything."""
+        for call in self._open:
+            call.abandon()
+        for part in (self.gate, self.arriving, self.answering, self.departing):
+            part.close()

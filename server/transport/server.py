@@ -1,0 +1,189 @@
+"""A gRPC server on C-core without `grpc.aio`: it accepts calls, finds their handlers, and stops in order."""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import grpc
+
+from server.transport.calls import Bounds, Calls
+from server.transport.context import CallContext
+from server.transport.core import (
+    NO_FLAGS,
+    CompletionQueue,
+    ReceiveClose,
+    SendInitialMetadata,
+    SendStatus,
+)
+from server.transport.core import Server as ServerInCore
+from server.transport.interface import Metadata
+from server.transport.options import Options
+from server.transport.reader import QueueReader
+
+log = logging.getLogger(__name__)
+
+# How many calls C-core may hand over before it is asked for more. It made no difference from 1 to 64.
+_REQUESTED_CALLS = 16
+
+# How long handlers may take to end once they are cancelled, at a stop.
+_CANCEL_SECONDS = 0.5
+
+# How long a client may take to answer the GOAWAY of a stop.
+_GOAWAY_SECONDS = 0.3
+
+
+class _CallDetails(NamedTuple):
+    """What a `grpc.GenericRpcHandler` is asked with."""
+
+    method: str
+    invocation_metadata: Metadata
+
+
+class CoreServer:
+    """A server on C-core: see `server.transport.interface.Server`."""
+
+    def __init__(
+        self,
+        options: Options,
+        bounds: Bounds,
+        *,
+        unbounded_services: Sequence[str] = (),
+        refusal_metadata: Metadata = (),
+    ) -> None:
+        """Create a server that is bound to nothing yet, for the running event loop.
+
+        Args:
+            options: C-core's channel arguments.
+            bounds: what callers may hold.
+            unbounded_services: the services whose calls are accepted even when there are too many.
+            refusal_metadata: the trailing metadata of those that are not.
+        """
+        self._queue = CompletionQueue()
+        self._server = ServerInCore(options, False)
+        self._server.register_completion_queue(self._queue)
+        self._reader = QueueReader(self._queue)
+        self._calls = Calls(asyncio.get_running_loop(), bounds)
+        self._max_calls = bounds.calls
+        self._unbounded = tuple(f"/{service}/" for service in unbounded_services)
+        self._refusal_metadata = refusal_metadata
+        self._handlers: list[Any] = []
+        self._refused = 0
+        self._started = False
+        self._stopping = False
+
+    @property
+    def calls_in_flight(self) -> int:
+        """How many calls have not ended, those that are being refused included."""
+        return len(self._calls) + self._refused
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Add handlers, which are asked in this order for each call. Their methods must be async."""
+        self._handlers += generic_rpc_handlers
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: dict[str, Any]) -> None:
+        """Do nothing: the generated `add_…_to_server` calls this for what it adds as a generic handler, too."""
+
+    def add_insecure_port(self, address: str) -> int:
+        """Bind an address of the form host:port and return the port.
+
+        Raises:
+            RuntimeError: it cannot be bound.
+        """
+        port: int = self._server.add_http2_port(address.encode())
+        if not port:
+            raise RuntimeError(f"{address} cannot be bound")
+        return port
+
+    async def start(self) -> None:
+        """Begin to accept calls."""
+        self._server.start(backup_queue=False)
+        self._reader.start()
+        self._started = True
+        for _ in range(_REQUESTED_CALLS):
+            self._request_call()
+
+    async def stop(self, grace: float | None) -> None:
+        """Accept no new calls, let those in flight finish for `grace` seconds, and cut off the rest."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if not self._started:
+            # C-core can only close what it has bound if it was started.
+            self._server.start(backup_queue=False)
+            self._reader.start()
+        shut_down = asyncio.get_running_loop().create_future()
+        self._server.shutdown(self._queue, shut_down.set_result)
+        if not await self._calls.wait_until_none(grace or 0.0):
+            self._calls.end_all(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            await self._calls.wait_until_none(_CANCEL_SECONDS)
+        # Connections close by themselves once their clients have answered the GOAWAY. Some do not.
+        await asyncio.wait([shut_down], timeout=_GOAWAY_SECONDS)
+        self._server.cancel_all_calls()
+        await shut_down
+        if not await self._calls.wait_until_none(_CANCEL_SECONDS):
+            log.error("handlers go on although their calls were cancelled", extra={"calls": len(self._calls)})
+        self._calls.close()
+        await self._reader.close()
+        self._server.destroy()
+
+    def _request_call(self) -> None:
+        self._server.request_call(self._queue, self._queue, self._accept)
+
+    def _accept(self, event: Any) -> None:
+        """Take on the call that C-core hands over."""
+        if not event.success:  # The server is stopping.
+            return
+        if self._stopping:
+            self._refuse(event.call, grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            return
+        self._request_call()
+        try:
+            method = event.call_details.method.decode()
+        except UnicodeDecodeError:
+            self._refuse(event.call, grpc.StatusCode.UNIMPLEMENTED, "no such method")
+            return
+        if (count := len(self._calls)) >= self._max_calls and (
+            count >= 2 * self._max_calls or not method.startswith(self._unbounded)
+        ):
+            self._refuse(
+                event.call,
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "too many requests are in flight",
+                self._refusal_metadata,
+            )
+            return
+        # Not those of another call, which this event may have come with. The look-up may set some for the handler.
+        variables = contextvars.Context()
+        try:
+            handler = variables.run(self._find_handler, _CallDetails(method, event.invocation_metadata))
+        except Exception:
+            log.exception("unexpected error", extra={"method": method})
+            self._refuse(event.call, grpc.StatusCode.UNKNOWN, "unexpected error")
+            return
+        if handler is None:
+            self._refuse(event.call, grpc.StatusCode.UNIMPLEMENTED, "no such method")
+            return
+        CallContext(self._calls, event, method, handler, variables).begin()
+
+    def _find_handler(self, details: Any) -> Any:
+        for each in self._handlers:
+            if (handler := each.service(details)) is not None:
+                return handler
+        return None
+
+    def _refuse(self, call: Any, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()) -> None:
+        """End a call with a status. None of its message is received."""
+        if self._refused >= self._max_calls:
+            return  # Their callers do not read the status. C-core cancels a call that nobody keeps.
+        operations = (
+            ReceiveClose(NO_FLAGS),
+            SendInitialMetadata((), NO_FLAGS),
+            SendStatus(trailing_metadata, code.value[0], details, NO_FLAGS),
+        )
+        call.start_server_batch(operations, self._on_refused)
+        self._refused += 1
+
+    def _on_refused(self, _: Any) -> None:
+        self._refused -= 1

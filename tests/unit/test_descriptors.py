@@ -1,0 +1,110 @@
+"""What `make generate` derives from the protos: the descriptor sets and the OpenAPI document agree with each other."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.api.annotations_pb2 import http
+from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
+
+from server.messages.json_codec.body import ENCODINGS
+from tests.support.processes import ROOT
+
+DOCUMENT: dict[str, Any] = json.loads((ROOT / "generated" / "openapi.json").read_text())
+OPERATIONS = [(path, verb) for path, verbs in DOCUMENT["paths"].items() for verb in verbs]
+CREATES = ["CreateAnalyticsEventRequest", "CreateContactAnalyticsEventRequest", "CreateLeadAnalyticsEventRequest"]
+
+
+def read_methods(name: str) -> dict[str, MethodDescriptorProto]:
+    """Return the methods of a descriptor set by their full names."""
+    files = FileDescriptorSet.FromString((ROOT / "generated" / name).read_bytes()).file
+    return {
+        f"{file.package}.{service.name}.{method.name}": method
+        for file in files
+        for service in file.service
+        for method in service.method
+    }
+
+
+TYPED, FOR_ENVOY = read_methods("analytics.binpb"), read_methods("envoy.binpb")
+
+
+def read_routes(method: MethodDescriptorProto) -> Iterator[tuple[str, str, str]]:
+    """Yield the verb, the path and the body of each binding of a method."""
+    rule = method.options.Extensions[http]
+    for each in (rule, *rule.additional_bindings):
+        verb = each.WhichOneof("pattern")
+        yield verb, getattr(each, verb), each.body
+
+
+def test_our_envoy_has_the_routes_of_the_typed_services() -> None:
+    routed = {name: method for name, method in TYPED.items() if method.options.HasExtension(http)}
+    assert {name.replace(".v1.", ".v1.http.") for name in routed} == FOR_ENVOY.keys()
+    for name, method in routed.items():
+        (route,) = read_routes(method)
+        first, *others = read_routes(FOR_ENVOY[name.replace(".v1.", ".v1.http.")])
+        assert first == route
+        assert [path.lower().replace("%3a", ":") for _, path, _ in others] == (
+            [route[1]] * 2 if ":" in route[1] else []
+        )
+
+
+def test_our_envoy_carries_bytes_and_other_gateways_messages() -> None:
+    for method in FOR_ENVOY.values():
+        assert (method.input_type, method.output_type) == (".google.api.HttpBody", ".google.api.HttpBody")
+    for method in TYPED.values():
+        assert method.input_type.startswith(".data_analytics.v1.")
+        assert method.output_type.startswith(".data_analytics.v1.")
+
+
+def test_the_document_has_the_routes_of_the_protos() -> None:
+    routes = {(path, verb) for method in FOR_ENVOY.values() for verb, path, _ in read_routes(method)}
+    assert {route for route in routes if "%" not in route[0]} == set(OPERATIONS)
+
+
+def find_objects(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield every schema of an object with known properties."""
+    if isinstance(schema, dict):
+        if "properties" in schema and "type" in schema:
+            yield schema
+        for each in schema.values():
+            yield from find_objects(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from find_objects(each)
+
+
+def test_no_object_of_the_document_has_other_fields() -> None:
+    objects = list(find_objects(DOCUMENT["components"]["schemas"]))
+    assert len(objects) > 15
+    assert [schema for schema in objects if schema["additionalProperties"] is not False] == []
+
+
+@pytest.mark.parametrize("name", CREATES)
+def test_every_create_documents_its_key_and_its_limits(name: str) -> None:
+    fields = DOCUMENT["components"]["schemas"][name]["properties"]
+    assert fields["idempotency_key"]["maxLength"] == 255
+    for rule in ("16 KiB", "30 levels", "100 digits"):
+        assert rule in fields["version_info"]["description"]
+
+
+def test_the_events_of_a_batch_are_documented_as_a_create_is() -> None:
+    events = DOCUMENT["components"]["schemas"]["BatchCreateAnalyticsEventsRequest"]["properties"]["events"]
+    assert events["items"] == {"$ref": "#/components/schemas/CreateAnalyticsEventRequest"}
+
+
+@pytest.mark.parametrize(("path", "verb"), OPERATIONS)
+def test_every_route_documents_its_headers_and_refusals(path: str, verb: str) -> None:
+    operation = DOCUMENT["paths"][path][verb]
+    (success,) = [status for status in operation["responses"] if status.startswith("2")]
+    is_create, has_body = success == "201", verb == "post"
+    headers = {each["name"]: each["schema"] for each in operation["parameters"] if each["in"] == "header"}
+    assert ("Content-Encoding" in headers, "Idempotency-Key" in headers) == (has_body, is_create)
+    assert "X-Ignored-Fields" in operation["responses"][success]["headers"]
+    assert {"403", "408", "413", "422", "426", "429", "431", "500", "503", "504"} <= operation["responses"].keys()
+    assert ("409" in operation["responses"], "415" in operation["responses"]) == (is_create, has_body)
+    if has_body:
+        assert headers["Content-Encoding"]["enum"] == list(ENCODINGS)
+        accepted = operation["responses"]["415"]["headers"]["Accept-Encoding"]
+        assert (accepted["required"], accepted["schema"]["const"]) == (True, ", ".join(ENCODINGS))

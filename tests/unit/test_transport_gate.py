@@ -1,0 +1,139 @@
+"""The places for messages on their way in, and the time limit of many things, each on a real event loop."""
+
+import asyncio
+from collections.abc import Callable
+
+from server.transport.gate import Gate
+from server.transport.time_limit import TimeLimit
+
+
+class Seen:
+    """A gate, and what it has let in and cut off."""
+
+    def __init__(self, places: int, slow_places: int) -> None:
+        self.entered: list[int] = []
+        self.cut: list[int] = []
+        self.gate: Gate[int] = Gate(
+            asyncio.get_running_loop(),
+            places=places,
+            slow_places=slow_places,
+            on_enter=self.entered.append,
+            on_slow=self.cut.append,
+        )
+
+    def enter(self, *numbers: int) -> None:
+        """Let calls ask for a place."""
+        for number in numbers:
+            self.gate.enter(number)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what changes it knows of no event
+            await asyncio.sleep(0.01)
+
+
+def test_a_place_goes_to_whoever_has_waited_longest() -> None:
+    async def check() -> None:
+        seen = Seen(2, 2)
+        seen.enter(1, 2, 3, 4, 5)
+        assert seen.entered == [1, 2]
+        seen.gate.leave(4)
+        seen.gate.leave(1)
+        assert seen.entered == [1, 2, 3]
+        seen.gate.leave(3)
+        seen.gate.leave(2)
+        assert seen.entered == [1, 2, 3, 5]
+        seen.gate.leave(2)
+        seen.gate.leave(5)
+        assert seen.cut == []
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
+def test_nobody_is_cut_off_while_nobody_waits_and_few_are_slow() -> None:
+    async def check() -> None:
+        seen = Seen(4, 2)
+        seen.enter(1, 2)
+        await asyncio.sleep(0.6)
+        seen.enter(3, 4)
+        assert seen.cut == []
+        await until(lambda: seen.cut == [1, 2])
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
+def test_the_slowest_make_room_for_those_who_wait() -> None:
+    async def check() -> None:
+        seen = Seen(3, 3)
+        seen.enter(1)
+        await asyncio.sleep(1.0)
+        seen.enter(2, 3)
+        seen.enter(4)
+        assert (seen.entered, seen.cut) == ([1, 2, 3, 4], [1])
+        seen.enter(5, 6)
+        assert seen.entered == [1, 2, 3, 4]
+        await until(lambda: seen.entered == [1, 2, 3, 4, 5, 6])
+        assert seen.cut == [1, 2, 3]
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
+def test_many_who_wait_are_let_in_in_their_order() -> None:
+    async def check() -> None:
+        seen = Seen(8, 2)
+        seen.enter(*range(40))
+        await until(lambda: len(seen.entered) == 40)
+        assert seen.entered == list(range(40))
+        # Those who never leave are cut off in turn, down to the slow places.
+        await until(lambda: seen.cut == list(range(38)))
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
+def test_a_time_limit_tells_what_is_late_once_and_in_order() -> None:
+    async def check() -> None:
+        late: list[int] = []
+        limit: TimeLimit[int] = TimeLimit(asyncio.get_running_loop(), 0.2, late.append)
+        for number in range(10):
+            limit.start(number)
+            limit.start(number)
+        limit.end(3)
+        limit.end(99)
+        await asyncio.sleep(0.1)
+        limit.start(10)
+        await until(lambda: bool(late))
+        assert late == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+        limit.start(0)
+        await until(lambda: len(late) == 11)
+        assert late[9:] == [10, 0]
+        limit.start(11)
+        limit.close()
+        await asyncio.sleep(0.4)
+        assert len(late) == 11
+
+    asyncio.run(check())
+
+
+def test_what_is_late_may_begin_and_end_others() -> None:
+    async def check() -> None:
+        late: list[int] = []
+
+        def on_late(number: int) -> None:
+            late.append(number)
+            limit.end(number + 1)
+            if number < 10:
+                limit.start(number + 10)
+
+        limit: TimeLimit[int] = TimeLimit(asyncio.get_running_loop(), 0.05, on_late)
+        for number in range(4):
+            limit.start(number)
+        await until(lambda: len(late) == 4)
+        assert late == [0, 2, 10, 12]
+
+    asyncio.run(check())
