@@ -143,6 +143,8 @@ def test_what_is_no_event_is_told_by_its_index(element: bytes) -> None:
         (b'{"events":[{}}', "", "line 1, column 14: expected a comma or ], found }"),
         (b'{"events":[{}]', "", "line 1, column 15: expected a comma or }, found the end"),
         (b'{"events":[{}', "", "line 1, column 14: expected a comma or ], found the end"),
+        (b'{"events":[5 {"a":[}}]}', "events[0]", "line 1, column 20: expected brackets that match, found }"),
+        (b'{"events":[{}[}]}', "events[0]", "line 1, column 15: expected brackets that match, found }"),
         (b'{"events":[{]}', "", "line 1, column 14: expected a comma or ], found }"),
         (b'{"events":[{"a":[}]}]}', "", "line 1, column 20: expected a comma or ], found }]}"),
         (b'{"events":[{"a":[}}]}', "events[0]", "line 1, column 18: expected brackets that match, found }"),

@@ -134,7 +134,7 @@ class Walker:
             bracket = self.text[self.at : self.at + 1]
             if bracket in ("{", "["):
                 ends.append("}" if bracket == "{" else "]")
-            elif not bracket or bracket != ends.pop():
+            elif not ends or bracket != ends.pop():
                 self.stop(path, "brackets that match")
             self.at += 1
             if not ends:
