@@ -65,7 +65,7 @@ class Elements:
         if _brackets_match(brackets):
             return
         walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_WORDING_BUDGET))
-        description = refusals.describe_malformed(*place, "its brackets do not match")
+        description = refusals.describe_malformed(*place, refusals.UNMATCHED_BRACKETS)
         try:
             while walker.peek():
                 walker.pass_brackets(None)

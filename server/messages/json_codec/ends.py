@@ -71,7 +71,7 @@ class EndFinder:
         """Return where the string at `at` ends. Raise InvalidRequest if there is none."""
         match = _NAME.match(self._text, at)
         if match is None:
-            self.refuse(at, "a name in double quotes")
+            self.refuse(at, refusals.NAME)
         return match.end()
 
     def pass_space(self, at: int) -> int:
@@ -94,8 +94,8 @@ class EndFinder:
         """Raise InvalidRequest for what is at `at`, in place of what is expected, or for a fault."""
         line, column = Places(self._body).find(at)
         if expected:
-            found = show(self._body[at : at + _MAX_SHOWN_BYTES].decode("utf-8", "replace")) or "the end"
-            fault = f"expected {expected}, found {found}"
+            found = show(self._body[at : at + _MAX_SHOWN_BYTES].decode("utf-8", "replace"))
+            fault = refusals.describe_unexpected(expected, found)
         raise InvalidRequest([FieldViolation("", refusals.describe_malformed(line, column, fault))])
 
     def _pass_brackets(self, at: int) -> Pauses:
@@ -118,7 +118,7 @@ class EndFinder:
                 if not depth:
                     return at
             elif not bracket:
-                self.refuse(at, "brackets that match")
+                self.refuse(at, refusals.MATCHING_BRACKETS)
             self._steps += 1
             if self._steps > _MAX_STEPS:
                 self._refuse_deep()
@@ -129,7 +129,7 @@ class EndFinder:
     def _pass_string(self, at: int) -> int:
         end = self._text.find(b'"', at + 1)
         if end < 0:
-            self.refuse(at, "", "the string has no end")
+            self.refuse(at, "", refusals.STRING_WITHOUT_END)
         return end + 1
 
     def _refuse_deep(self) -> NoReturn:

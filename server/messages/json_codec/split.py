@@ -59,10 +59,10 @@ class Splitter:
             has_members = self._finder.is_next(at, b",")
             at = self._finder.pass_space(at + 1) if has_members else at
         if not self._finder.is_next(at, b"}"):
-            self._finder.refuse(at, "a comma or }")
+            self._finder.refuse(at, refusals.expect_comma_or("}"))
         at = self._finder.pass_space(at + 1)
         if at != len(self._body):
-            self._finder.refuse(at, "nothing after the object")
+            self._finder.refuse(at, refusals.NOTHING)
 
     def _split_member(self, at: int) -> Pauses:
         """Return where the next token after a member is."""
@@ -96,13 +96,13 @@ class Splitter:
         while True:
             end = yield from self._finder.find_end(at)
             if end == at:
-                self._finder.refuse(end, "a value")
+                self._finder.refuse(end, refusals.VALUE)
             self.spans.append((at, end))
             yield from self._finder.pause(end)
             if self._finder.is_next(end, b"]") or len(self.spans) > self._max_elements:
                 return end + 1
             if not self._finder.is_next(end, b","):
-                self._finder.refuse(end, "a comma or ]")
+                self._finder.refuse(end, refusals.expect_comma_or("]"))
             at = self._finder.pass_space(end + 1)
 
     def _read_name(self, at: int) -> tuple[str, int]:
@@ -115,7 +115,7 @@ class Splitter:
             finder.refuse(at + 1 + len(content[:place].encode("utf-8", "surrogateescape")), "", what)
         colon = finder.pass_space(end)
         if not finder.is_next(colon, b":"):
-            finder.refuse(colon, "a colon")
+            finder.refuse(colon, refusals.COLON)
         return decode_string(content), finder.pass_space(colon + 1)
 
 
