@@ -72,6 +72,8 @@ PRETENDED = [
     *(("x-http-method-override", "DELETE"), ("x-method-override", "GET"), ("x-forwarded-proto", "gopher")),
     *(("content-type", "text/plain"), ("content-type", "application/json; charset=utf-16"), ("content-type", "")),
     *(("content-type", "application/grpc-web+proto"), ("content-type", "application/x-protobuf"), ("te", "trailers")),
+    # Names that HTTP allows and gRPC does not.
+    *((name, "z") for name in ("x|y", "x'y", "+", "~", "x#", "$x", "%41", "x&y", "!", "x*", "x^y", "`")),
     *(("accept", "application/xml"), ("accept-encoding", "br"), ("expect", "nothing"), ("traceparent", "00-")),
     *(("cookie", "c" * 20_000), ("user-agent", "M\u00fcller"), ("x-name", "\xff\xfe\t"), ("x.y", "z")),
 ]
