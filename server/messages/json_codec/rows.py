@@ -21,6 +21,7 @@ class RowReader:
             list_name: the name of the list, if the text is an object with nothing but it. If empty, the text is a list.
         """
         self._list_name = list_name
+        self._expects_empty = False  # As in `FieldReader`.
 
         def make_decoder(struct: Any) -> Any:
             items = list[struct]
@@ -35,30 +36,32 @@ class RowReader:
         Raises:
             Unreadable: one of its creates is not accepted, or has a field that is to be ignored, or it is no such text.
         """
+        if self._expects_empty:
+            return self._read_sparse(text)
         try:
             structs = self._decode(self._decode_full, text)
         except msgspec.ValidationError:
-            return self._read_nulls(text)
+            return self._read_sparse(text)  # There may be a null.
         except MALFORMED:
             raise Unreadable from None
-        *columns, raw_column = _to_columns(structs)
-        raws = list(map(bytes, raw_column))
-        members = self._count_members(text, columns, raws)
+        columns, raws = _to_columns(structs)
         empty = sum([column.count("") for column in columns]) + raws.count(b"")
-        if members != (len(columns) + 1) * len(structs) - empty:
-            self._check_members(self._decode(self._decode_sparse, text), members)
+        if self._count_members(text, columns, raws) != (len(columns) + 1) * len(structs) - empty:
+            return self._read_sparse(text)
         return Rows(list(zip(*columns, strict=True)), raws)
 
-    def _read_nulls(self, text: bytes) -> "Rows":
-        """Return the contents of a text in which a field is null, unless something is wrong with it."""
+    def _read_sparse(self, text: bytes) -> "Rows":
+        """Return the contents of any text, also of one in which a field is "" or null."""
         try:
             structs = self._decode(self._decode_sparse, text)
         except MALFORMED:
             raise Unreadable from None
-        *columns, raw_column = _to_columns(structs)
+        columns, raws = _to_columns(structs)
+        absent = sum([column.count(ABSENT) for column in columns]) + raws.count(b"")
+        self._expects_empty = any("" in column or None in column for column in columns)
         columns = list(map(fill, columns))
-        raws = list(map(bytes, raw_column))
-        self._check_members(structs, self._count_members(text, columns, raws))
+        if self._count_members(text, columns, raws) != (len(columns) + 1) * len(structs) - absent:
+            raise Unreadable  # A name stands twice, or is not known.
         return Rows(list(zip(*columns, strict=True)), raws)
 
     def _decode(self, decode: Any, text: bytes) -> list[Any]:
@@ -73,13 +76,6 @@ class RowReader:
             raise Unreadable
         own = 1 if self._list_name else 0
         return text.count(b":") - own - colons - b"".join(raws).count(b":")
-
-    def _check_members(self, structs: Sequence[Any], members: int) -> None:
-        """Check that so many fields were sent as there are members. Otherwise a name stands twice."""
-        *columns, raw_column = _to_columns(structs)
-        absent = sum([column.count(ABSENT) for column in columns]) + list(map(bytes, raw_column)).count(b"")
-        if members != (len(columns) + 1) * len(structs) - absent:
-            raise Unreadable
 
 
 class Rows:
@@ -99,7 +95,9 @@ class Rows:
         return [read_object(each) if each else None for each in self._objects[start:stop]]
 
 
-def _to_columns(structs: Sequence[Any]) -> Any:
+def _to_columns(structs: Sequence[Any]) -> tuple[list[Any], list[bytes]]:
+    """Return the values of each text of some structs, and those of their objects."""
     if not structs:
         raise Unreadable
-    return zip(*map(to_tuple, structs), strict=True)
+    *columns, raws = zip(*map(to_tuple, structs), strict=True)
+    return columns, list(map(bytes, raws))
