@@ -16,7 +16,9 @@ from server.transport import CORE
 from server.transport.context import CallContext
 from tests.support.transport import (
     client_stream,
+    count,
     echo,
+    echo_each,
     path,
     running_transport,
     server_stream,
@@ -25,27 +27,16 @@ from tests.support.transport import (
 )
 from tests.support.until import until
 
-CALLS = int(os.environ.get("TRANSPORT_CALLS", "100000"))
+CALLS = int(os.environ.get("TRANSPORT_CALLS", "20000"))
 """How many calls the long test makes."""
 
 CODE = grpc.StatusCode
-
-
-async def count(requests: Any, _: Any) -> bytes:
-    """Return how many messages came."""
-    return b"%d" % len([request async for request in requests])
 
 
 async def repeat(request: bytes, context: Any) -> Any:
     """Yield the request twice."""
     context.add_done_callback(lambda _: None)
     for _number in range(2):
-        yield request
-
-
-async def echo_each(requests: Any, _: Any) -> Any:
-    """Yield each request."""
-    async for request in requests:
         yield request
 
 

@@ -13,7 +13,9 @@ from tests.support.http2 import INITIAL_WINDOW_SIZE, Http2Client, make_message
 from tests.support.transport import (
     RunningTransport,
     client_stream,
+    count,
     echo,
+    echo_each,
     path,
     running_transport,
     server_stream,
@@ -26,20 +28,9 @@ CODE = grpc.StatusCode
 ECHO = path("Echo").encode()
 
 
-async def count(requests: Any, _: Any) -> bytes:
-    """Return how many messages came."""
-    return b"%d" % len([request async for request in requests])
-
-
 async def repeat(request: bytes, _: Any) -> Any:
     """Yield the request twice."""
     for _number in range(2):
-        yield request
-
-
-async def echo_each(requests: Any, _: Any) -> Any:
-    """Yield each request."""
-    async for request in requests:
         yield request
 
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import urllib.parse
+import zlib
 from typing import Any, NamedTuple
 
 
@@ -58,3 +59,9 @@ def violations(answer: Answer, status: int = 422) -> dict[str, str]:
     assert details["@type"] == "type.googleapis.com/google.rpc.BadRequest"
     assert all(set(violation) == {"field", "description"} for violation in details["fieldViolations"])
     return {violation["field"]: violation["description"] for violation in details["fieldViolations"]}
+
+
+def compress_raw(data: bytes) -> bytes:
+    """Return what zlib's format has inside, which some callers send as deflate."""
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()

@@ -120,6 +120,17 @@ async def echo(request: bytes, _: Any) -> bytes:
     return request
 
 
+async def count(requests: Any, _: Any) -> bytes:
+    """Return how many messages came."""
+    return b"%d" % len([request async for request in requests])
+
+
+async def echo_each(requests: Any, _: Any) -> Any:
+    """Yield each request."""
+    async for request in requests:
+        yield request
+
+
 def outcome(call: Any) -> tuple[grpc.StatusCode, str]:
     """Return the status of a call, or of one that raises, once it has ended."""
     return call.code(), call.details()

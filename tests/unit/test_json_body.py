@@ -10,14 +10,10 @@ import pytest
 
 from server.messages.json_codec.body import ENCODINGS, unpack
 from server.messages.refusals import InvalidRequest, MessageTooLarge, UnsupportedEncoding
+from tests.support.http import compress_raw
 
 LIMIT = 1 << 20
 BODY = b'{"customer_id":"c"}' * 50
-
-
-def deflate_raw(data: bytes) -> bytes:
-    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return compressor.compress(data) + compressor.flush()
 
 
 Compress = Callable[[bytes], bytes]
@@ -28,7 +24,7 @@ COMPRESSED: dict[str, Compress] = {
     "deflate": lambda data: zlib.compress(data),
 }
 # By name and function: some clients send the contents of zlib's format alone as `deflate`.
-WAYS: list[tuple[str, Compress]] = [*COMPRESSED.items(), ("deflate", deflate_raw)]
+WAYS: list[tuple[str, Compress]] = [*COMPRESSED.items(), ("deflate", compress_raw)]
 
 
 @pytest.mark.parametrize(("encoding", "compress"), WAYS)

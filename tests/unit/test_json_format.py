@@ -151,7 +151,7 @@ CREATE: Any = CreateLeadAnalyticsEventRequest.DESCRIPTOR
 def test_a_refusal_is_printed_as_documented() -> None:
     error = InvalidRequest([FieldViolation("customer_id", "value is required"), EVENT_REFUSED])
     assert format_status(make_status(error, CREATE)).decode() == (
-        '{"code":3,"message":"invalid request: customer_id, ","details":[{"@type":'
+        '{"code":3,"message":"invalid request: customer_id","details":[{"@type":'
         '"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"customer_id","description":'
         '"value is required"},{"field":"","description":"the database cannot store this event"}]}]}'
     )

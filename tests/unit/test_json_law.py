@@ -57,7 +57,7 @@ def has_long_numbers(message: Any) -> bool:
     return any(len(number) > 15 or "." in number for number in numbers)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(creates(), KEYS, st.booleans(), st.booleans(), st.sampled_from((None, 2)))
 def test_a_message_written_by_json_format_is_read_as_the_message(
     message: Any, key: str, print_absent: bool, ascii_only: bool, indent: int | None
