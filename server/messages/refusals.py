@@ -153,7 +153,7 @@ NOT_JSON = "is not valid JSON"
 NOT_UTF8 = "is not UTF-8"
 GIVEN_TWICE = "is given more than once"
 TOO_MANY_PARTS = "is refused, but has too many parts for all its faults to be found"
-TOO_DEEP_TO_SPLIT = "nest too deeply to be read one by one: send fewer events at a time"
+TOO_DEEP_TO_SPLIT = "nests too deeply for one event to be told from another"
 NOT_EXPLAINED = (
     "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
 )
@@ -187,9 +187,57 @@ def describe_unknown(kind: str, nearest: str) -> str:
     return f"is not a known {kind}" + (f"; did you mean {nearest}?" if nearest else "")
 
 
+# Of the syntax of JSON: what follows the line and column.
+STRING_WITHOUT_END = "the string has no end"
+TEXT_NOT_UTF8 = "the text is not UTF-8"
+UNMATCHED_BRACKETS = "its brackets do not match"
+
+# What is expected where something else is found.
+MATCHING_BRACKETS = "brackets that match"
+NAME = "a name in double quotes"
+COLON = "a colon"
+VALUE = "a value"
+NOTHING = "nothing after the object"
+
+
 def describe_malformed(line: int, column: int, fault: str) -> str:
     """Describe text that is not JSON, and where, both counted from 1."""
     return f"is not valid JSON at line {line}, column {column}: {fault}"
+
+
+def describe_unexpected(expected: str, found: str) -> str:
+    """Describe what is found in place of what is expected."""
+    return f"expected {expected}, found {found or 'the end'}"
+
+
+def expect_comma_or(end: str) -> str:
+    """Name what may follow in an object or a list that ends with `end`."""
+    return f"a comma or {end}"
+
+
+def describe_last_comma(end: str) -> str:
+    """Describe a comma that nothing follows."""
+    return f"no comma may stand before {end}"
+
+
+def describe_no_value(found: str) -> str:
+    """Describe what is neither a string, a number, true, false nor null."""
+    return f"{found} is not a value"
+
+
+def describe_no_escape(found: str) -> str:
+    """Describe what a backslash may not be followed by."""
+    return f"{found} is not an escape"
+
+
+def describe_half_pair(found: str) -> str:
+    """Describe an escape that is no character without another one."""
+    return f"{found} is half of a surrogate pair"
+
+
+def describe_control(character: str) -> str:
+    """Describe a control character in a string."""
+    return f"the control character U+{ord(character):04X} must be escaped"
 
 
 def require_one_of(names: Sequence[str]) -> FieldViolation:

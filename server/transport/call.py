@@ -41,6 +41,7 @@ class Call:
         "_handler",
         "_initial_metadata_sent",
         "_method",
+        "_response_bytes",
         "_running",
         "_task",
         "_variables",
@@ -63,6 +64,7 @@ class Call:
         self._handler = handler
         self._variables = variables
         self._task: asyncio.Task[None] | None = None
+        self._response_bytes = 0
         self._running = False
         """Whether the task has taken its first step."""
         self._callbacks: list[Callable[[Any], None]] | None = None
@@ -71,6 +73,11 @@ class Call:
         """Whether the call has its status."""
         self._closed = False
         """Whether both sides are closed, or the caller has gone."""
+
+    @property
+    def has_status(self) -> bool:
+        """Whether its status is sent, and its caller has not taken it in."""
+        return self._ended
 
     def begin(self) -> None:
         """Run the handler, for a unary request once its message has come."""
@@ -125,6 +132,9 @@ class Call:
         self._initial_metadata_sent = True
         # For a unary call it has begun already.
         self.calls.answering.start(self)
+        if message is not None:
+            self._response_bytes = len(message)
+            self.calls.hold(self._response_bytes)
 
     def end(self, code: grpc.StatusCode, details: str) -> None:
         """End the call with a status, unless it has one, and cancel its handler."""
@@ -143,6 +153,7 @@ class Call:
         """End the call at once, also if its caller reads nothing."""
         self._ended = True
         self._core_call.cancel(code.value[0], details)
+        self._let_go()
 
     def abandon(self) -> None:
         """Start nothing more, because the completion queue is about to be shut down."""
@@ -192,12 +203,18 @@ class Call:
 
     def _release(self) -> None:
         self.calls.remove(self)
+        self._let_go()
         for callback in self._callbacks or ():
             try:
                 callback(self)
             except Exception as error:  # noqa: BLE001 - the others are called all the same
                 self._log(error)
         self._callbacks = None
+
+    def _let_go(self) -> None:
+        if self._response_bytes:
+            self.calls.let_go(self._response_bytes)
+            self._response_bytes = 0
 
     def _log(self, error: Exception) -> None:
         log.error("unexpected error", exc_info=error, extra={"method": self._method})

@@ -1,6 +1,7 @@
 """The calls in flight of one server, and the bounds that hold for all of them."""
 
 import asyncio
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import grpc
@@ -10,14 +11,18 @@ from server.transport.time_limit import TimeLimit
 
 _LATE = b"the request did not arrive in time"
 _SLOW = b"the request arrived too slowly while others waited: send it again"
+_UNREAD = b"the response was not read while others waited"
+
+# How many calls are looked at to find one whose caller does not take its response.
+_LOOK_AT = 100
 
 
 class Bounds(NamedTuple):
     """The bounds of one server on what callers may hold. The stock transport has none of them."""
 
-    calls: int = 4_000
+    calls: int = 2_000
     """Calls in flight, of whatever kind, before anything of them is received: each takes about 10 KiB, and up to the
-    limit on metadata. Those over it are refused. Enough that the handlers' own limits are reached first."""
+    limit on metadata. Enough that the handlers' own limits are reached first."""
     messages: int = 64
     """Messages of unary requests on their way in at once: as many as a busy server has callers. With 16 places it did a
     seventh less."""
@@ -28,12 +33,19 @@ class Bounds(NamedTuple):
     answer_seconds: float = 120.0
     """How long it may take from then until the caller has taken in all of the response: enough for a page of 17 MiB at
     1.2 Mbit/s. For a stream, from its status on."""
+    response_bytes: int = 192 << 20
+    """The responses that their callers have not taken in. When they are more, those that have waited longest are cut
+    off. More than handlers themselves allow for large ones."""
     farewell_seconds: float = 1.0
     """How long a caller may take to read the status of a call that was out of time."""
 
 
 class OpenCall(Protocol):
     """What the bounds ask of a call."""
+
+    @property
+    def has_status(self) -> bool:
+        """Whether its status is sent, and its caller has not taken it in."""
 
     def receive(self) -> None:
         """Ask C-core for the message of a unary request."""
@@ -59,6 +71,8 @@ class Calls:
         self.loop = loop
         self._open: set[OpenCall] = set()
         self._idle: asyncio.Future[None] | None = None
+        self._max_response_bytes = bounds.response_bytes
+        self._response_bytes = 0
         self.gate: Gate[OpenCall] = Gate(
             loop,
             places=bounds.messages,
@@ -90,6 +104,32 @@ class Calls:
         self.departing.end(call)
         if self._idle is not None and not self._open and not self._idle.done():
             self._idle.set_result(None)
+
+    def hold(self, response_bytes: int) -> None:
+        """Count a response that is handed to C-core."""
+        self._response_bytes += response_bytes
+        while self._response_bytes > self._max_response_bytes and self._cut_unread():
+            pass
+
+    def let_go(self, response_bytes: int) -> None:
+        """Count a response no longer."""
+        self._response_bytes -= response_bytes
+
+    def make_room(self) -> bool:
+        """Cut off the call that has waited longest for its caller. Return whether there is one."""
+        waiting = self.gate.drop()
+        if waiting is None:
+            return self._cut_unread()
+        waiting.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _SLOW)
+        return True
+
+    def _cut_unread(self) -> bool:
+        for call in islice(self.answering, _LOOK_AT):
+            if call.has_status:
+                self.answering.end(call)
+                call.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _UNREAD)
+                return True
+        return False
 
     def end_all(self, code: grpc.StatusCode, details: str) -> None:
         """End all calls with this status."""

@@ -48,6 +48,8 @@ class Gate(Generic[T]):
         self._inside: dict[T, int] = {}
         """Each call with the tick at which it entered, the earliest first."""
         self._waiting: dict[T, None] = {}
+        """In the order of their arrival. The last is let in first: of many whose messages never come, the next caller
+        then does not have to wait for all."""
         self._tick = 0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -67,6 +69,13 @@ class Gate(Generic[T]):
         elif self._waiting:
             self._admit_next()
 
+    def drop(self) -> T | None:
+        """Return the call that has waited longest for a place, which then waits no more, or None if none waits."""
+        call = next(iter(self._waiting), None)
+        if call is not None:
+            del self._waiting[call]
+        return call
+
     def close(self) -> None:
         """Stop the timer."""
         if self._timer is not None:
@@ -81,9 +90,7 @@ class Gate(Generic[T]):
 
     def _admit_next(self) -> None:
         while self._waiting and len(self._inside) < self._places:
-            call = next(iter(self._waiting))
-            del self._waiting[call]
-            self._admit(call)
+            self._admit(self._waiting.popitem()[0])
 
     def _start_timer(self) -> None:
         self._due = self._loop.time() + _TICK_SECONDS

@@ -22,6 +22,9 @@ SERVICE_NAME = "grpc.health.v1.Health"
 OVERALL = ""
 """The name under which the health of the whole server is asked for."""
 
+# A watch lasts as long as its caller wants, and is a call in flight all the time.
+_MAX_WATCHES = 500
+
 Status = Any
 """One of `HealthCheckResponse.ServingStatus`."""
 
@@ -33,6 +36,7 @@ class Health(HealthServicer):  # type: ignore[misc]  # untyped in its library
         """Create it without any service. Unlike the library's, it says nothing of the whole server until it is told."""
         self._statuses: dict[str, Status] = {}
         self._changed = asyncio.Event()
+        self._watches = 0
         self._draining = False
         self._closed = False
 
@@ -69,16 +73,25 @@ class Health(HealthServicer):  # type: ignore[misc]  # untyped in its library
 
     async def Watch(self, request: HealthCheckRequest, context: Context) -> None:
         """Send the status of a service now and whenever it has changed."""
+        if self._watches == _MAX_WATCHES:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many clients watch")
+        self._watches += 1
+        try:
+            await self._watch(request.service, context)
+        finally:
+            self._watches -= 1
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+
+    async def _watch(self, service: str, context: Context) -> None:
         last = None
         while not self._closed:
             changed = self._changed
-            status = self._statuses.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
+            status = self._statuses.get(service, HealthCheckResponse.SERVICE_UNKNOWN)
             if status != last:
                 await context.write(HealthCheckResponse(status=status))
                 last = status
             else:
                 await changed.wait()
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 
     def _notify(self) -> None:
         self._changed.set()

@@ -144,9 +144,7 @@ class CoreServer:
         except UnicodeDecodeError:
             self._refuse(event.call, grpc.StatusCode.UNIMPLEMENTED, "no such method")
             return
-        if (count := len(self._calls)) >= self._max_calls and (
-            count >= 2 * self._max_calls or not method.startswith(self._unbounded)
-        ):
+        if len(self._calls) >= self._max_calls and not self._find_room(method):
             self._refuse(
                 event.call,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -166,6 +164,12 @@ class CoreServer:
             self._refuse(event.call, grpc.StatusCode.UNIMPLEMENTED, "no such method")
             return
         CallContext(self._calls, event, method, handler, variables).begin()
+
+    def _find_room(self, method: str) -> bool:
+        """Return whether there is room for one more call although there are as many as there may be."""
+        if len(self._calls) >= 2 * self._max_calls:
+            return False
+        return method.startswith(self._unbounded) or self._calls.make_room()
 
     def _find_handler(self, details: Any) -> Any:
         for each in self._handlers:

@@ -1,7 +1,7 @@
 """A time limit on many things at once, kept by a single timer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -35,6 +35,10 @@ class TimeLimit(Generic[T]):
     def end(self, item: T) -> None:
         """Count no longer, if it is counted."""
         self._started.pop(item, None)
+
+    def __iter__(self) -> Iterator[T]:
+        """Iterate over what is counted, from the one that began first."""
+        return iter(self._started)
 
     def close(self) -> None:
         """Stop the timer."""

@@ -66,6 +66,7 @@ BODIES: dict[str, Callable[[int], bytes]] = {
     "lists for a text": fill('{"message":[', '{"a":[0]},', "0]}"),
     "lines": fill('{"message":5,', "\n", '"a":1}'),
     "commas": fill('{"a":1', ",", "}"),
+    "quotes escaped outside of strings": fill('{"a":' + "[" * 200, '\\"', "]" * 200 + "}"),
     "no object": fill("[", "0,", "0]"),
 }
 
@@ -124,6 +125,13 @@ def test_a_hostile_batch_takes_bounded_time_in_bounded_steps(name: str, shape: s
             total, longest = measure(lambda reader=reader: reader.read(body))  # type: ignore[misc]
         assert total < MOST * plain
         assert longest < MOST * plain
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_hostile_member_beside_the_events_takes_bounded_time(name: str, plain: float) -> None:
+    body = b'{"events":[{"customer_id":"c"}],"x":' + BODIES[name](MEBIBYTE) + b"}"
+    for reader in BATCHES:
+        assert min(measure(lambda reader=reader: reader.read(body))[0] for _ in range(3)) < MOST * plain  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("element", ["{}", "[]", "0", '"\\j"', "[" * 40 + "]" * 40])

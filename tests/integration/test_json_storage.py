@@ -53,7 +53,7 @@ def test_every_accepted_number_is_stored_with_its_digits(database_url: str, cust
 
 def test_whatever_is_accepted_is_stored(database_url: str, customer: str) -> None:
     rng = random.Random(1)
-    events: dict[str, Any] = {}
+    events: dict[str, Event] = {}
     while len(events) < 500:
         body = json_oracle.mutate(rng, json_oracle.make_random_event(rng))
         try:

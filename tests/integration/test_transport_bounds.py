@@ -13,7 +13,7 @@ import pytest
 
 from server.transport import CORE
 from server.transport.calls import Bounds
-from tests.support.http2 import Http2Client, make_message
+from tests.support.http2 import INITIAL_WINDOW_SIZE, Http2Client, make_message
 from tests.support.transport import (
     RunningTransport,
     client_stream,
@@ -72,6 +72,45 @@ def test_calls_over_the_limit_are_refused_and_some_services_are_not() -> None:
         for call in hanging:
             call.cancel()
         until(lambda: running.server.calls_in_flight == 0)
+
+
+def test_callers_that_hold_all_calls_without_a_message_make_room() -> None:
+    with running_with(Bounds(calls=20, messages=4)) as running, Http2Client(running.port) as holder:
+        for stream in range(1, 41, 2):
+            holder.call(stream, ECHO)
+        until(lambda: running.server.calls_in_flight == 20)
+        with running.channel() as channel:
+            for number in range(10):
+                assert channel.unary_unary(path("Echo"))(b"%d" % number, timeout=20) == b"%d" % number
+
+
+def test_callers_that_hold_all_calls_without_reading_make_room() -> None:
+    with running_with(Bounds(calls=20)) as running, Http2Client(running.port, {INITIAL_WINDOW_SIZE: 0}) as holder:
+        for stream in range(1, 41, 2):
+            holder.call(stream, ECHO)
+            holder.send_data(stream, make_message(b"hello"), ended=True)
+        until(lambda: running.server.calls_in_flight == 20)
+        with running.channel() as channel:
+            for number in range(10):
+                assert channel.unary_unary(path("Echo"))(b"%d" % number, timeout=20) == b"%d" % number
+        assert holder.read_reply(1).code == CODE.RESOURCE_EXHAUSTED
+
+
+def test_responses_that_nobody_reads_are_limited_by_their_bytes() -> None:
+    with (
+        running_with(Bounds(response_bytes=10_000)) as running,
+        Http2Client(running.port, {INITIAL_WINDOW_SIZE: 0}) as holder,
+    ):
+        streams = range(1, 61, 2)
+        for stream in streams:
+            holder.call(stream, ECHO)
+            holder.send_data(stream, make_message(b"h" * 1_000), ended=True)
+        until(lambda: running.server.calls_in_flight == 10)
+        assert [holder.read_reply(stream).code for stream in streams[:20]] == [CODE.RESOURCE_EXHAUSTED] * 20
+        # The others have theirs in full.
+        for stream in streams[20:]:
+            holder.widen(stream, 2_000)
+        assert [holder.read_reply(stream).data for stream in streams[20:]] == [make_message(b"h" * 1_000)] * 10
 
 
 def test_refusals_that_nobody_reads_are_limited_too() -> None:

@@ -115,6 +115,19 @@ def test_watchers_that_read_nothing_hold_up_nobody(running: Running, channel: An
         watch.cancel()
 
 
+def test_watches_have_a_limit(running: Running, channel: Any) -> None:
+    running.call(running.health.set, "", SERVING)
+    with Http2Client(running.port) as client:
+        for stream in range(1, 1_101, 2):
+            client.call(stream, b"/grpc.health.v1.Health/Watch")
+            client.send_data(stream, make_message(b""), ended=True)
+        while len(client.ended) < 50:
+            client.read(20)
+        assert {client.read_reply(stream).code for stream in client.ended} == {CODE.RESOURCE_EXHAUSTED}
+        assert HealthStub(channel).Watch(HealthCheckRequest(), timeout=20).code() == CODE.RESOURCE_EXHAUSTED
+        assert HealthStub(channel).Check(HealthCheckRequest(), timeout=20).status == SERVING
+
+
 def ask(channel: Any, service: str, **question: Any) -> ServerReflectionResponse:
     method = channel.stream_stream(
         f"/{service}/ServerReflectionInfo",

@@ -81,7 +81,8 @@ class Http2Client:
         self._received = b""
         self._headers: dict[int, dict[str, str]] = defaultdict(dict)
         self._data: dict[int, bytes] = defaultdict(bytes)
-        self._ended: set[int] = set()
+        self.ended: set[int] = set()
+        """The streams whose end has been read."""
         self._initial_window = 65_535
         self.windows: dict[int, int] = defaultdict(lambda: self._initial_window, {0: 65_535})
         """How much more each stream may send, and, as stream 0, the connection."""
@@ -124,7 +125,7 @@ class Http2Client:
             TimeoutError: it has not within that time.
             ConnectionError: the server closed the connection.
         """
-        while stream not in self._ended:
+        while stream not in self.ended:
             self.read(seconds)
         headers = self._headers[stream]
         code = _CODES[int(headers["grpc-status"])] if "grpc-status" in headers else None
@@ -165,7 +166,7 @@ class Http2Client:
         elif kind == DATA:
             self._data[stream] += payload
         if kind == RESET or (kind in (DATA, HEADERS) and flags & END_STREAM):
-            self._ended.add(stream)
+            self.ended.add(stream)
 
     def _read_bytes(self, count: int) -> bytes:
         while len(self._received) < count:

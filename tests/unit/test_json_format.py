@@ -47,6 +47,7 @@ def sort(printed: Any, descriptor: Any) -> Any:
     return {field.json_name: sort(printed[field.json_name], field.message_type) for field in fields}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(FORMATTERS)), EVENTS)
 def test_a_create_is_answered_as_its_message_is_printed(record_type: str, event: Event) -> None:
     kind, formatter = FORMATTERS[record_type]
@@ -55,6 +56,7 @@ def test_a_create_is_answered_as_its_message_is_printed(record_type: str, event:
     assert Parse(printed, kind.response()) == kind.to_response(event)
 
 
+@settings(deadline=None)
 @given(PAGES)
 def test_a_page_is_answered_as_its_message_is_printed(page: Page) -> None:
     message = to_search_response(SearchLeadAnalyticsEventsResponse, QUERY, page)
@@ -67,7 +69,7 @@ VIOLATIONS = st.lists(st.tuples(TEXT, TEXT).map(FieldViolation._make), min_size=
 STORED = st.tuples(TEXT, TEXT, st.booleans())
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(VIOLATIONS | STORED, max_size=5))
 def test_a_batch_is_answered_as_its_message_is_printed(outcomes: list[Any]) -> None:
     message = BatchCreateAnalyticsEventsResponse()
@@ -162,6 +164,7 @@ def test_a_refusal_is_printed_as_documented() -> None:
     assert format_status(make_status(ValueError(), CREATE)) == b'{"code":13,"message":"internal error","details":[]}'
 
 
+@settings(deadline=None)
 @given(VIOLATIONS, st.integers(0, 10**6), st.integers(0, 999_999_999))
 def test_a_status_is_printed_as_json_format_prints_it(
     violations: list[FieldViolation], seconds: int, nanos: int

@@ -34,19 +34,19 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_place_goes_to_whoever_has_waited_longest() -> None:
+def test_a_place_goes_to_whoever_came_last() -> None:
     async def check() -> None:
         seen = Seen(2, 2)
         seen.enter(1, 2, 3, 4, 5)
         assert seen.entered == [1, 2]
         seen.gate.leave(4)
         seen.gate.leave(1)
-        assert seen.entered == [1, 2, 3]
-        seen.gate.leave(3)
-        seen.gate.leave(2)
-        assert seen.entered == [1, 2, 3, 5]
-        seen.gate.leave(2)
+        assert seen.entered == [1, 2, 5]
+        assert seen.gate.drop() == 3
+        assert seen.gate.drop() is None
         seen.gate.leave(5)
+        seen.gate.leave(2)
+        assert seen.entered == [1, 2, 5]
         assert seen.cut == []
         seen.gate.close()
 
@@ -76,21 +76,22 @@ def test_the_slowest_make_room_for_those_who_wait() -> None:
         assert (seen.entered, seen.cut) == ([1, 2, 3, 4], [1])
         seen.enter(5, 6)
         assert seen.entered == [1, 2, 3, 4]
-        await until(lambda: seen.entered == [1, 2, 3, 4, 5, 6])
+        await until(lambda: seen.entered == [1, 2, 3, 4, 6, 5])
         assert seen.cut == [1, 2, 3]
         seen.gate.close()
 
     asyncio.run(check())
 
 
-def test_many_who_wait_are_let_in_in_their_order() -> None:
+def test_many_who_wait_are_let_in_one_after_the_other() -> None:
     async def check() -> None:
         seen = Seen(8, 2)
         seen.enter(*range(40))
         await until(lambda: len(seen.entered) == 40)
-        assert seen.entered == list(range(40))
+        order = [*range(8), *range(39, 7, -1)]
+        assert seen.entered == order
         # Those who never leave are cut off in turn, down to the slow places.
-        await until(lambda: seen.cut == list(range(38)))
+        await until(lambda: seen.cut == order[:38])
         seen.gate.close()
 
     asyncio.run(check())

@@ -88,6 +88,7 @@ def test_a_number_has_at_most_a_hundred_digits_when_written_out(number: float, f
 NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?([eE][+-]?[0-9]{1,4})?", fullmatch=True, alphabet=ASCII)
 
 
+@settings(deadline=None)
 @given(NUMBERS)
 def test_the_digits_of_a_number_are_those_that_decimal_counts(number: str) -> None:
     assert has_too_many_digits(number) == (contract.count_digits(number) > contract.MAX_DIGITS)

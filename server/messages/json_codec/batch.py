@@ -12,18 +12,14 @@ from server.messages.compiled_rules import get_field_rules
 from server.messages.convert import CreateKind
 from server.messages.json_codec.create import CreateReader, strip_bom
 from server.messages.json_codec.elements import Elements
-from server.messages.json_codec.fields import MALFORMED, Read
+from server.messages.json_codec.fields import MALFORMED
 from server.messages.json_codec.names import find_nearest, print_name
-from server.messages.json_codec.places import Places
+from server.messages.json_codec.one_by_one import OneByOne, Slice
 from server.messages.json_codec.rows import RowReader, Rows
-from server.messages.json_codec.split import MAX_VALUE_BYTES, Splitter
+from server.messages.json_codec.split import MAX_VALUE_BYTES, Splitter, check_ignored
 from server.messages.json_codec.strict import Unreadable
-from server.messages.json_codec.walk import Budget
 from server.messages.refusals import FieldViolation, InvalidRequest
 from server.messages.validation import check
-from storage import Event
-
-Slice = list[Event | InvalidRequest]
 
 # A slice of ordinary events takes about half a millisecond.
 _SLICE_EVENTS = 100
@@ -31,14 +27,6 @@ _SLICE_BYTES = 64 << 10
 
 # A body of so many bytes is decoded at once, which takes at most 3 ms.
 _WHOLE_BYTES = 512 << 10
-
-# What may be spent on the faults of one batch: about 0.15 s.
-_BUDGET = 120_000
-_PAUSE_TOKENS = 5_000
-_PAUSE_BYTES = 16 << 10
-
-# An event that is to be explained costs a token for so many bytes, beside those that it has.
-_BYTES_A_TOKEN = 100
 
 # A list of millions of empty events would fill the memory before it could be counted.
 _MAX_COMMAS = 100_000
@@ -87,19 +75,27 @@ class BatchReading:
     """
 
     def __init__(self, reader: BatchReader, body: bytes) -> None:
-        self.ignored: Counter[str] = Counter()
-        """How often fields that are not known were ignored, by their names. Complete when the iteration is."""
         self._reader = reader
         self._body = body
-        self._budget = Budget(_BUDGET)
-        self._places = Places(body)
+        self._one_by_one = OneByOne(reader.creates, body)
+
+    @property
+    def ignored(self) -> Counter[str]:
+        """How often fields that are not known were ignored, by their names. Complete when the iteration is.
+
+        After many different names, those of others are not kept, and they are counted under "…".
+        """
+        return self._one_by_one.ignored
 
     def __iter__(self) -> Iterator[Slice]:
         rows = self._read_whole()
         if rows is not None:
             yield from self._make_events(rows)
-        elif elements := self._decode() or (yield from self._split()):
-            yield from self._read_elements(elements)
+            return
+        elements = self._decode()
+        if elements is None:
+            elements = yield from self._split()
+        yield from self._read_elements(elements)
 
     def _read_whole(self) -> Rows | None:
         """Return the contents of all events, in the shortest time, or None if anything may be wrong with them."""
@@ -123,7 +119,7 @@ class BatchReading:
             except Unreadable:
                 elements = elements or self._decode()
                 assert elements is not None  # The text has been read once.
-                yield from self._read_each(elements, range(start, stop))
+                yield from self._one_by_one.read(elements, range(start, stop))
             else:
                 yield self._reader.creates.kind.make_events(texts, version_infos)
 
@@ -138,13 +134,13 @@ class BatchReading:
                 size += len(elements.texts[stop])
                 stop += 1
             if size > MAX_VALUE_BYTES:
-                yield from self._read_each(elements, range(start, stop))
+                yield from self._one_by_one.read(elements, range(start, stop))
                 continue
             try:
                 rows = self._reader.slices.read(b"[" + b",".join(elements.texts[start:stop]) + b"]")
                 version_infos = rows.read_version_infos(0, stop - start)
             except Unreadable:
-                yield from self._read_each(elements, range(start, stop))
+                yield from self._one_by_one.read(elements, range(start, stop))
             else:
                 yield self._reader.creates.kind.make_events(rows.texts, version_infos)
 
@@ -169,15 +165,15 @@ class BatchReading:
         for _ in splitter.split():
             yield []
         violations = splitter.violations
-        for name in splitter.others:
+        for name, value in splitter.others:
             if reader.ignore_unknown:
-                splitter.check_other(name)
-                self.ignored[name] += 1
+                check_ignored(name, value)
+                self._one_by_one.count_ignored([name])
             else:
                 unknown = refusals.describe_unknown("field", find_nearest(name, frozenset([reader.name])))
                 violations.append(FieldViolation(print_name(name), unknown))
         if violations:
-            raise InvalidRequest(violations)
+            raise InvalidRequest(list(dict.fromkeys(violations)))
         return Elements(
             self._body, reader.name, [self._body[start:end] for start, end in splitter.spans], splitter.spans
         )
@@ -190,41 +186,3 @@ class BatchReading:
             for _ in range(min(count, reader.max_events + 1)):
                 getattr(message, reader.name).add()
             check(message)
-
-    def _read_each(self, elements: Elements, indexes: range) -> Iterator[Slice]:
-        """Yield the events of a slice in which one was not accepted, read one by one."""
-        events: Slice = []
-        pause_at, size = self._budget.tokens - _PAUSE_TOKENS, 0
-        for index in indexes:
-            events.append(self._read_one(elements, index))
-            size += len(elements.texts[index])
-            if self._budget.tokens < pause_at or size > _PAUSE_BYTES:
-                yield events
-                events, pause_at, size = [], self._budget.tokens - _PAUSE_TOKENS, 0
-        yield events
-
-    def _read_one(self, elements: Elements, index: int) -> Event | InvalidRequest:
-        text = bytes(elements.texts[index])
-        if len(text) > MAX_VALUE_BYTES:
-            return InvalidRequest([FieldViolation("", refusals.TOO_LARGE)])
-        try:
-            return self._make_event(Read(*self._reader.creates.fields.read(text)))
-        except Unreadable:
-            pass
-        budget = self._budget
-        place = self._places.find(elements.find_start(index))
-        elements.check_brackets(index, place)
-        budget.tokens -= len(text) // _BYTES_A_TOKEN
-        if budget.tokens <= 0:
-            return InvalidRequest([FieldViolation("", refusals.NOT_EXPLAINED)])
-        try:
-            return self._make_event(self._reader.creates.explain(text, place, budget))
-        except InvalidRequest as error:
-            return error
-
-    def _make_event(self, read: Read) -> Event | InvalidRequest:
-        self.ignored.update(read.ignored)
-        try:
-            return self._reader.creates.kind.make_event(read.texts, read.version_info)
-        except InvalidRequest as error:
-            return error

@@ -61,11 +61,11 @@ class Elements:
         brackets = _reduce_brackets(self.texts[index])
         self._brackets_left -= len(brackets)
         if self._brackets_left < 0:
-            raise InvalidRequest([FieldViolation(self._list_name, refusals.TOO_DEEP_TO_SPLIT)])
+            raise InvalidRequest([FieldViolation("", refusals.TOO_DEEP_TO_SPLIT)])
         if _brackets_match(brackets):
             return
         walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_WORDING_BUDGET))
-        description = refusals.describe_malformed(*place, "its brackets do not match")
+        description = refusals.describe_malformed(*place, refusals.UNMATCHED_BRACKETS)
         try:
             while walker.peek():
                 walker.pass_brackets(None)

@@ -85,7 +85,7 @@ class Explanation:
                 self._read_value(path, 1)
         self.is_whole = True
         if walker.peek():
-            walker.stop(None, "nothing after the object")
+            walker.stop(None, refusals.NOTHING)
 
     def _add_unknown(self, name: str, path: Path) -> None:
         if self._names.ignore_unknown:

@@ -38,15 +38,23 @@ def print_path(path: Path) -> str:
 
 def print_ignored(names: Iterable[str]) -> str:
     """Return the names of ignored fields as the value of a header: each once, in printable ASCII, of bounded length."""
-    shown = ", ".join(dict.fromkeys(_escape(print_name(name)) for name in names))
-    return shown if len(shown) <= _MAX_HEADER else shown[: _MAX_HEADER - 3] + "..."
+    shown: dict[str, None] = {}
+    seen = set()
+    length = 0
+    for name in names:
+        if name in seen:
+            continue
+        seen.add(name)
+        printed = re.sub(r"[^ -~]|,", lambda match: f"\\u{ord(match[0]):04x}", print_name(name))
+        if printed not in shown:
+            length += len(printed) + 2
+            if length > _MAX_HEADER:
+                return ", ".join([*shown, "..."])
+            shown[printed] = None
+    return ", ".join(shown)
 
 
 _MAX_HEADER = 1_000
-
-
-def _escape(name: str) -> str:
-    return re.sub(r"[^ -~]|,", lambda match: f"\\u{ord(match[0]):04x}", name)
 
 
 @lru_cache(maxsize=1_000)

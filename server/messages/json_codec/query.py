@@ -63,17 +63,20 @@ class QueryReader:
                 JSON.
         """
         values: dict[str, Any] = {}
-        violations: list[FieldViolation] = []
+        faults: dict[FieldViolation, None] = {}  # Each once, however often a parameter stands.
         ignored: list[str] = []
         for each in path.partition("?")[2].split("&"):
             name, _, value = each.partition("=")
             parameter = self._parameters.get(name) or self._find_parameter(name)
             if parameter is not None:
-                violations += _add(parameter, values, value)
+                fault = _add(parameter, values, value)
+                if fault is not None:
+                    faults[fault] = None
             elif each and self._ignore_unknown:
                 ignored.append(_try_decode(name))
-            elif each and len(violations) < MAX_VIOLATIONS:
-                violations.append(_describe_unknown(_try_decode(name), self._known))
+            elif each and len(faults) < MAX_VIOLATIONS:
+                faults[_describe_unknown(_try_decode(name), self._known)] = None
+        violations = list(faults)
         request = self._request(**values)
         try:
             query = to_query(request, self._entity_type, getattr(request, f"{self._entity_type}_id"))
@@ -99,28 +102,28 @@ class QueryReader:
         return violation._replace(field=self._parameters[name].json_name + bracket + rest)
 
 
-def _add(parameter: _Parameter, values: dict[str, Any], raw: str) -> Sequence[FieldViolation]:
-    """Add the value of a parameter to `values`. Return what is wrong with it."""
+def _add(parameter: _Parameter, values: dict[str, Any], raw: str) -> FieldViolation | None:
+    """Add the value of a parameter to `values`. Return what is wrong with it, if anything is."""
     name, json_name, parse, max_items = parameter
     if max_items:
         items = values.setdefault(name, [])
         if len(items) > max_items:  # One too many is enough to be refused.
-            return ()
+            return None
         json_name = f"{json_name}[{len(items)}]"
         items.append("")
     elif name in values:
-        return [FieldViolation(json_name, refusals.GIVEN_TWICE)]
+        return FieldViolation(json_name, refusals.GIVEN_TWICE)
     else:
         values[name] = None
     try:
         value = parse(raw)
     except _Fault as fault:
-        return [FieldViolation(json_name, fault.description)]
+        return FieldViolation(json_name, fault.description)
     if max_items:
         items[-1] = value
     else:
         values[name] = value
-    return ()
+    return None
 
 
 class _Fault(Exception):

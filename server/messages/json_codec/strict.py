@@ -16,7 +16,10 @@ _NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"{}[]")))
 
 
 def is_deeper(text: bytes, levels: int) -> bool:
-    """Return whether the objects and lists of `text`, which is JSON, nest more than `levels` deep."""
+    """Return whether the objects and lists of `text`, which is JSON, nest more than `levels` deep.
+
+    In what is not JSON, strings without an end could take the square of its length.
+    """
     if text.count(b"{") + text.count(b"[") <= levels:
         return False
     brackets = _STRINGS.sub(b"", text).translate(_BRACES, _NO_BRACKETS)
@@ -60,12 +63,12 @@ def decode(text: bytes, levels: int) -> Any:
     Raises:
         Unreadable: it is not JSON, has a name twice in one object, or nests too deeply.
     """
-    if is_deeper(text, levels):
-        raise Unreadable
     try:
         value = _decode(text.decode())
     except (ValueError, RecursionError):
         raise Unreadable from None
+    if is_deeper(text, levels):
+        raise Unreadable
     # The decoder accepts the escape of half a surrogate pair, and returns what cannot be encoded.
     if b"\\u" in text and _HALF_PAIR.search(json.dumps(value, ensure_ascii=False)):
         raise Unreadable

@@ -3,6 +3,8 @@
 import json
 import re
 
+from server.messages import refusals
+
 # Each matches at every place, if need be nothing.
 SPACE = re.compile(r"[ \t\n\r]*+")
 SCALAR = re.compile(r"[^ \t\n\r,:\[\]{}\"]*+")
@@ -45,12 +47,12 @@ def find_string_fault(content: str) -> tuple[int, str] | None:
         return None
     character = content[at]
     if "\ud800" <= character <= "\udfff":
-        return at, "the text is not UTF-8"
+        return at, refusals.TEXT_NOT_UTF8
     if character != "\\":
-        return at, f"the control character U+{ord(character):04X} must be escaped"
+        return at, refusals.describe_control(character)
     if _UNICODE_ESCAPE.match(content, at):
-        return at, f"{content[at : at + 6]} is half of a surrogate pair"
-    return at, f"{show(content[at : at + 2])} is not an escape"
+        return at, refusals.describe_half_pair(content[at : at + 6])
+    return at, refusals.describe_no_escape(show(content[at : at + 2]))
 
 
 def decode_string(content: str) -> str:

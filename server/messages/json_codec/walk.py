@@ -75,14 +75,14 @@ class Walker:
         self.at += 1
         while not self._pass_end("}", path, is_first=not names):
             if self.peek() != '"':
-                self.stop(path, "a name in double quotes")
+                self.stop(path, refusals.NAME)
             name = self.read_string(path)
             member: Path = (path, "?" if name is None else name)
             if name is not None and name in names:
                 self.add(member, refusals.GIVEN_TWICE)
             names.add(name)
             if self.peek() != ":":
-                self.stop(member, "a colon")
+                self.stop(member, refusals.COLON)
             self.at += 1
             yield name, member
 
@@ -98,7 +98,7 @@ class Walker:
         """Return the text of a string, or None if it has a fault."""
         match = STRING.match(self.text, self.at)
         if match is None:
-            self.add_malformed(path, "the string has no end")
+            self.add_malformed(path, refusals.STRING_WITHOUT_END)
             raise Stop
         self.at = match.end()
         fault = find_string_fault(match[1])
@@ -112,10 +112,10 @@ class Walker:
         """Return a number, true, false or null as it is written, or "" if it is none of these."""
         scalar = self.match_scalar()
         if not scalar:
-            self.stop(path, "a value")
+            self.stop(path, refusals.VALUE)
         is_good = is_scalar(scalar)
         if not is_good:
-            self.add_malformed(path, f"{show(scalar)} is not a value")
+            self.add_malformed(path, refusals.describe_no_value(show(scalar)))
         self.at += len(scalar)
         return scalar if is_good else ""
 
@@ -134,8 +134,8 @@ class Walker:
             bracket = self.text[self.at : self.at + 1]
             if bracket in ("{", "["):
                 ends.append("}" if bracket == "{" else "]")
-            elif not bracket or bracket != ends.pop():
-                self.stop(path, "brackets that match")
+            elif not ends or bracket != ends.pop():
+                self.stop(path, refusals.MATCHING_BRACKETS)
             self.at += 1
             if not ends:
                 return
@@ -143,7 +143,7 @@ class Walker:
     def stop(self, path: Path, expected: str) -> NoReturn:
         """Add the fault that something else is expected here. Raise Stop."""
         found = self.match_scalar() or self.text[self.at : self.at + 1]
-        self.add_malformed(path, f"expected {expected}, found {show(found) or 'the end'}")
+        self.add_malformed(path, refusals.describe_unexpected(expected, show(found)))
         raise Stop
 
     def add_malformed(self, path: Path, fault: str, at: int | None = None) -> None:
@@ -152,8 +152,9 @@ class Walker:
         self.add(path, refusals.describe_malformed(line, column, fault))
 
     def add(self, path: Path, description: str) -> None:
-        """Add a fault. Raise Stop if no more are wanted."""
-        self.faults.append((path, description))
+        """Add a fault, if it is another one. Raise Stop if no more are wanted."""
+        if (path, description) not in self.faults:
+            self.faults.append((path, description))
         if len(self.faults) >= MAX_VIOLATIONS:
             raise Stop
 
@@ -166,11 +167,11 @@ class Walker:
         if is_first:
             return False
         if character != ",":
-            self.stop(path, f"a comma or {end}")
+            self.stop(path, refusals.expect_comma_or(end))
         comma = self.at
         self.at += 1
         if self.peek() != end:
             return False
-        self.add_malformed(path, f"no comma may stand before {end}", comma)
+        self.add_malformed(path, refusals.describe_last_comma(end), comma)
         self.at += 1
         return True
