@@ -52,6 +52,7 @@ FAULTS = [
     (b'"version_info":{"a":[1,^^NaN]}', "version_info.a[1]", ""),
     (b'"version_info":{"a":' + b"[" * 30 + b"]" * 30 + b"}", "version_info.a" + "[0]" * 29, TOO_DEEP),
     (b'"version_info":{"a":' + b"[" * 900 + b"]" * 900 + b"}", "version_info.a" + "[0]" * 29, TOO_DEEP),
+    (b'"version_info":{"a":' + b"[" * 7_000 + b"]" * 7_000 + b"}", "version_info.a" + "[0]" * 29, TOO_DEEP),
     (b'"version_info":{"a":"' + b"a" * 16_384 + b'"}', "version_info", "must be at most 16384 bytes as JSON"),
 ]
 
