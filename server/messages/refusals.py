@@ -195,6 +195,7 @@ UNMATCHED_BRACKETS = "its brackets do not match"
 # What is expected where something else is found.
 MATCHING_BRACKETS = "brackets that match"
 NAME = "a name in double quotes"
+OBJECT = "an object"
 COLON = "a colon"
 VALUE = "a value"
 NOTHING = "nothing after the object"

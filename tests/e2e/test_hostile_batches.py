@@ -52,6 +52,7 @@ FAULTS = [
     (b'"version_info":{"a":[1,^^NaN]}', "version_info.a[1]", ""),
     (b'"version_info":{"a":' + b"[" * 30 + b"]" * 30 + b"}", "version_info.a" + "[0]" * 29, TOO_DEEP),
     (b'"version_info":{"a":' + b"[" * 900 + b"]" * 900 + b"}", "version_info.a" + "[0]" * 29, TOO_DEEP),
+    (b'"version_info":{"a":' + b"[" * 7_000 + b"]" * 7_000 + b"}", "version_info.a" + "[0]" * 29, TOO_DEEP),
     (b'"version_info":{"a":"' + b"a" * 16_384 + b'"}', "version_info", "must be at most 16384 bytes as JSON"),
 ]
 
@@ -95,12 +96,23 @@ def count_events(stack: Stack, customer: str) -> int:
     return int(count)
 
 
-@pytest.mark.parametrize("event", [b"null", b"5", b'"x"', b"[]", b"[{}]", b"true", b"1e999", b"nul", b"'a'", b"5 5"])
+@pytest.mark.parametrize("event", [b"null", b"5", b'"x"', b"[]", b"[{}]", b"true", b"1e999", b"5 5"])
 def test_what_is_no_event_is_refused_by_its_index(http: Http, customer: str, event: bytes) -> None:
     good = print_event(customer)
     outcomes = list_outcomes(http.post(BATCH, print_batch(event, good, event, good, event)))
     refused = [("", NOT_AN_OBJECT)]
     assert outcomes == [refused, None, refused, None, refused]
+
+
+def test_what_is_no_json_is_refused_by_its_index_and_place(http: Http, customer: str) -> None:
+    good = print_event(customer)
+    for event in (b"^^nul", b"^^'a'", b"^^//", b"^^\xff", b"^^\x00", b"^^+1"):
+        body, place = find_place(print_batch(good, event, good))
+        _, bad, _ = list_outcomes(http.post(BATCH, body))
+        assert bad is not None
+        assert [(field, text[: len(place)]) for field, text in bad] == [("", place)]
+        body, place = find_place(b"\n " + event)
+        assert [(field, text[: len(place)]) for field, text in list_faults(http.post(BATCH, body))] == [("", place)]
 
 
 NO_LISTS = [

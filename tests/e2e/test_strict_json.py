@@ -168,6 +168,13 @@ def test_an_unknown_field_is_refused_with_the_nearest_name(http: Http, name: str
     assert description == "is not a known field" + (f"; did you mean {nearest}?" if nearest else "")
 
 
+def test_a_name_that_cannot_be_printed_is_shown_as_json_escapes_it(http: Http) -> None:
+    for name in ("\n", "\u200b", "\U000e0001", "a\U0010fffeb", "\x85"):
+        ((field, _),) = list_faults(http.post(LEAD, {**GOOD, name: "a"}))
+        assert json.loads(f'"{field}"') == name
+        assert field.isprintable()
+
+
 def test_a_field_of_another_route_is_unknown(http: Http) -> None:
     assert set(violations(http.post("/api/v1/contact_analytics", GOOD))) == {"lead_id", "contact_id"}
     assert "entity_type" in violations(http.post(LEAD, {**GOOD, "entity_type": "lead"}))

@@ -16,7 +16,8 @@ _CHUNK_BYTES = 128 << 10
 
 # What nests more than this is an event that is refused, and is passed bracket by bracket.
 _MATCHED_LEVELS = 34
-_MAX_LEVELS = 1_000
+# So deep is no object of 16 KiB, which is the limit on the only field that may nest at all.
+_MAX_LEVELS = 10_000
 _MAX_STEPS = 200_000
 _PAUSE_STEPS = 2_000
 _MAX_SHOWN_BYTES = 20

@@ -71,7 +71,10 @@ class Explanation:
 
     def _read(self) -> None:
         walker = self._walker
-        if walker.peek() != "{":
+        first = walker.peek()
+        if first != "{":
+            if first and first not in ('"', "[") and not is_scalar(walker.match_scalar()):
+                walker.stop(None, refusals.OBJECT)
             walker.add(None, refusals.NOT_AN_OBJECT)
             return
         for name, path in walker.read_members(None):

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import TypeAlias
 
+from server.messages.json_codec.tokens import escape, print_character
+
 Path: TypeAlias = "tuple[Path, str | int] | None"
 """The names and indexes that lead to a value, the last first. None is the whole body."""
 
@@ -19,11 +21,7 @@ _NEARNESS = 0.7
 def print_name(name: str) -> str:
     """Return a caller's name in printable characters, cut off if it is long."""
     shown = name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
-    return shown if shown.isprintable() else "".join(map(_print_character, shown))
-
-
-def _print_character(character: str) -> str:
-    return character if character.isprintable() else f"\\u{ord(character):04x}"
+    return shown if shown.isprintable() else "".join(map(print_character, shown))
 
 
 def print_path(path: Path) -> str:
@@ -45,7 +43,7 @@ def print_ignored(names: Iterable[str]) -> str:
         if name in seen:
             continue
         seen.add(name)
-        printed = re.sub(r"[^ -~]|,", lambda match: f"\\u{ord(match[0]):04x}", print_name(name))
+        printed = re.sub(r"[^ -~]|,", lambda match: escape(match[0]), print_name(name))
         if printed not in shown:
             length += len(printed) + 2
             if length > _MAX_HEADER:

@@ -1,12 +1,13 @@
 """The events of a batch told apart by strings and brackets alone, so that one bad event costs no other."""
 
 from collections.abc import Generator
+from typing import NoReturn
 
 from server.messages import refusals
 from server.messages.json_codec.ends import EndFinder, Pauses
 from server.messages.json_codec.names import print_name
 from server.messages.json_codec.strict import Unreadable, decode
-from server.messages.json_codec.tokens import decode_string, find_string_fault
+from server.messages.json_codec.tokens import SCALAR, decode_string, find_string_fault, is_scalar
 from server.messages.refusals import FieldViolation, InvalidRequest
 
 MAX_VALUE_BYTES = 1 << 20
@@ -16,6 +17,9 @@ MAX_VALUE_BYTES = 1 << 20
 _MAX_OTHERS = 100
 
 _MAX_OTHER_LEVELS = 100
+
+# Of a longer text that should be an object, it is not looked for whether it is a number.
+_MAX_SCALAR_BYTES = 1_000
 
 
 class Splitter:
@@ -49,7 +53,7 @@ class Splitter:
         """
         at = self._finder.pass_space(0)
         if not self._finder.is_next(at, b"{"):
-            raise InvalidRequest([FieldViolation("", refusals.NOT_AN_OBJECT)])
+            self._refuse_other(at)
         at = self._finder.pass_space(at + 1)
         has_members = not self._finder.is_next(at, b"}")
         while has_members:
@@ -63,6 +67,14 @@ class Splitter:
         at = self._finder.pass_space(at + 1)
         if at != len(self._body):
             self._finder.refuse(at, refusals.NOTHING)
+
+    def _refuse_other(self, at: int) -> NoReturn:
+        """Refuse a text that is no object, with the place if it is not JSON either."""
+        first = self._body[at : at + 1]
+        scalar = SCALAR.match(self._body[at : at + _MAX_SCALAR_BYTES].decode("utf-8", "replace"))
+        if first in (b"", b'"', b"[") or (scalar and is_scalar(scalar[0])):
+            raise InvalidRequest([FieldViolation("", refusals.NOT_AN_OBJECT)])
+        self._finder.refuse(at, refusals.OBJECT)
 
     def _split_member(self, at: int) -> Pauses:
         """Return where the next token after a member is."""

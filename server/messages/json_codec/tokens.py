@@ -64,7 +64,18 @@ def decode_string(content: str) -> str:
 def show(text: str) -> str:
     """Return what a caller sent in printable characters, cut off if it is long."""
     shown = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in shown)
+    return "".join(map(print_character, shown))
+
+
+def print_character(character: str) -> str:
+    """Return a character, or its escape if it is not printable."""
+    return character if character.isprintable() else escape(character)
+
+
+def escape(character: str) -> str:
+    r"""Return the escape of a character in JSON: `\ud83d\ude00` for one outside of the Basic Multilingual Plane."""
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def blank_escapes(text: bytes) -> bytes:
