@@ -1,4 +1,4 @@
-"""Messages to events and queries, and events to messages."""
+"""Creates: messages to events, and events to messages."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
@@ -9,34 +9,16 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsResponse,
     CreateAnalyticsEventRequest,
 )
-from data_analytics.v1.contact_analytics_service_pb2 import (
-    CreateContactAnalyticsEventRequest,
-    SearchContactAnalyticsEventsRequest,
-    SearchContactAnalyticsEventsResponse,
-)
+from data_analytics.v1.contact_analytics_service_pb2 import CreateContactAnalyticsEventRequest
 from data_analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
-from data_analytics.v1.lead_analytics_service_pb2 import (
-    CreateLeadAnalyticsEventRequest,
-    SearchLeadAnalyticsEventsRequest,
-    SearchLeadAnalyticsEventsResponse,
-)
-from server.messages.compiled_rules import CompiledRules, get_field_rules
+from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
+from server.messages.compiled_rules import CompiledRules
 from server.messages.refusals import KEY_MALFORMED, KEY_MISMATCH, FieldViolation, InvalidRequest
-from server.messages.validation import check, find_violations
+from server.messages.validation import find_violations
 from server.messages.version_info import InvalidVersionInfo, format_version_info
-from storage import TEXT_COUNT, Event, Page, Query, make_id_and_time
+from storage import TEXT_COUNT, Event, make_id_and_time
 
 T = TypeVar("T", bound=Message)
-SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
-SearchResponse = TypeVar("SearchResponse", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
-
-_SEARCH: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR
-MAX_RECORDINGS = get_field_rules(_SEARCH.fields_by_name["recording_id"]).repeated.max_items
-MAX_PAGE_BYTES = 16 << 20
-"""The documented limit on a page, as a message or as JSON."""
-
-DEFAULT_PAGE = 1
-DEFAULT_PAGE_SIZE = 10
 
 _SENT = Event._fields[:TEXT_COUNT]
 _ENTITY = _SENT.index("entity_type")
@@ -255,53 +237,3 @@ def _check_key(key: str, in_request: str) -> list[FieldViolation]:
     if in_request and key != in_request:
         return [KEY_MISMATCH]
     return []
-
-
-def to_query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
-    """Return the query that a search asks for.
-
-    Raises:
-        InvalidRequest: the request breaks a rule.
-    """
-    if len(request.recording_id) > MAX_RECORDINGS:
-        # Half a million bad ids would each get a violation. One id too many is enough to be refused.
-        checked: Any = type(request)()
-        checked.CopyFrom(request)
-        del checked.recording_id[MAX_RECORDINGS + 1 :]
-        check(checked)
-    check(request)
-    return Query(
-        request.customer_id,
-        entity_type,
-        entity_id,
-        request.user_id,
-        list(request.recording_id),
-        request.latest,
-        request.page if request.HasField("page") else DEFAULT_PAGE,
-        request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
-    )
-
-
-def to_search_response(response: type[SearchResponse], query: Query, page: Page) -> SearchResponse:
-    """Return the response that carries `page`, one page of the result of `query`."""
-    message = response()
-    message.meta.page = query.page
-    message.meta.page_size = query.page_size
-    message.meta.row_count = page.total
-    add = message.recordings.add
-    for customer, entity_type, entity, user, tool, recording, event_type, event, text, created, updated in page.events:
-        # Spelled out, because a dict in between takes a twentieth of a search's time.
-        add(
-            customer_id=customer,
-            entity_type=entity_type,
-            entity_id=entity,
-            user_id=user,
-            tool_signature=tool,
-            recording_id=recording,
-            event_type=event_type,
-            event_id=event,
-            message=text,
-            created_at=created,
-            updated_at=updated,
-        )
-    return message

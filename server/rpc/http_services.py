@@ -15,12 +15,13 @@ from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEv
 from server.ingest.batch import EventBatch
 from server.ingest.create import Create, JsonCodec
 from server.ingest.group_commit import GroupCommit
-from server.messages.convert import ANALYTICS, CreateKind, SearchRequest
+from server.messages.convert import ANALYTICS, CreateKind
 from server.messages.json_codec.batch import BatchReader
 from server.messages.json_codec.body import unpack
 from server.messages.json_codec.format import format_batch, format_page
 from server.messages.json_codec.query import QueryReader, refuse_parameters
 from server.messages.refusals import BODY_WITH_SEARCH, KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
+from server.messages.search import SearchRequest
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
 from storage import EventStore

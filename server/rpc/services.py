@@ -24,17 +24,9 @@ from server.ingest.batch import read_batch, write_batch
 from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
-from server.messages.convert import (
-    ANALYTICS,
-    CONTACT,
-    LEAD,
-    MAX_PAGE_BYTES,
-    CreateKind,
-    SearchResponse,
-    to_query,
-    to_search_response,
-)
+from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
+from server.messages.search import MAX_PAGE_BYTES, SearchResponse, to_query, to_search_response
 from server.rpc.limits import UnreadPageLimiter
 from storage import EventStore, PageTooLarge, Query
 

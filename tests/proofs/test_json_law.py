@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 
 from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
-from server.messages.convert import ANALYTICS, CONTACT, LEAD, to_query
+from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.fields import Read
 from server.messages.json_codec.query import QueryReader
 from server.messages.json_codec.strict import Unreadable
 from server.messages.refusals import VERSION_INFO_NOT_SET, FieldViolation, InvalidRequest, limit_json_bytes
+from server.messages.search import to_query
 from storage import Event
 from tests.support import json_oracle
 from tests.support.contract import MAX_JSON

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
-from server.messages.convert import ANALYTICS, CONTACT, LEAD, MAX_RECORDINGS, to_query
+from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import InvalidRequest
+from server.messages.search import MAX_RECORDINGS, to_query
 from storage import TEXT_COUNT, Event
 from storage.event import format_time
 from tests.support import requests

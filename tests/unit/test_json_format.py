@@ -17,10 +17,11 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsResponse,
 )
-from server.messages.convert import ANALYTICS, CONTACT, LEAD, MAX_PAGE_BYTES, CreateKind, to_search_response
+from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.json_codec.format import CreateFormatter, format_batch, format_page
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import EVENT_REFUSED, FieldViolation, InvalidRequest, TooManyCalls, make_status
+from server.messages.search import MAX_PAGE_BYTES, to_search_response
 from storage import Event, Found, Page, PageTooLarge, Query
 from tests.support.hostile import TROUBLE
 

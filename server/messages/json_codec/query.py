@@ -9,9 +9,9 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from server.messages import refusals
 from server.messages.compiled_rules import get_field_rules
-from server.messages.convert import SearchRequest, to_query
 from server.messages.json_codec.names import find_nearest, print_name
 from server.messages.refusals import MAX_VIOLATIONS, FieldViolation, InvalidRequest
+from server.messages.search import SearchRequest, to_query
 from storage import Query
 
 # recording_id[]=a and recording_id[0]=a mean recording_id=a.
