@@ -30,7 +30,9 @@ class CallContext(Call):
         """Take on the call of a request event. For the rest see `Call`."""
         super().__init__(calls, event.call, method, handler, variables)
         self._metadata: Metadata = event.invocation_metadata
-        self._deadline: float = event.call_details.deadline
+        deadline: float = event.call_details.deadline
+        # By the clock that nobody sets.
+        self._deadline = None if deadline > _NEVER else deadline - time.time() + time.monotonic()
         self._code = _OK
         self._details = ""
         self._outgoing: asyncio.Future[Any] | None = None
@@ -42,7 +44,7 @@ class CallContext(Call):
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline, or None if it has set none."""
-        return None if self._deadline > _NEVER else max(self._deadline - time.time(), 0.0)
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     async def send_initial_metadata(self, initial_metadata: Metadata) -> None:
         """Send metadata ahead of the response."""

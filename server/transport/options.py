@@ -32,7 +32,7 @@ def make_options(sizes: Sizes) -> Options:
         # Each takes 20 KiB, and more in those two seconds.
         ("grpc.max_allowed_incoming_connections", 10_000),
         # A connection on which nothing comes is closed.
-        ("grpc.server_handshake_timeout_ms", 2_000),
+        ("grpc.server_handshake_timeout_ms", 5_000),
         # No compressed message is accepted: 48 KiB of gzip are 47 MiB, and are unpacked before any bound of ours is
         # looked at. A client that compresses is told UNIMPLEMENTED and what is accepted, as the specification has it.
         ("grpc.compression_enabled_algorithms_bitset", 1),

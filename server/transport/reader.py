@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from server.transport.core import QUEUE_SHUTDOWN, QUEUE_TIMEOUT
@@ -23,8 +24,16 @@ _EVENTS_PER_TURN = 32
 class QueueReader:
     """The reader of one completion queue. Its tags are functions: each is called with its event, on the event loop."""
 
-    def __init__(self, queue: Any) -> None:
+    def __init__(self, queue: Any, on_lost: Callable[[], None]) -> None:
+        """Create a reader that does not read yet, for the running event loop.
+
+        Args:
+            queue: C-core's completion queue.
+            on_lost: is called after an event that could not be read: memory ran out, or a signal handler raised in the
+                middle of it.
+        """
         self._queue = queue
+        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         # Those of whoever starts the server are none of its calls' business.
         self._variables = contextvars.Context()
@@ -54,20 +63,22 @@ class QueueReader:
             self._turn.acquire()
             if self._closing:
                 return
-            event = None
             try:
                 event = self._queue.poll()
-            except Exception:
-                log.exception("an event could not be read")
+            except Exception as error:  # noqa: BLE001 - handled on the event loop
+                event = error
             try:
                 self._loop.call_soon_threadsafe(self._take_over, event, context=self._variables)
             except RuntimeError:  # The loop was closed without a stop.
                 return
 
     def _take_over(self, event: Any) -> None:
-        """Handle the event that the thread has waited for, and read on."""
-        if event is None or not self._handle(event):
-            self._read()
+        """Handle the event, or the exception, that the thread has waited for, and read on."""
+        if isinstance(event, Exception):
+            self._lose(event)
+        elif self._handle(event):
+            return
+        self._read()
 
     def _read(self) -> None:
         """Handle the events that there are, up to a number. If there are none, give the turn to the thread."""
@@ -77,8 +88,8 @@ class QueueReader:
             for count in range(_EVENTS_PER_TURN):
                 try:
                     event = poll(0)
-                except Exception:
-                    log.exception("an event could not be read")
+                except Exception as error:  # noqa: BLE001 - the others must be read all the same
+                    self._lose(error)
                     continue
                 if event.completion_type == QUEUE_TIMEOUT:
                     # Not if there was any: what it has led to is likely to complete within this turn of the event loop.
@@ -93,6 +104,10 @@ class QueueReader:
                 self._loop.call_soon(self._read, context=self._variables)
         if not goes_on:
             self._turn.release()
+
+    def _lose(self, error: Exception) -> None:
+        log.error("an event could not be read", exc_info=error)
+        self._on_lost()
 
     def _handle(self, event: Any) -> bool:
         """Call the event's function. Return whether the queue is shut down, and this its last event."""

@@ -63,7 +63,7 @@ class CoreServer:
         self._queue = CompletionQueue()
         self._server = ServerInCore(options, False)
         self._server.register_completion_queue(self._queue)
-        self._reader = QueueReader(self._queue)
+        self._reader = QueueReader(self._queue, self._on_lost)
         self._calls = Calls(asyncio.get_running_loop(), bounds)
         self._max_calls = bounds.calls
         self._unbounded = tuple(f"/{service}/" for service in unbounded_services)
@@ -130,6 +130,14 @@ class CoreServer:
 
     def _request_call(self) -> None:
         self._server.request_call(self._queue, self._queue, self._accept)
+
+    def _on_lost(self) -> None:
+        """Ask for one more call, because the event that was lost may have been one that was asked for.
+
+        If it belonged to a call in flight, the time limits end that.
+        """
+        if not self._stopping:
+            self._request_call()
 
     def _accept(self, event: Any) -> None:
         """Take on the call that C-core hands over."""

@@ -1,6 +1,8 @@
 """The transport in a server process: its setting, and its silence about what callers do."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import grpc
@@ -8,7 +10,7 @@ import pytest
 
 from server.transport import TRANSPORTS
 from tests.support.http2 import Http2Client, make_message
-from tests.support.processes import free_port, run_module, started_module
+from tests.support.processes import ROOT, free_port, run_module, started_module
 from tests.support.until import until
 
 
@@ -46,3 +48,46 @@ def test_malformed_calls_leave_no_line_in_the_log(database_url: str, transport: 
         process.terminate()
         _, stderr = process.communicate(timeout=20)
     assert [json.loads(line)["event"] for line in stderr.splitlines()] == ["stopping", "stopped"]
+
+
+def test_a_signal_handler_that_raises_does_not_deafen_the_server() -> None:
+    """Raise again and again while the event loop polls the queue, which loses an event each time."""
+    program = """
+import asyncio, linecache, logging, signal
+import server
+import grpc.aio
+from server.transport.make import make_server
+from tests.support.transport import SIZES, echo, path, SERVICE, unary
+
+logging.disable(logging.CRITICAL)
+raised = 0
+
+def interrupt(_, frame):
+    global raised
+    if linecache.getline(frame.f_code.co_filename, frame.f_lineno or 0).strip() == "event = poll(0)":
+        raised += 1
+        raise RuntimeError
+
+async def main():
+    running = make_server("core", SIZES)
+    running.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Echo": unary(echo)}),))
+    port = running.add_insecure_port("127.0.0.1:0")
+    await running.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        method = channel.unary_unary(path("Echo"))
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        while raised < 400:
+            await asyncio.gather(*[method(b"hello", timeout=0.1) for _ in range(50)], return_exceptions=True)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for _ in range(100):
+            assert await method(b"hello", timeout=10) == b"hello"
+    await running.stop(1)
+    print("ended")
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=55, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "ended\n"), ended.stderr
