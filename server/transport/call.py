@@ -49,7 +49,7 @@ class Call:
     )
 
     def __init__(self, calls: Calls, core_call: Any, method: str, handler: Any, variables: contextvars.Context) -> None:
-        """Take on a call.
+        """Begin to track a call.
 
         Args:
             calls: the calls in flight.
@@ -188,7 +188,7 @@ class Call:
     def _cancel_task(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            if not self._running:  # It never will be, and so does not come to its end.
+            if not self._running:  # It never will, so nothing else ends the call.
                 self._return()
 
     async def _answer(self, message: bytes | None) -> None:
@@ -207,7 +207,7 @@ class Call:
         for callback in self._callbacks or ():
             try:
                 callback(self)
-            except Exception as error:  # noqa: BLE001 - the others are called all the same
+            except Exception as error:  # noqa: BLE001 - the other callbacks are still called
                 self._log(error)
         self._callbacks = None
 
@@ -224,4 +224,4 @@ class Call:
 
 
 def _ignore(_: Any) -> None:
-    """Take the event of a batch of which nothing else depends."""
+    """Ignore the event of a batch on which nothing depends."""

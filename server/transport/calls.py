@@ -18,24 +18,24 @@ _LOOK_AT = 100
 
 
 class Bounds(NamedTuple):
-    """The bounds of one server on what callers may hold. The stock transport has none of them."""
+    """The limits on what the callers of one server may hold. The stock transport has none of them."""
 
     calls: int = 2_000
-    """Calls in flight, of whatever kind, before anything of them is received: each takes about 10 KiB, and up to the
-    limit on metadata. Enough that the handlers' own limits are reached first."""
+    """Calls in flight of any kind, counted before their messages are received. Each takes about 10 KiB, and up to the
+    limit on metadata. High enough that the handlers' own limits are reached first."""
     messages: int = 64
-    """Messages of unary requests on their way in at once: as many as a busy server has callers. With 16 places it did a
-    seventh less."""
+    """Messages of unary requests that may be arriving at once: as many as a busy server has callers. With 16, it served
+    a seventh fewer."""
     slow_messages: int = 16
     """How many of these may be arriving for longer than about 0.5 s. With messages of 8 MiB they take 128 MiB."""
     message_seconds: float = 60.0
     """How long a unary request may take to arrive. What Envoy allows a request, and enough for 8 MiB at 1.2 Mbit/s."""
     answer_seconds: float = 120.0
-    """How long it may take from then until the caller has taken in all of the response: enough for a page of 17 MiB at
-    1.2 Mbit/s. For a stream, from its status on."""
+    """How long a caller may then take to receive all of the response: enough for a page of 17 MiB at 1.2 Mbit/s. For a
+    stream, counted from its status on."""
     response_bytes: int = 192 << 20
-    """The responses that their callers have not taken in. When they are more, those that have waited longest are cut
-    off. More than handlers themselves allow for large ones."""
+    """The bytes of responses that callers have not received. Beyond it, the calls that have waited longest are cut off.
+    It is more than the handlers allow for large pages."""
     farewell_seconds: float = 1.0
     """How long a caller may take to read the status of a call that was out of time."""
 

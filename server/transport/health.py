@@ -33,7 +33,7 @@ class Health(HealthServicer):  # type: ignore[misc]  # untyped in its library
     """The health of the services of one server. Belongs to one event loop."""
 
     def __init__(self) -> None:
-        """Create it without any service. Unlike the library's, it says nothing of the whole server until it is told."""
+        """Create it without a service. Unlike the library's, it has no status for the whole server at first."""
         self._statuses: dict[str, Status] = {}
         self._changed = asyncio.Event()
         self._watches = 0

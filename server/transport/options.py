@@ -24,22 +24,22 @@ def make_options(sizes: Sizes) -> Options:
     return (
         ("grpc.max_receive_message_length", sizes.max_request_bytes),
         ("grpc.max_send_message_length", sizes.max_response_bytes),
-        # Up to the first they are accepted, over the second refused, and in between by chance.
+        # Both alike: up to the first, calls are accepted; over the second, refused; in between, refused at random.
         ("grpc.max_metadata_size", sizes.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", sizes.max_metadata_bytes),
-        # That limit holds once the client has acknowledged it, so one that does not is disconnected.
+        # Those limits hold once the client has acknowledged them. A client that does not is disconnected.
         ("grpc.http2.settings_timeout", 2_000),
-        # Each takes 20 KiB, and more in those two seconds.
+        # A connection takes 20 KiB, and more before it has acknowledged the limits.
         ("grpc.max_allowed_incoming_connections", 10_000),
-        # A connection on which nothing comes is closed.
+        # A new connection that sends nothing is closed.
         ("grpc.server_handshake_timeout_ms", 5_000),
-        # No compressed message is accepted: 48 KiB of gzip are 47 MiB, and are unpacked before any bound of ours is
-        # looked at. A client that compresses is told UNIMPLEMENTED and what is accepted, as the specification has it.
+        # Compressed messages are refused as UNIMPLEMENTED. gRPC unpacks them before it looks at a limit, and 48 KiB of
+        # gzip can be 47 MiB.
         ("grpc.compression_enabled_algorithms_bitset", 1),
-        # The window of a stream does not follow the bandwidth: of 100 streams that nobody read, 304 MiB were taken in,
-        # and 2.6 MiB without this. Uploads are no slower.
+        # Do not let a stream's window grow with the bandwidth. Of 100 streams that the server did not read, it buffered
+        # 304 MiB with this on and 2.6 MiB with it off. Uploads are no slower.
         ("grpc.http2.bdp_probe", 0),
-        # What a stream may send before its message is asked for: 1.6 MiB for the same 100.
+        # How much a stream may send before the server asks for a message. It leaves 1.6 MiB for the same 100 streams.
         ("grpc.http2.lookahead_bytes", 16 << 10),
         # Per connection. A client with more calls holds the others back itself.
         ("grpc.max_concurrent_streams", sizes.max_calls),

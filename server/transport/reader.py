@@ -29,13 +29,12 @@ class QueueReader:
 
         Args:
             queue: C-core's completion queue.
-            on_lost: is called after an event that could not be read: memory ran out, or a signal handler raised in the
-                middle of it.
+            on_lost: called after an event that could not be read, because memory ran out or a signal handler raised.
         """
         self._queue = queue
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        # Those of whoever starts the server are none of its calls' business.
+        # Empty, so that calls do not see the context variables of the code that starts the server.
         self._variables = contextvars.Context()
         self._shut_down = self._loop.create_future()
         self._closing = False

@@ -140,7 +140,7 @@ class CoreServer:
             self._request_call()
 
     def _accept(self, event: Any) -> None:
-        """Take on the call that C-core hands over."""
+        """Accept the call that C-core hands over."""
         if not event.success:  # The server is stopping.
             return
         if self._stopping:
@@ -160,7 +160,7 @@ class CoreServer:
                 self._refusal_metadata,
             )
             return
-        # Not those of another call, which this event may have come with. The look-up may set some for the handler.
+        # A new context, because the current one may be another call's. The look-up may set variables for the handler.
         variables = contextvars.Context()
         try:
             handler = variables.run(self._find_handler, _CallDetails(method, event.invocation_metadata))
@@ -188,7 +188,7 @@ class CoreServer:
     def _refuse(self, call: Any, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()) -> None:
         """End a call with a status. None of its message is received."""
         if self._refused >= self._max_calls:
-            return  # Their callers do not read the status. C-core cancels a call that nobody keeps.
+            return  # The callers do not read the status. C-core cancels a call that nothing refers to.
         operations = (
             ReceiveClose(NO_FLAGS),
             SendInitialMetadata((), NO_FLAGS),
