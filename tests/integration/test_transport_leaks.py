@@ -179,11 +179,10 @@ def test_calls_are_freed_without_the_garbage_collector(caplog: Any) -> None:
         gc.disable()
         try:
             load(running.port, 2_000)
-            until(lambda: running.server.calls_in_flight == 0)
-            left = sum(isinstance(each, CallContext) for each in gc.get_objects())
+            # The last of them may still be on the stack of a task that ends.
+            until(lambda: not any(isinstance(each, CallContext) for each in gc.get_objects()))
         finally:
             gc.enable()
-    assert left == 0
 
 
 def test_no_line_of_the_transport_holds_memory(caplog: Any) -> None:
