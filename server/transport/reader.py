@@ -70,6 +70,7 @@ class QueueReader:
                 self._loop.call_soon_threadsafe(self._take_over, event, context=self._variables)
             except RuntimeError:  # The loop was closed without a stop.
                 return
+            del event  # Otherwise it keeps its call in memory until the next one.
 
     def _take_over(self, event: Any) -> None:
         """Handle the event, or the exception, that the thread has waited for, and read on."""
