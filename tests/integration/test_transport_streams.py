@@ -131,3 +131,24 @@ def test_a_call_may_be_aborted_while_a_response_is_held_back() -> None:
         client.widen(1, 10_000)
         reply = client.read_reply(1)
     assert (reply.code, reply.details, len(reply.data)) == (CODE.ABORTED, "given up", 1_005)
+
+
+def test_a_handler_has_cleaned_up_before_its_call_has_ended() -> None:
+    events = []
+
+    async def flood(_: bytes, context: Any) -> Any:
+        context.add_done_callback(lambda _: events.append("ended"))
+        try:
+            while True:
+                yield b"r" * 10_000
+        finally:
+            await asyncio.sleep(0)
+            events.append("cleaned up")
+
+    with running_transport(CORE, {"Flood": server_stream(flood)}) as running:
+        with Http2Client(running.port) as client:
+            client.call(1, path("Flood").encode())
+            client.send_data(1, make_message(b""), ended=True)
+            client.read(20)
+        until(lambda: running.server.calls_in_flight == 0)
+    assert events == ["cleaned up", "ended"]
