@@ -145,6 +145,7 @@ def test_a_handler_has_cleaned_up_before_its_call_has_ended() -> None:
     events = []
 
     async def flood(_: bytes, context: Any) -> Any:
+        events.append("begun")
         context.add_done_callback(lambda _: events.append("ended"))
         try:
             while True:
@@ -157,6 +158,6 @@ def test_a_handler_has_cleaned_up_before_its_call_has_ended() -> None:
         with Http2Client(running.port) as client:
             client.call(1, path("Flood").encode())
             client.send_data(1, make_message(b""), ended=True)
-            client.read(20)
+            until(lambda: events)
         until(lambda: running.server.calls_in_flight == 0)
-    assert events == ["cleaned up", "ended"]
+    assert events == ["begun", "cleaned up", "ended"]
