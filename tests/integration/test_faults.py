@@ -182,7 +182,7 @@ def test_callers_that_have_gone_leave_nothing_behind(server: RunningServer, cust
             client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer, message=str(number)))
             for number in range(50)
         ]
-        until(lambda: commits.waiting_callers == 50)
+        until(lambda: commits.waiting_callers >= 20)  # Two commits have taken the others.
         for call in calls:
             call.cancel()
         for _ in range(3):
