@@ -47,9 +47,10 @@ install: $(VENV)/installed ## Create the virtual environment in .venv (PYTHON=py
 run: install ## Start PostgreSQL, the server and Envoy; Ctrl-C stops them
 	@exec $(BIN)/python -m server.stack
 
+# Half of the time is waiting. More than four stacks would make one another late.
 .PHONY: test
 test: install ## Run all tests, or some: make test ARGS="tests/unit/test_convert.py -k time"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: unit
 unit: install ## Run the unit tests: no database, no Envoy, a few seconds
