@@ -17,10 +17,16 @@ from storage import Event, Outcome, Row, StorageError, encode_row
 class EventBatch:
     """The work of a batch or chunk: the rows of its good events, and the violations of the others."""
 
-    def __init__(self, byte_size: int) -> None:
-        """Create a batch without events, of a request that has `byte_size` bytes."""
+    def __init__(self, byte_size: int, customer: str) -> None:
+        """Create a batch without events.
+
+        Args:
+            byte_size: how many bytes the request has.
+            customer: whose share of the queue it takes.
+        """
         self.event_count = 0
         self.byte_size = byte_size
+        self.customer = customer
         self._rows: list[Row] = []
         self._violations: dict[int, list[FieldViolation]] = {}
 
@@ -65,14 +71,18 @@ def _make_result(event_id: str, outcome: Outcome) -> EventResult:
     raise outcome
 
 
-def read_batch(request: BatchCreateAnalyticsEventsRequest | WriteAnalyticsEventsRequest) -> EventBatch:
+def read_batch(request: BatchCreateAnalyticsEventsRequest | WriteAnalyticsEventsRequest, customer: str) -> EventBatch:
     """Return the work of a batch or chunk. Its events are converted now, while another group is being committed.
+
+    Args:
+        request: the batch or chunk.
+        customer: whose share of the queue it takes.
 
     Raises:
         InvalidRequest: there are no events, or too many.
     """
     check(request)
-    batch = EventBatch(request.ByteSize())
+    batch = EventBatch(request.ByteSize(), customer)
     batch.add(ANALYTICS.to_events(request.events))
     return batch
 

@@ -1,8 +1,8 @@
 """RPC handlers for the JSON services: they unpack `HttpBody`, and turn every failure into a response as JSON."""
 
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -14,7 +14,7 @@ from server.messages.json_codec.status import format_status
 from server.messages.refusals import UnsupportedEncoding, find_retry_seconds, get_http_status, make_status
 from server.rpc.call_log import log_calls
 from server.rpc.errors import log_bug
-from server.rpc.http_services import HttpCall
+from server.rpc.http_services import HttpCall, HttpSearch
 from server.rpc.limits import CallLimiter
 
 STATUS_METADATA = "x-http-status"
@@ -22,22 +22,34 @@ STATUS_METADATA = "x-http-status"
 
 _JSON = "application/json"
 
-HttpMethod = Callable[[HttpCall], Coroutine[Any, Any, bytes]]
+
+class HttpMethod(Protocol):
+    """What answers one RPC for JSON."""
+
+    def find_customer(self, call: HttpCall) -> str:
+        """Return the customer whose share the call takes, or "" if that cannot be told."""
+
+    async def __call__(self, call: HttpCall, customer: str, /) -> bytes:
+        """Return the body of the answer."""
 
 
 def make_http_handlers(
-    descriptor: ServiceDescriptor, methods: Mapping[str, HttpMethod], limiter: CallLimiter
+    descriptor: ServiceDescriptor, methods: Mapping[str, HttpMethod], writes: CallLimiter, searches: CallLimiter
 ) -> dict[str, Any]:
     """Return, by the paths of the RPCs for JSON, their handlers.
 
     Args:
         descriptor: the typed service.
         methods: for the name of each RPC, its method.
-        limiter: the limiter that all unary calls share.
+        writes: the limiter of the creates and batches.
+        searches: the limiter of the searches.
     """
     service = f"{descriptor.file.package}.http.{descriptor.name}"
     rpcs = descriptor.methods_by_name
-    return {f"/{service}/{name}": _make_handler(rpcs[name], method, limiter) for name, method in methods.items()}
+    return {
+        f"/{service}/{name}": _make_handler(rpcs[name], method, searches if isinstance(method, HttpSearch) else writes)
+        for name, method in methods.items()
+    }
 
 
 def _make_handler(rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -46,11 +58,13 @@ def _make_handler(rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimite
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         metadata = _join_metadata(context.invocation_metadata() or ())
         try:
-            limiter.acquire(len(data))
+            call = HttpCall(HttpBody.FromString(data).data, metadata, context)
+            customer = method.find_customer(call)
+            limiter.acquire(customer, len(data))
             try:
-                body = await call_method(HttpCall(HttpBody.FromString(data).data, metadata, context))
+                body = await call_method(call, customer)
             finally:
-                limiter.release(len(data))
+                limiter.release(customer, len(data))
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
             log_bug(error, rpc.input_type, metadata)
             body = await _refuse(error, rpc, context)
