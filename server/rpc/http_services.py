@@ -28,12 +28,6 @@ from server.rpc.limits import UnreadPageLimiter
 from server.rpc.searcher import Searcher
 from server.sharing.turns import Turns
 
-MAX_BODY_BYTES = 1 << 20
-"""The documented limit on the body of one event, as sent and as unpacked."""
-
-MAX_BATCH_BODY_BYTES = 8 << 20
-"""The documented limit on the body of a batch, as sent and as unpacked."""
-
 URL_METADATA = "x-envoy-original-path"
 """Set by Envoy's transcoder: the path and query as the caller sent them."""
 
@@ -65,6 +59,8 @@ class _HttpWrite:
 class HttpCreate(_HttpWrite):
     """The creation of one event from JSON."""
 
+    max_body_bytes = 1 << 20
+
     def __init__(self, commits: GroupCommit, kind: CreateKind[Any], ignored: IgnoredFields) -> None:
         self._commits = commits
         self._codec = JsonCodec(kind, ignore_unknown=ignored.enabled)
@@ -74,7 +70,7 @@ class HttpCreate(_HttpWrite):
         """Store the event that the body asks to store."""
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
         self._commits.check_deadline(call.context.time_remaining)
-        body = call.unpack_body(MAX_BODY_BYTES)
+        body = call.unpack_body(self.max_body_bytes)
         create = Create(self._codec, body, call.metadata.get(KEY_METADATA, ""), customer)
         response = await self._commits.write(create)
         if create.is_replayed or create.ignored:
@@ -85,6 +81,8 @@ class HttpCreate(_HttpWrite):
 
 class HttpBatch(_HttpWrite):
     """The creation of many events from JSON."""
+
+    max_body_bytes = 8 << 20
 
     def __init__(self, commits: GroupCommit, ignored: IgnoredFields) -> None:
         self._commits = commits
@@ -101,7 +99,7 @@ class HttpBatch(_HttpWrite):
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
         async with self._turns.wait(customer):
             self._commits.check_deadline(call.context.time_remaining)
-            body = call.unpack_body(MAX_BATCH_BODY_BYTES)
+            body = call.unpack_body(self.max_body_bytes)
             batch = EventBatch(len(body), customer)
             reading = self._reader.read(body)
             for events in reading:
@@ -115,6 +113,8 @@ class HttpBatch(_HttpWrite):
 
 class HttpSearch:
     """A search whose query is in the URL."""
+
+    max_body_bytes = 0
 
     def __init__(
         self,

@@ -47,10 +47,43 @@ class CallLimiter:
             self._calls.give_back(customer)
             raise TooManyCalls
 
+    def acquire_bytes(self, customer: str, byte_size: int) -> None:
+        """Count more bytes of a call. Raise TooManyCalls as `acquire` does."""
+        if not self._bytes.take(customer, byte_size):
+            raise TooManyCalls
+
     def release(self, customer: str, byte_size: int) -> None:
-        """Take off a call that was counted in the same way."""
+        """Take off a call that was counted with as many bytes."""
         self._calls.give_back(customer)
         self._bytes.give_back(customer, byte_size)
+
+
+class Upload:
+    """A call in flight whose request arrives in parts. Use it as a context manager."""
+
+    def __init__(self, limiter: CallLimiter) -> None:
+        """Count nothing yet."""
+        self._limiter = limiter
+        self._customer: str | None = None
+        self._bytes = 0
+
+    def __enter__(self) -> "Upload":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._customer is not None:
+            self._limiter.release(self._customer, self._bytes)
+
+    def begin(self, customer: str) -> None:
+        """Count the call of a customer, or raise TooManyCalls."""
+        self._limiter.acquire(customer, 0)
+        self._customer = customer
+
+    def add(self, byte_size: int) -> None:
+        """Count a part of the request, or raise TooManyCalls."""
+        assert self._customer is not None
+        self._limiter.acquire_bytes(self._customer, byte_size)
+        self._bytes += byte_size
 
 
 class UnreadPageLimiter:
