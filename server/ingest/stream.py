@@ -13,7 +13,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream_places import StreamPlace, StreamPlaces
-from server.messages.refusals import TooManyWaiting, make_status
+from server.messages.refusals import TooManyWaiting, forget_frames, make_status
 from server.sharing.shares import Shares
 
 MAX_CHUNKS = 8
@@ -104,8 +104,11 @@ async def _write_chunks(
                 response = WriteAnalyticsEventsResponse(chunk=chunk, committed=await task)
             except Exception as error:  # noqa: BLE001 - raised again below
                 reading.cancel()
-                failure = failure or error
                 response = WriteAnalyticsEventsResponse(chunk=chunk, failed=make_status(error, _REQUEST))
+                if failure is None:
+                    failure = error
+                else:
+                    forget_frames(error)
             yield response
             chunk += 1
             window.release()

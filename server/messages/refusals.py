@@ -263,6 +263,17 @@ def find_event_violation(error: Exception) -> FieldViolation | None:
     return _VIOLATIONS.get(type(error))
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of the frames that an error has passed through, and with them of the request.
+
+    A frame and the error that has passed it often refer to each other, by way of a future. Only the garbage collector
+    would free them, and it looks rarely.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def is_bug(error: Exception) -> bool:
     """Return whether `error` is none that callers are meant to see."""
     return not isinstance(error, InvalidRequest) and type(error) not in _REFUSALS and type(error) not in _VIOLATIONS
