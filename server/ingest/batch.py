@@ -1,6 +1,6 @@
 """Many events in one request: a batch, or a chunk of a write stream."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
@@ -8,10 +8,11 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
 )
 from server.ingest.group_commit import GroupCommit
-from server.messages.convert import ANALYTICS, EventResult, to_batch_response
+from server.messages.batch_response import EventResult, to_batch_response
+from server.messages.convert import ANALYTICS
 from server.messages.refusals import FieldViolation, InvalidRequest, find_event_violation
 from server.messages.validation import check
-from storage import Event, Outcome, Row, StorageError, encode_row
+from storage import Event, Outcome, Row, StorageError, encode_rows
 
 
 class EventBatch:
@@ -24,14 +25,15 @@ class EventBatch:
         self._rows: list[Row] = []
         self._violations: dict[int, list[FieldViolation]] = {}
 
-    def add(self, events: Iterable[Event | InvalidRequest]) -> None:
+    def add(self, events: Sequence[Event | InvalidRequest]) -> None:
         """Add events, or what is wrong with them, in the order of the request."""
-        for event in events:
-            if isinstance(event, InvalidRequest):
-                self._violations[self.event_count] = event.violations
-            else:
-                self._rows.append(encode_row(event))
-            self.event_count += 1
+        good = [event for event in events if not isinstance(event, InvalidRequest)]
+        if len(good) < len(events):
+            for index, event in enumerate(events, self.event_count):
+                if isinstance(event, InvalidRequest):
+                    self._violations[index] = event.violations
+        self._rows += encode_rows(good)
+        self.event_count += len(events)
 
     def make_rows(self) -> list[Row]:
         """Return the rows of the good events."""
@@ -43,15 +45,16 @@ class EventBatch:
         Raises:
             StorageError: an event is not known to be stored, for a reason that is not its own.
         """
-        written = zip(self._rows, outcomes, strict=True)
-        if not self._violations:
-            return [_make_result(event.id, outcome) for (event, _), outcome in written]
+        events = [row.event for row in self._rows]
+        if not self._violations and outcomes == events:
+            return [(event.id, event.created_at, False) for event in events]
+        written = zip(events, outcomes, strict=True)
         results: list[EventResult] = []
         for index in range(self.event_count):
             if index in self._violations:
                 results.append(self._violations[index])
             else:
-                (event, _), outcome = next(written)
+                event, outcome = next(written)
                 results.append(_make_result(event.id, outcome))
         return results
 
