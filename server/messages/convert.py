@@ -75,8 +75,13 @@ class CreateKind(Generic[T]):
         version_info = _read_version_info(request, violations)
         return self._make_event(texts, version_info, key, violations)
 
-    def to_events(self, requests: Sequence[T]) -> list[Event | InvalidRequest]:
-        """Return, for each of many requests, its event or what is wrong with it. Cheaper than `to_event` for each."""
+    def to_events(self, requests: list[T]) -> list[Event | InvalidRequest]:
+        """Return, for each of many requests, its event or what is wrong with it. Cheaper than `to_event` for each.
+
+        Args:
+            requests: a list, because a message's field would make each of its messages anew whenever it is iterated
+                over.
+        """
         violations: list[list[FieldViolation]] = [[] for _ in requests]
         version_infos = list(map(_read_version_info, requests, violations))
         columns = list(zip(*map(self.rules.read, requests), strict=True))
