@@ -34,7 +34,7 @@ def encode_row(event: Event) -> Row:
 
 
 def encode_rows(events: Sequence[Event]) -> list[Row]:
-    """Return many events ready to be written, in half the time that `encode_row` takes for each."""
+    """Return many events ready to be written, in two thirds of the time that `encode_row` takes for each."""
     if not events:
         return []
     columns: Any = Event._make(zip(*events, strict=True))  # Each field is the column of that name.
@@ -49,26 +49,28 @@ def encode_rows(events: Sequence[Event]) -> list[Row]:
     return list(map(Row, events, [f"{line}\n".encode() for line in map("\t".join, lines)]))
 
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-
 def _encode_line(event: Event) -> bytes:
     """Return the event's line for `COPY_STATEMENT`. Every create does this: about 2 µs for an ordinary event."""
     texts = cast("tuple[str, ...]", event[:TEXT_COUNT])
     line = "\t".join(texts)
     # Few events need escaping, and looking for such characters takes a tenth of the time that escaping takes.
     if line.count("\t") != TEXT_COUNT - 1 or "\\" in line or "\n" in line or "\r" in line:
-        line = "\t".join([text.translate(_ESCAPES) for text in texts])
+        line = "\t".join(map(_escape, texts))
     version_info = _escape_version_info(event.version_info)
     key = make_search_key(event.entity_type, event.entity_id, event.user_id, event.recording_id)
     return f"{line}\t{version_info}\t{event.id}\t{event.created_at}\t{event.updated_at}\t{key}\n".encode()
+
+
+def _escape(text: str) -> str:
+    # In a long text with many such characters, str.translate takes five times as long.
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _escape_column(texts: Sequence[str]) -> Sequence[str]:
     """Return the texts of a column as they are in lines. Few columns need escaping, and one look finds those."""
     text = "".join(texts)
     if "\\" in text or "\t" in text or "\n" in text or "\r" in text:
-        return [text.translate(_ESCAPES) for text in texts]
+        return list(map(_escape, texts))
     return texts
 
 
