@@ -27,6 +27,7 @@ from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable, format_host
+from server.sharing.turns import Turns
 from server.transport import CORE, health
 from server.transport.interface import Server
 from server.transport.make import make_server
@@ -83,10 +84,15 @@ class Application:
         self._reporting: asyncio.Task[None] | None = None
 
         self._searcher = Searcher(self._store)
+        # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
+        self._batch_turns = Turns(1, places_each=1)
         pages = UnreadPageLimiter(limits.unread_page_bytes)
         services = {
             _EVENTS: AnalyticsEvents(
-                self.commits, StreamPlaces(limits.streams, limits.stream_idle_seconds), ChunkBudget(limits.chunk_bytes)
+                self.commits,
+                self._batch_turns,
+                StreamPlaces(limits.streams, limits.stream_idle_seconds),
+                ChunkBudget(limits.chunk_bytes),
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
             _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
@@ -147,7 +153,7 @@ class Application:
         return {
             _EVENTS: {
                 "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
-                "BatchCreateAnalyticsEvents": HttpBatch(self.commits, ignored),
+                "BatchCreateAnalyticsEvents": HttpBatch(self.commits, self._batch_turns, ignored),
             },
             _LEADS: {
                 "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),

@@ -36,7 +36,7 @@ class Copier:
 
     def write(self, rows: list[Row]) -> list[Outcome]:
         """Commit the rows and return the outcome of each, in order. Never raises, because callers are waiting."""
-        if not any(row.event.idempotency_key for row in rows):
+        if not _have_keys(rows):
             return self._write(rows)
         # In key order, so that two workers that write the same keys wait for each other in one direction only.
         remaining = sorted(rows, key=_get_key)
@@ -73,8 +73,7 @@ class Copier:
 
     def _resolve(self, rows: list[Row]) -> list[Outcome]:
         """Commit the rows; if one is in the way, find out which, and write the others without it."""
-        has_keys = any(row.event.idempotency_key for row in rows)
-        while (sqlstate := self._try_copy(rows)) == LOCK_NOT_AVAILABLE and not has_keys:
+        while (sqlstate := self._try_copy(rows)) == LOCK_NOT_AVAILABLE and not _have_keys(rows):
             pass
         if sqlstate is None:
             return [row.event for row in rows]
@@ -135,6 +134,10 @@ class Copier:
                 return sqlstate
             raise
         return None
+
+
+def _have_keys(rows: list[Row]) -> bool:
+    return any(row.event.idempotency_key for row in rows)
 
 
 def _get_key(row: Row) -> tuple[str, str]:

@@ -139,7 +139,7 @@ async def _store(
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
-    batch = read_batch(request, customer)
+    batch = await read_batch(request, customer)
     while True:
         try:
             return await write_batch(commits, batch)

@@ -32,7 +32,10 @@ MAX_MESSAGE_BYTES = MAX_BATCH_BYTES + (64 << 10)
 """The largest message that gRPC accepts: a batch, or one as JSON with the content type that goes with it."""
 
 Method = Callable[..., Any]
-"""Takes a request, the context of its call and, if it is unary, the customer whose share it takes."""
+"""Takes a request, the context of its call and, if it is unary, the customer whose share it takes.
+
+Both request and response are messages or, for a method that writes, bytes.
+"""
 
 
 def add_services(
@@ -59,12 +62,12 @@ def add_services(
             if rpc.client_streaming:
                 handlers[path] = _make_stream_handler(rpc, method)
             elif isinstance(method, CreateRpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer, takes_bytes=True)
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer, in_bytes=True)
                 handlers_with_key[path] = _make_unary_handler(
-                    rpc, method.call_with_key, writes, find_customer, takes_bytes=True
+                    rpc, method.call_with_key, writes, find_customer, in_bytes=True
                 )
             elif _has_events(rpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch)
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch, in_bytes=True)
             else:
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search)
     for descriptor, methods in http_services.items():
@@ -97,7 +100,7 @@ def _make_unary_handler(
     limiter: CallLimiter,
     find: Callable[[bytes], str],
     *,
-    takes_bytes: bool = False,
+    in_bytes: bool = False,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     method = log_calls(rpc, method)
     max_bytes = _get_max_bytes(rpc)
@@ -112,14 +115,14 @@ def _make_unary_handler(
             customer = find(data)
             limiter.acquire(customer, size)
             try:
-                return await method(data if takes_bytes else parse_request(data), context, customer)
+                return await method(data if in_bytes else parse_request(data), context, customer)
             finally:
                 limiter.release(customer, size)
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
             await abort(context, error, rpc.input_type)
 
     behaviour: Any = handle
-    serializer = None if takes_bytes else GetMessageClass(rpc.output_type).SerializeToString
+    serializer = None if in_bytes else GetMessageClass(rpc.output_type).SerializeToString
     return grpc.unary_unary_rpc_method_handler(behaviour, response_serializer=serializer)
 
 

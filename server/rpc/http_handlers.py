@@ -143,7 +143,8 @@ def _make_answer(
             customer = method.find_customer(call)
             limiter.acquire(customer, len(data))
             try:
-                return await call_method(call, customer)
+                body: bytes = await call_method(call, customer)
+                return body
             finally:
                 limiter.release(customer, len(data))
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here

@@ -84,12 +84,11 @@ class HttpBatch(_HttpWrite):
 
     max_body_bytes = 8 << 20
 
-    def __init__(self, commits: GroupCommit, ignored: IgnoredFields) -> None:
+    def __init__(self, commits: GroupCommit, turns: Turns, ignored: IgnoredFields) -> None:
         self._commits = commits
+        self._turns = turns
         self._reader = BatchReader(BatchCreateAnalyticsEventsRequest, ANALYTICS, ignore_unknown=ignored.enabled)
         self._ignored = ignored
-        # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
-        self._turns = Turns(1, places_each=1)
 
     async def __call__(self, call: HttpCall, customer: str) -> bytes:
         """Store the events of the body."""

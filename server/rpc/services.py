@@ -8,7 +8,6 @@ import grpc.aio
 
 from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
-    BatchCreateAnalyticsEventsResponse,
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
@@ -26,10 +25,12 @@ from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
 from server.ingest.stream_places import StreamPlaces
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
+from server.messages.parse import parse_events
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
 from server.messages.search import MAX_PAGE_BYTES, SearchResponse, to_query, to_search_response
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.searcher import Searcher
+from server.sharing.turns import Turns
 from storage import PageTooLarge, Query
 
 _REPLAYED = (("idempotency-replayed", "true"),)
@@ -62,21 +63,23 @@ class CreateRpc:
 class AnalyticsEvents:
     """Stores events about either kind of entity."""
 
-    def __init__(self, commits: GroupCommit, places: StreamPlaces, budget: ChunkBudget) -> None:
+    def __init__(self, commits: GroupCommit, turns: Turns, places: StreamPlaces, budget: ChunkBudget) -> None:
         self._commits = commits
+        self._turns = turns
         self._places = places
         self._budget = budget
         self.CreateAnalyticsEvent = CreateRpc(commits, ANALYTICS)
 
-    async def BatchCreateAnalyticsEvents(
-        self, request: BatchCreateAnalyticsEventsRequest, context: Any, customer: str
-    ) -> BatchCreateAnalyticsEventsResponse:
-        """Store many events."""
+    async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
+        """Store many events, from bytes to bytes, so that a batch is parsed only when it is its turn."""
         if any(name == KEY_METADATA for name, _ in context.invocation_metadata() or ()):
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
-        self._commits.check_deadline(context.time_remaining)
-        return await write_batch(self._commits, read_batch(request, customer))
+        async with self._turns.wait(customer):
+            self._commits.check_deadline(context.time_remaining)
+            batch = await read_batch(parse_events(BatchCreateAnalyticsEventsRequest, data), customer)
+        response: bytes = (await write_batch(self._commits, batch)).SerializeToString()
+        return response
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], _: Any

@@ -16,7 +16,8 @@ from google.protobuf.descriptor import Descriptor
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
 from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
-from server.messages.convert import CreateKind, EventResult
+from server.messages.batch_response import EventResult
+from server.messages.convert import CreateKind
 from server.messages.refusals import FieldViolation
 from server.messages.search import MAX_PAGE_BYTES
 from storage import Event, Found, Page, PageTooLarge, Query
