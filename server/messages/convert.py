@@ -183,10 +183,9 @@ class CreateKind(Generic[T]):
         events: list[Event | InvalidRequest] = []
         for row, version_info, known in zip(zip(*columns, strict=True), version_infos, violations, strict=True):
             texts = self._merge_entity(row)
-            try:
-                events.append(self._make_event(texts, version_info, "", self._check(texts) + known))
-            except InvalidRequest as error:
-                events.append(error)
+            faults = self._check(texts) + known
+            # Not raised and caught: then the error and the frame of this function would keep each other in memory.
+            events.append(InvalidRequest(faults) if faults else self._make_event(texts, version_info, "", []))
         return events
 
 
