@@ -42,14 +42,17 @@ class Copier:
         remaining = sorted(rows, key=_get_key)
         outcomes: dict[str, Outcome] = {}
         while remaining:
-            # When a key occurs twice, its second event is written in the next pass and finds the first in the table.
             first_of_each_key = [
                 row
                 for row, previous in zip(remaining, [None, *remaining], strict=False)
                 if previous is None or not row.event.idempotency_key or _get_key(row) != _get_key(previous)
             ]
-            outcomes |= zip((row.event.id for row in first_of_each_key), self._write(first_of_each_key), strict=True)
-            remaining = [row for row in remaining if row.event.id not in outcomes]
+            written = self._write(first_of_each_key)
+            outcomes |= zip((row.event.id for row in first_of_each_key), written, strict=True)
+            # When a key occurs twice, the others with it find the first in the table.
+            if others := [row for row in remaining if row.event.id not in outcomes]:
+                outcomes |= self._find_firsts(others, dict(zip(map(_get_key, first_of_each_key), written, strict=True)))
+            remaining = [row for row in others if row.event.id not in outcomes]
         return [outcomes[row.event.id] for row in rows]
 
     def close(self) -> None:
@@ -95,6 +98,26 @@ class Copier:
         rest = [row for row in rows if row.event.id not in known]
         written = dict(zip((row.event.id for row in rest), self._write(rest) if rest else [], strict=True))
         return [known.get(row.event.id) or written[row.event.id] for row in rows]
+
+    def _find_firsts(self, rows: list[Row], written: Mapping[tuple[str, str], Outcome]) -> Mapping[str, Outcome]:
+        """Return the outcomes, by event id, of rows whose keys have just been `written`. Never raises.
+
+        A row has none if the first with its key was refused: then it is not known yet what becomes of this one.
+        """
+        outcomes: dict[str, Outcome] = {}
+        stored = []
+        for row in rows:
+            outcome = written[_get_key(row)]
+            if isinstance(outcome, KeyInProgress | DatabaseUnavailable | WriteFailed):
+                outcomes[row.event.id] = type(outcome)()
+            elif not isinstance(outcome, EventRefused):
+                stored.append(row)
+        if stored:
+            try:
+                outcomes |= self._find_conflicts(stored)
+            except DatabaseUnavailable:
+                outcomes |= {row.event.id: DatabaseUnavailable() for row in stored}
+        return outcomes
 
     def _find_conflicts(self, rows: list[Row]) -> Mapping[str, Outcome]:
         assert self._connection is not None
