@@ -72,12 +72,8 @@ class Query(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The part of an event that a search returns. The names are those of `Event`."""
+    """The part of an event that a search has to look up: the rest is in its query. The names are those of `Event`."""
 
-    customer_id: str
-    entity_type: str
-    entity_id: str
-    user_id: str
     tool_signature: str
     recording_id: str
     event_type: str
