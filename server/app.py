@@ -28,7 +28,7 @@ from server.settings import ConfigurationError, Settings, check_listenable, form
 from server.transport import CORE, health
 from server.transport.interface import Server
 from server.transport.make import make_server
-from server.transport.options import Sizes
+from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
 from storage import EventStore
 from storage.schema import find_pending
@@ -60,9 +60,10 @@ _LEADS = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
 _CONTACTS = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
 
 
-def make_grpc_server(transport: str = CORE) -> Server:
+def make_grpc_server(transport: str = CORE, max_connections: int = MAX_CONNECTIONS) -> Server:
     """Return a gRPC server within these limits, for the running event loop, that serves nothing yet."""
-    return make_server(transport, _SIZES, unbounded_services=[health.SERVICE_NAME], refusal_metadata=_REFUSAL_METADATA)
+    sizes = _SIZES._replace(max_connections=max_connections)
+    return make_server(transport, sizes, unbounded_services=[health.SERVICE_NAME], refusal_metadata=_REFUSAL_METADATA)
 
 
 class Application:
@@ -77,7 +78,7 @@ class Application:
         self._store = EventStore(settings.database_url)
         self.commits = GroupCommit(self._store)
         self._health = health.Health()
-        self._server = make_grpc_server(settings.transport)
+        self._server = make_grpc_server(settings.transport, settings.max_connections)
         self._reporting: asyncio.Task[None] | None = None
 
         pages = UnreadPageLimiter(limits.unread_page_bytes)

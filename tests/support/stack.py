@@ -12,20 +12,22 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from server.stack.envoy_admin import EnvoyAdmin
+from tests.support.postgres import make_passable
 from tests.support.processes import ROOT, free_port
 from tests.support.processes import environment as environment_without_ours
 from tests.support.until import until
 
 WORKERS = 2
-PORTS = ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT")
+PORTS = ("HTTP_PORT", "GRPC_PORT")
 SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
 EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","event_type":"view"}'
 
 
 def free_ports() -> dict[str, str]:
     """Return free ports for a stack; those after GRPC_PORT are free too, for its other workers."""
-    first = free_port(following=1 + WORKERS)
-    return {"HTTP_PORT": str(first), "ENVOY_ADMIN_PORT": str(first + 1), "GRPC_PORT": str(first + 2)}
+    first = free_port(following=WORKERS)
+    return {"HTTP_PORT": str(first), "GRPC_PORT": str(first + 1)}
 
 
 class Stack:
@@ -73,8 +75,23 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        """The database, as the stack printed it."""
-        (url,) = shlex.split(re.findall(r"DATABASE_URL +(.+)", self.output)[0])
+        """The database as its owner, who may do anything in it."""
+        return self._printed("OWNER_DATABASE_URL")
+
+    @property
+    def server_database_url(self) -> str:
+        """The database as the role of the workers."""
+        return self._printed("DATABASE_URL")
+
+    @property
+    def admin(self) -> EnvoyAdmin:
+        """Envoy's admin interface."""
+        return EnvoyAdmin(self.data / "run" / "envoy.sock")
+
+    def _printed(self, name: str) -> str:
+        """Return a line of the banner. Where the owner's is not printed, there is one role for everything."""
+        urls = re.findall(rf"^  {name} +(.+)$", self.output, re.MULTILINE)
+        (url,) = shlex.split(urls[0]) if urls else (self.server_database_url,)
         return url
 
     def wait_until_up(self) -> "Stack":
@@ -107,8 +124,7 @@ class Stack:
 
     def ask_envoy(self, path: str) -> str:
         """Return a page of Envoy's admin interface."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['ENVOY_ADMIN_PORT']}{path}") as response:
-            return str(response.read().decode())
+        return self.admin.read(path)
 
     def serves(self) -> bool:
         """Return whether a search succeeds."""
@@ -157,6 +173,7 @@ def _has_variable(pid: int, assignment: str) -> bool:
 def running(directory: Path, **environment: str) -> Iterator[Stack]:
     """Run a stack with its files in `directory`. At the end, kill it and wait until none of its processes is left."""
     directory.mkdir(exist_ok=True)
+    make_passable(directory)
     stack = Stack(directory, **environment)
     try:
         yield stack
