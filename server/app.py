@@ -30,7 +30,7 @@ from server.transport.interface import Server
 from server.transport.make import make_server
 from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
-from storage import EventStore
+from storage import EventStore, PrivilegesMissing
 from storage.schema import find_pending
 
 log = logging.getLogger(__name__)
@@ -178,9 +178,15 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
-        ConfigurationError: its schema is not up to date, or the port cannot be bound.
+        ConfigurationError: its schema is not up to date, its role lacks privileges, or the port cannot be bound.
     """
-    if missing := await asyncio.to_thread(find_pending, settings.database_url):
+    try:
+        missing = await asyncio.to_thread(find_pending, settings.database_url)
+    except PrivilegesMissing as error:
+        raise ConfigurationError(
+            f"DATABASE_URL: {error}: run `python -m storage.migrate` as the owner of the tables"
+        ) from None
+    if missing:
         raise ConfigurationError(
             f"DATABASE_URL: the schema lacks {', '.join(missing)}: run `python -m storage.migrate` first"
         )

@@ -11,7 +11,7 @@ import peewee
 
 from storage.connection import check_url
 from storage.errors import DatabaseUnavailable
-from storage.privileges import SERVER_ROLE
+from storage.privileges import SERVER_ROLE, quote
 from storage.schema import has_role, migrate
 
 
@@ -41,7 +41,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     if not is_known:
         print(
             f"the role {role} does not exist, and this one may not create it: to run servers that can do no more than "
-            f'they need, have an administrator execute CREATE ROLE "{role}", then migrate again',
+            f"they need, have an administrator execute CREATE ROLE {quote(role)}, then migrate again",
             file=sys.stderr,
         )
     return 0

@@ -4,10 +4,19 @@ import contextlib
 from typing import Any
 
 import peewee
-from psycopg2 import sql
+
+from storage.errors import PrivilegesMissing
 
 SERVER_ROLE = "analytics_server"
 """The default name of the server's role."""
+
+# A server that starts reads which migrations have been applied.
+_NEEDED = (("SELECT", "analytics_event"), ("INSERT", "analytics_event"), ("SELECT", "schema_migration"))
+
+_LACKING = """
+SELECT current_user, privilege, relation FROM unnest(%s, %s) AS needed (privilege, relation)
+WHERE NOT has_table_privilege(to_regclass(relation), privilege)
+"""
 
 _MAY_GRANT = """
 SELECT pg_has_role(current_user, relowner, 'USAGE'), relnamespace::regnamespace::text
@@ -21,7 +30,7 @@ def grant_privileges(database: Any, role: str) -> None:
     Does nothing if the current role does not own the events table, or if it may not create the missing role.
 
     Args:
-        database: a Peewee database that is connected.
+        database: a Peewee database that is in a transaction.
         role: the name of the server's role.
 
     Raises:
@@ -30,17 +39,30 @@ def grant_privileges(database: Any, role: str) -> None:
     is_owner, schema = database.execute_sql(_MAY_GRANT).fetchone()
     if not is_owner:
         return
-    name = sql.Identifier(role).as_string(database.connection())
+    name = quote(role)
     if not role_exists(database, role):
         # Refused: by privileges, or because another database of the same PostgreSQL is being migrated at the same time.
-        with contextlib.suppress(peewee.ProgrammingError, peewee.IntegrityError):
+        with contextlib.suppress(peewee.ProgrammingError, peewee.IntegrityError), database.atomic():
             database.execute_sql(f"CREATE ROLE {name} NOLOGIN")
     if role_exists(database, role):
-        with database.atomic():
-            database.execute_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
-            database.execute_sql(f"GRANT SELECT, INSERT ON analytics_event TO {name}")
-            # A server that starts reads which migrations have been applied.
-            database.execute_sql(f"GRANT SELECT ON schema_migration TO {name}")
+        database.execute_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
+        for privilege, table in _NEEDED:
+            database.execute_sql(f"GRANT {privilege} ON {table} TO {name}")
+
+
+def check_privileges(database: Any) -> None:
+    """Raise PrivilegesMissing if the current role lacks what the server's role needs on the tables that exist."""
+    lacking = database.execute_sql(_LACKING, [list(each) for each in zip(*_NEEDED, strict=True)]).fetchall()
+    if lacking:
+        role, _, _ = lacking[0]
+        raise PrivilegesMissing(
+            f"the role {role} lacks " + ", ".join(f"{privilege} on {table}" for _, privilege, table in lacking)
+        )
+
+
+def quote(name: str) -> str:
+    """Return a name as it stands in a statement."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def role_exists(database: Any, role: str) -> bool:

@@ -7,7 +7,7 @@ from peewee import SQL, PostgresqlDatabase
 from playhouse.migrations import Runner
 
 from storage.connection import connect
-from storage.privileges import SERVER_ROLE, grant_privileges, role_exists
+from storage.privileges import SERVER_ROLE, check_privileges, grant_privileges, role_exists
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -32,8 +32,10 @@ def find_pending(url: str) -> list[str]:
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
+        PrivilegesMissing: the role of `url` may not do what a server does.
     """
     with _Database(url) as database:
+        check_privileges(database)
         runner = Runner(database, str(MIGRATIONS))
         return [migration.name for migration in runner.status() if not migration.applied]
 

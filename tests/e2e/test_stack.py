@@ -222,7 +222,8 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_data_directory_of_another_postgresql_is_named(tmp_path: Path) -> None:
-    (tmp_path / "data" / "postgres").mkdir(parents=True)
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "postgres").mkdir()
     (tmp_path / "data" / "postgres" / "PG_VERSION").write_text("15\n")
     status, line = start_in_vain(tmp_path)
     assert status == 1

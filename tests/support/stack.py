@@ -31,10 +31,14 @@ def free_ports() -> dict[str, str]:
 
 
 class Stack:
-    """A `python -m server.stack` on ports of its own, with its data and output in `directory`."""
+    """A `python -m server.stack` on ports of its own, with its data and output in `directory`.
 
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self.data = directory / "data"
+    The shell that starts it first executes `shell`, such as `umask 077`.
+    """
+
+    def __init__(self, directory: Path, shell: str = ":", **environment: str) -> None:
+        self._shell = shell
+        self.data = Path(environment.get("DATA_DIR", directory / "data"))
         self._output, self._log = directory / "out", directory / "log"
         self.environment = {**free_ports(), "WORKERS": str(WORKERS), "DATA_DIR": str(self.data), **environment}
         self._log.unlink(missing_ok=True)
@@ -43,7 +47,7 @@ class Stack:
     def start(self) -> None:
         """Start the stack, or start it again. The log is continued."""
         with self._output.open("w") as output, self._log.open("a") as log:
-            command = [sys.executable, "-m", "server.stack"]
+            command = ["bash", "-c", f'{self._shell}; exec "$@"', "bash", sys.executable, "-m", "server.stack"]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=output, stderr=log, env=environment_without_ours(**self.environment)
             )
@@ -170,11 +174,11 @@ def _has_variable(pid: int, assignment: str) -> bool:
 
 
 @contextlib.contextmanager
-def running(directory: Path, **environment: str) -> Iterator[Stack]:
+def running(directory: Path, shell: str = ":", **environment: str) -> Iterator[Stack]:
     """Run a stack with its files in `directory`. At the end, kill it and wait until none of its processes is left."""
     directory.mkdir(exist_ok=True)
     make_passable(directory)
-    stack = Stack(directory, **environment)
+    stack = Stack(directory, shell, **environment)
     try:
         yield stack
         assert "Traceback" not in stack.log
