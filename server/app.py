@@ -31,9 +31,9 @@ from server.sharing.turns import Turns
 from server.transport import CORE, health
 from server.transport.interface import Server
 from server.transport.make import make_server
-from server.transport.options import Sizes
+from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
-from storage import EventStore
+from storage import EventStore, PrivilegesMissing
 from storage.schema import find_pending
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,10 @@ _LEADS = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
 _CONTACTS = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
 
 
-def make_grpc_server(transport: str = CORE) -> Server:
+def make_grpc_server(transport: str = CORE, max_connections: int = MAX_CONNECTIONS) -> Server:
     """Return a gRPC server within these limits, for the running event loop, that serves nothing yet."""
-    return make_server(transport, _SIZES, unbounded_services=[health.SERVICE_NAME], refusal_metadata=_REFUSAL_METADATA)
+    sizes = _SIZES._replace(max_connections=max_connections)
+    return make_server(transport, sizes, unbounded_services=[health.SERVICE_NAME], refusal_metadata=_REFUSAL_METADATA)
 
 
 class Application:
@@ -80,7 +81,7 @@ class Application:
         self._store = EventStore(settings.database_url)
         self.commits = GroupCommit(self._store)
         self._health = health.Health()
-        self._server = make_grpc_server(settings.transport)
+        self._server = make_grpc_server(settings.transport, settings.max_connections)
         self._reporting: asyncio.Task[None] | None = None
 
         self._searcher = Searcher(self._store)
@@ -188,9 +189,15 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
-        ConfigurationError: its schema is not up to date, or the port cannot be bound.
+        ConfigurationError: its schema is not up to date, its role lacks privileges, or the port cannot be bound.
     """
-    if missing := await asyncio.to_thread(find_pending, settings.database_url):
+    try:
+        missing = await asyncio.to_thread(find_pending, settings.database_url)
+    except PrivilegesMissing as error:
+        raise ConfigurationError(
+            f"DATABASE_URL: {error}: run `python -m storage.migrate` as the owner of the tables"
+        ) from None
+    if missing:
         raise ConfigurationError(
             f"DATABASE_URL: the schema lacks {', '.join(missing)}: run `python -m storage.migrate` first"
         )

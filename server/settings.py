@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from server.transport import CORE, TRANSPORTS
+from server.transport.options import MAX_CONNECTIONS
 from storage.connection import check_url
 
 MAX_PORT = 65535
@@ -36,6 +37,8 @@ class Settings(NamedTuple):
     """Whether unknown fields of JSON are ignored rather than refused."""
     transport: str = CORE
     """What carries the calls, one of `TRANSPORTS`."""
+    max_connections: int = MAX_CONNECTIONS
+    """How many connections are accepted. No variable sets it: it follows from the limit on open files."""
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -47,7 +50,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     url = environment.get("DATABASE_URL", "")
     if not url:
         raise ConfigurationError("DATABASE_URL is not set: it names the database, as in postgresql://user@host/name")
-    check_database_url(url)
+    check_database_url("DATABASE_URL", url)
     return Settings(
         database_url=url,
         bind_address=environment.get("BIND_ADDRESS") or "127.0.0.1",
@@ -66,12 +69,12 @@ def check_server_variables(environment: Mapping[str, str]) -> None:
         read(environment)
 
 
-def check_database_url(url: str) -> None:
-    """Raise ConfigurationError if libpq cannot parse `url`. Does not connect."""
+def check_database_url(variable: str, url: str) -> None:
+    """Raise ConfigurationError, naming `variable`, if libpq cannot parse `url`. Does not connect."""
     try:
         check_url(url)
     except ValueError as error:
-        raise ConfigurationError(f"DATABASE_URL is malformed: {error}") from None
+        raise ConfigurationError(f"{variable} is malformed: {error}") from None
 
 
 def read_number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -7,6 +7,7 @@ from peewee import SQL, PostgresqlDatabase
 from playhouse.migrations import Runner
 
 from storage.connection import connect
+from storage.privileges import SERVER_ROLE, check_privileges, grant_privileges, role_exists
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -31,21 +32,39 @@ def find_pending(url: str) -> list[str]:
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
+        PrivilegesMissing: the role of `url` may not do what a server does.
     """
     with _Database(url) as database:
+        check_privileges(database)
         runner = Runner(database, str(MIGRATIONS))
         return [migration.name for migration in runner.status() if not migration.applied]
 
 
-def migrate(url: str) -> list[str]:
+def migrate(url: str, server_role: str = SERVER_ROLE) -> list[str]:
     """Apply the pending migrations and return their names. Of several callers at once, one works and the others wait.
+
+    The server's role is granted what it needs. If it is missing, it is created, unless the owner may not do that.
+
+    Args:
+        url: the database, as the owner of its tables.
+        server_role: the role of the servers, or a role that theirs is a member of.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
+        peewee.DatabaseError: it refuses a migration or a grant.
     """
     database: Any = _Database(url)
     with database:
         # Released when the connection closes.
         database.execute(SQL("SELECT pg_advisory_lock(%s)", (_LOCK,)))
-        applied: list[str] = Runner(database, str(MIGRATIONS)).up()
+        runner = Runner(database, str(MIGRATIONS))
+        # With nothing to do, another role than the owner, which may create no tables, may call this.
+        applied: list[str] = runner.up() if any(not each.applied for each in runner.status()) else []
+        grant_privileges(database, server_role)
         return applied
+
+
+def has_role(url: str, name: str) -> bool:
+    """Return whether PostgreSQL knows a role of that name. Raises DatabaseUnavailable if it cannot be reached."""
+    with _Database(url) as database:
+        return role_exists(database, name)

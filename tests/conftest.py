@@ -1,6 +1,7 @@
 """What all tiers share: the report's header, the limit of open files, Hypothesis's settings, a customer for a test."""
 
 import importlib.metadata
+import os
 import platform
 import resource
 import uuid
@@ -21,10 +22,16 @@ settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Allow as many open files as the system lets us; by default it is often 1,024, fewer than some tests need."""
+    """Prepare this process, and all that it starts, for the tests.
+
+    It gets as many open files as the system allows; by default it is often 1,024, fewer than some tests need. What the
+    user's shell says about another PostgreSQL is forgotten.
+    """
     config.addinivalue_line("markers", "open_files(count): skip the test where the system allows fewer open files")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def pytest_report_header() -> str:

@@ -14,19 +14,20 @@ def main() -> int:
     # slow, so they come after this.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # See leave_root.
     import asyncio
 
     from server.settings import ConfigurationError
     from server.stack import console
+    from server.stack.os_user import leave_root
     from server.stack.settings import StackError, read_stack_settings
-    from server.stack.supervisor import Supervisor
 
     try:
         settings = read_stack_settings(os.environ)
-    except ConfigurationError as error:
-        console.log("stack", str(error))
-        return 2
-    try:
+        if os.geteuid() == 0:
+            leave_root(settings.data_dir)
+        from server.stack.supervisor import Supervisor
+
         asyncio.run(Supervisor(settings).run())
     except ConfigurationError as error:
         console.log("stack", str(error))

@@ -2,9 +2,10 @@
 
 import json
 import shlex
+from pathlib import Path
 
 from server.settings import format_host
-from server.stack.settings import StackSettings, hide_password
+from server.stack.settings import DatabaseUrls, StackSettings, hide_password
 
 _EVENT = {
     "customer_id": "acme",
@@ -15,17 +16,29 @@ _EVENT = {
 }
 
 
-def format_banner(settings: StackSettings, database_url: str) -> str:
-    """Return the addresses of everything, and a command to try that stands on one line."""
+def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path) -> str:
+    """Return the addresses of everything, and a command to try that stands on one line.
+
+    Args:
+        settings: The settings of the stack.
+        urls: The database.
+        admin: The Unix socket of Envoy's admin interface.
+    """
     host = format_host(settings.connect_address)
     http = f"http://{host}:{settings.http_port}"
+    lines = {
+        "HTTP": http,
+        "gRPC": f"{host}:{', '.join(map(str, settings.grpc_ports))}",
+        "Envoy admin": f"curl --unix-socket {shlex.quote(str(admin))} http://envoy/",
+        "DATABASE_URL": shlex.quote(hide_password(urls.server)),
+    }
+    if urls.owner != urls.server:
+        lines["OWNER_DATABASE_URL"] = shlex.quote(hide_password(urls.owner))
+    addresses = "\n".join(f"  {name:<18}  {value}" for name, value in lines.items())
     return f"""
 The service is up.
 
-  HTTP          {http}
-  gRPC          {host}:{", ".join(map(str, settings.grpc_ports))}
-  Envoy admin   http://127.0.0.1:{settings.envoy_admin_port}
-  DATABASE_URL  {shlex.quote(hide_password(database_url))}
+{addresses}
 
 To store a first event:
 

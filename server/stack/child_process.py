@@ -11,7 +11,6 @@ from pathlib import Path
 from signal import SIG_BLOCK, SIG_SETMASK, SIGCONT, SIGINT, SIGKILL, Signals, pthread_sigmask
 
 from server.stack import console
-from server.stack.os_user import OsUser
 from server.stack.settings import PROJECT_ROOT, StackError
 
 _LAST_LINES = 20
@@ -38,8 +37,6 @@ class Command:
     not listed. If the supervisor dies, the kernel sends the first of them."""
     startup_stop_signal: Signals | None = None
     """Replaces the first of them until the process is ready."""
-    user: OsUser | None = None
-    """The user to run as; None is the current one."""
     working_directory: Path = PROJECT_ROOT
     quiet: bool = False
     """Whether to log its output only if it fails. Applies to `run_to_end`."""
@@ -67,7 +64,6 @@ class ChildProcess:
             pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: output, os.fdopen(reader, "rb"))
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), str(int(command.stop_signals[0][0]))),
-                *map(str, command.user or (-1, -1)),
                 *command.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=writer,

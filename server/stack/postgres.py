@@ -1,30 +1,30 @@
 """The embedded PostgreSQL: the real server, on a Unix socket, with its data in the stack's data directory."""
 
 import contextlib
-import os
 import signal
-import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg2
 
 from server.stack.child_process import Command
-from server.stack.os_user import prepare_postgres_user
+from server.stack.libpq import forget_variables
 from server.stack.pgdata import (
-    ENVIRONMENT,
     PROGRAMS,
     initialise,
     is_accepting_connections,
     is_initialised,
+    make_environment,
     remove_leftovers,
 )
+from server.stack.settings import DatabaseUrls
 from server.stack.supervised_process import SupervisedProcess
+from storage.privileges import SERVER_ROLE
 
 _DATABASE = "analytics"
+_OWNER = "postgres"
 _PORT = 5432  # Only part of the socket's name: nothing listens on TCP.
 _SOCKET = f".s.PGSQL.{_PORT}"
-_MAX_SOCKET_PATH_BYTES = 107  # The kernel's limit, from sockaddr_un.
 
 _PARAMETERS = {
     "listen_addresses": "",
@@ -49,43 +49,39 @@ _PARAMETERS = {
 }
 
 
-async def prepare_postgres(directory: Path, cleanup: contextlib.AsyncExitStack) -> tuple[SupervisedProcess, str]:
-    """Return PostgreSQL, ready to be started, and the URL of its database.
+async def prepare_postgres(directory: Path, run: Path) -> tuple[SupervisedProcess, DatabaseUrls]:
+    """Return PostgreSQL, ready to be started, and the URLs of its database.
+
+    The variables of libpq are removed from the environment of this process: see `forget_variables`.
 
     Args:
         directory: An absolute path. The data is in its subdirectory `postgres`, which is created if it is missing.
             Nothing else may use the directory at the same time.
-        cleanup: To be closed after the process has been stopped.
+        run: The directory for Unix sockets.
 
     Raises:
         StackError: PostgreSQL cannot run here; the message says why.
         OSError: a file cannot be read or written.
     """
+    forget_variables()
     data = directory / "postgres"
-    initialised = is_initialised(data)
-    user = prepare_postgres_user(PROGRAMS, directory)
-    if not initialised:
-        await initialise(data, user)
-    sockets = _make_socket_directory(directory, cleanup)
-    private_sockets = sockets / "private"
+    if not is_initialised(data):
+        await initialise(data)
+    private_sockets = run / "private"
     private_sockets.mkdir(exist_ok=True)
-    if user:
-        user.take_ownership(sockets)
-        if data.stat().st_uid != user.uid:
-            user.take_ownership(data)
 
-    def probe() -> bool:
+    def probe() -> str | None:
         if not is_accepting_connections(data):
-            return False
+            return "it is starting, or recovering what an earlier one left unfinished"
         try:
-            _create_database(_make_url(private_sockets, "postgres"))
-        except psycopg2.OperationalError:  # It has died or crashed since.
-            return False
-        _publish(sockets)
-        return True
+            _prepare_database(_make_url(private_sockets, _OWNER, "postgres"))
+        except psycopg2.Error as error:  # It has died or crashed since, for one.
+            return " ".join(str(error).split())
+        _publish(run)
+        return None
 
     async def clean_up() -> None:
-        (sockets / _SOCKET).unlink(missing_ok=True)
+        (run / _SOCKET).unlink(missing_ok=True)
         await remove_leftovers(data, private_sockets)
 
     parameters = _PARAMETERS | {"unix_socket_directories": str(private_sockets)}
@@ -98,42 +94,43 @@ async def prepare_postgres(directory: Path, cleanup: contextlib.AsyncExitStack) 
             data,
             *(argument for name, value in parameters.items() for argument in ("-c", f"{name}={value}")),
         ],
-        environment=ENVIRONMENT,
+        environment=make_environment(),
         # First a fast shutdown, which rolls back open transactions; then an immediate one, like a power failure, after
         # which the next start has to recover.
         stop_signals=[(signal.SIGINT, 15.0), (signal.SIGQUIT, 10.0)],
-        user=user,
         working_directory=Path("/"),
     )
     # Crash recovery can take minutes, and killing PostgreSQL would only make it start over.
     process = SupervisedProcess(command, probe, startup_seconds=600.0, clean_up=clean_up)
-    return process, _make_url(sockets, _DATABASE)
+    return process, DatabaseUrls(_make_url(run, SERVER_ROLE, _DATABASE), _make_url(run, _OWNER, _DATABASE))
 
 
-def _make_socket_directory(directory: Path, cleanup: contextlib.AsyncExitStack) -> Path:
-    """Return a directory for sockets that only its owner can enter, in `directory` if that path can be used."""
-    sockets = directory / "run"
-    too_long = len(os.fsencode(sockets / "private" / _SOCKET)) > _MAX_SOCKET_PATH_BYTES
-    # A comma separates directories, in PostgreSQL's parameter and in the host of a URL.
-    if too_long or set(str(sockets)) & set(',"'):
-        return Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="postgres-", dir="/tmp")))
-    sockets.mkdir(mode=0o700, exist_ok=True)
-    sockets.chmod(0o700)
-    return sockets
+def _make_url(sockets: Path, role: str, database: str) -> str:
+    return f"postgresql://{role}@/{database}?host={quote(str(sockets), safe='/')}&port={_PORT}"
 
 
-def _make_url(sockets: Path, database: str) -> str:
-    return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='/')}&port={_PORT}"
+def _prepare_database(url: str) -> None:
+    """Create the service's database and the workers' role if they are missing.
 
+    The role may connect to that one database. It gets its privileges on tables from `storage.migrate`.
 
-def _create_database(url: str) -> None:
-    """Create the service's database if it is missing. The URL is that of the database `postgres`."""
+    Args:
+        url: The database `postgres`, as the owner of the other one.
+    """
     with contextlib.closing(psycopg2.connect(url, connect_timeout=5)) as connection:
         connection.autocommit = True  # CREATE DATABASE cannot run in a transaction.
         with connection.cursor() as cursor:
+            cursor.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", (SERVER_ROLE,))
+            if not cursor.rowcount:
+                cursor.execute(f"CREATE ROLE {SERVER_ROLE} LOGIN")
+            elif cursor.fetchone() == (False,):
+                cursor.execute(f"ALTER ROLE {SERVER_ROLE} LOGIN")
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", (_DATABASE,))
             if not cursor.rowcount:
                 cursor.execute(f"CREATE DATABASE {_DATABASE}")
+            # By default, every role may connect to every database and create temporary tables in it.
+            cursor.execute(f"REVOKE ALL ON DATABASE {_DATABASE}, postgres, template1 FROM PUBLIC")
+            cursor.execute(f"GRANT CONNECT ON DATABASE {_DATABASE} TO {SERVER_ROLE}")
 
 
 def _publish(sockets: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from server.settings import MAX_PORT, ConfigurationError, check_database_url, check_server_variables, read_number
 
@@ -20,6 +21,15 @@ class StackError(Exception):
     """The stack cannot start or cannot continue; the message is one line for the user."""
 
 
+class DatabaseUrls(NamedTuple):
+    """One database under two roles. They are the same role if the operator gives only one URL."""
+
+    server: str
+    """As the role of the workers, which stores events and reads them."""
+    owner: str
+    """As the owner of the tables, which migrates them."""
+
+
 @dataclass(frozen=True)
 class StackSettings:
     """The addresses that the stack listens on, and where its data is."""
@@ -27,11 +37,10 @@ class StackSettings:
     http_port: int
     grpc_ports: tuple[int, ...]
     """One port for each worker."""
-    envoy_admin_port: int
     bind_address: str
     data_dir: Path
     """An absolute path."""
-    database_url: str | None
+    database_urls: DatabaseUrls | None
     """The database to use; None runs the embedded PostgreSQL."""
 
     @property
@@ -65,7 +74,6 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
     ports = {
         "HTTP_PORT": _read_port(environment, "HTTP_PORT", 8080),
         **{name_grpc_port(worker): first + worker for worker in range(workers)},
-        "ENVOY_ADMIN_PORT": _read_port(environment, "ENVOY_ADMIN_PORT", 9901),
     }
     names: dict[int, str] = {}
     for name, port in ports.items():
@@ -76,22 +84,32 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
     if not data_dir.strip():
         raise ConfigurationError(f"DATA_DIR is {data_dir!r}: it must name a directory")
     check_server_variables(environment)  # The server would find these errors only after PostgreSQL has started.
-    database_url = environment.get("DATABASE_URL") or None
-    if database_url:
-        check_database_url(database_url)
     return StackSettings(
         http_port=ports["HTTP_PORT"],
         grpc_ports=tuple(range(first, last + 1)),
-        envoy_admin_port=ports["ENVOY_ADMIN_PORT"],
         bind_address=_read_address(environment, "BIND_ADDRESS", "127.0.0.1"),
         data_dir=Path(data_dir).absolute(),
-        database_url=database_url,
+        database_urls=_read_database_urls(environment),
     )
 
 
 def name_grpc_port(worker: int) -> str:
     """Return what messages call the port of a worker, counted from 0: GRPC_PORT, GRPC_PORT+1, and so on."""
     return f"GRPC_PORT+{worker}" if worker else "GRPC_PORT"
+
+
+def _read_database_urls(environment: Mapping[str, str]) -> DatabaseUrls | None:
+    server = environment.get("DATABASE_URL") or None
+    owner = environment.get("OWNER_DATABASE_URL") or server
+    if server is None or owner is None:
+        if owner:
+            raise ConfigurationError(
+                "OWNER_DATABASE_URL is set and DATABASE_URL is not: the second names the database to use"
+            )
+        return None
+    check_database_url("DATABASE_URL", server)
+    check_database_url("OWNER_DATABASE_URL", owner)
+    return DatabaseUrls(server, owner)
 
 
 def _read_port(environment: Mapping[str, str], name: str, default: int) -> int:

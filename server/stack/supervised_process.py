@@ -12,6 +12,7 @@ _STABLE_SECONDS = 5.0  # Once a process has been ready for this long, its earlie
 _MAX_DEATHS = 5
 _FIRST_BACKOFF_SECONDS = 0.1  # Doubles with each death.
 _PROBE_INTERVAL_SECONDS = 0.05
+_QUIET_SECONDS = 3.0  # A start that takes longer is explained in the log.
 
 
 async def do_nothing() -> None:
@@ -24,7 +25,7 @@ class SupervisedProcess:
     def __init__(
         self,
         command: Command,
-        probe: Callable[[], bool],
+        probe: Callable[[], str | None],
         *,
         dependencies: Sequence["SupervisedProcess"] = (),
         startup_seconds: float = 30.0,
@@ -35,8 +36,8 @@ class SupervisedProcess:
 
         Args:
             command: What to run.
-            probe: The readiness probe: returns whether the process does its work. Runs in a thread, repeatedly, and may
-                block for a few seconds.
+            probe: The readiness probe: returns why the process does not do its work yet, or None if it does. Runs in a
+                thread, repeatedly, and may block for a few seconds.
             dependencies: The processes that have to be ready before this one starts.
             startup_seconds: A process that is not ready within this time counts as dead.
             drain: Awaited before a process that is ready is stopped.
@@ -53,6 +54,7 @@ class SupervisedProcess:
         self._clean_up = clean_up
         self._child: ChildProcess | None = None
         self._supervision: asyncio.Task[None] | None = None
+        self._fault: str | None = None  # What the last probe returned.
 
     def start(self, on_failure: Callable[[BaseException], None]) -> None:
         """Start the process, and restart it whenever it dies.
@@ -127,7 +129,8 @@ class SupervisedProcess:
                 return ended.result(), 0.0
             if not became_ready.done():
                 await child.stop(is_ready=False)
-                return f"not ready within {self._startup_seconds:g} s, {await ended}", 0.0
+                reason = f": {self._fault}" if self._fault else ""
+                return f"not ready within {self._startup_seconds:g} s{reason}; {await ended}", 0.0
             became_ready.result()
             self.ready.set()
             if is_restart:
@@ -139,5 +142,11 @@ class SupervisedProcess:
             became_ready.cancel()
 
     async def _wait_until_ready(self) -> None:
-        while not await asyncio.to_thread(self._probe):  # noqa: ASYNC110 - another process has no Event to wait for
+        since = time.monotonic()
+        logged = self._fault = None
+        while (fault := await asyncio.to_thread(self._probe)) is not None:
+            self._fault = fault
+            if fault != logged and time.monotonic() - since > _QUIET_SECONDS:
+                console.log("stack", f"{self.name} is not ready: {fault}")
+                logged = fault
             await asyncio.sleep(_PROBE_INTERVAL_SECONDS)

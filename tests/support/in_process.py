@@ -20,6 +20,7 @@ from server.event_loop import make_event_loop
 from server.rpc.limits import Limits
 from server.settings import Settings
 from server.transport import CORE
+from tests.support.database import as_server
 
 T = TypeVar("T")
 
@@ -58,13 +59,15 @@ class RunningServer:
 
 @contextlib.contextmanager
 def running_server(database_url: str, limits: Limits = LIMITS, transport: str = TRANSPORT) -> Iterator[RunningServer]:
-    """Run a server on a free port until the block ends."""
+    """Run a server on a free port until the block ends, in the role that may store events and read them."""
+    # What most tests have is the URL of the owner.
+    url = as_server(database_url) if "://postgres@" in database_url else database_url
     loop = make_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="server")
     thread.start()
 
     async def start() -> Application:
-        settings = Settings(database_url, "127.0.0.1", 0, logging.INFO, transport=transport)
+        settings = Settings(url, "127.0.0.1", 0, logging.INFO, transport=transport)
         application = await create_server(settings, limits)
         await application.start()
         return application

@@ -1,55 +1,44 @@
 """An embedded PostgreSQL of a test's own."""
 
-import asyncio
 import contextlib
-import threading
+import os
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from server.stack.postgres import prepare_postgres
-from server.stack.supervised_process import SupervisedProcess
+from tests.support.processes import ROOT
 
 
 @contextlib.contextmanager
 def running_postgres(directory: Path) -> Iterator[str]:
     """Run a PostgreSQL with its data in `directory`, where it stays, and yield the URL of its database.
 
-    The database is empty at first. PostgreSQL logs to standard error.
-
-    Raises:
-        StackError: PostgreSQL does not start.
+    The URL is that of the owner, who may do anything. The database is empty at first. PostgreSQL logs to standard
+    error. It runs in a process of its own, because that process leaves root behind, if the tests are root's.
     """
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="postgres")
-    thread.start()
-    try:
-        cleanup = contextlib.AsyncExitStack()
-        started = asyncio.run_coroutine_threadsafe(_start(directory.absolute(), cleanup), loop)
+    make_passable(directory.absolute())
+    command = [sys.executable, "-m", "tests.support.run_postgres", str(directory.absolute())]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url, "PostgreSQL did not start"
         try:
-            yield started.result()
+            yield url
         finally:
-            asyncio.run_coroutine_threadsafe(cleanup.aclose(), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+            process.stdin.close()
+            assert process.wait() == 0
 
 
-async def _start(directory: Path, cleanup: contextlib.AsyncExitStack) -> str:
-    """Start PostgreSQL, to be stopped by `cleanup`, and return the URL of its database once it is ready."""
-    process, url = await prepare_postgres(directory, cleanup)
-    cleanup.push_async_callback(process.stop)
-    await _wait_until_ready(process)
-    return url
+def make_passable(directory: Path) -> None:
+    """Let others pass through the directories above `directory`, and through itself, if the tests are root's.
 
-
-async def _wait_until_ready(process: SupervisedProcess) -> None:
-    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    process.start(failed.set_exception)
-    ready = asyncio.ensure_future(process.ready.wait())
-    either: set[asyncio.Future[Any]] = {ready, failed}
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    ready.cancel()
-    if failed.done():
-        failed.result()
+    The stack does the same for the account that runs it, but logs it, and some tests look at each line of its log.
+    """
+    if os.geteuid() == 0:
+        for each in (directory, *directory.parents):
+            mode = each.stat().st_mode
+            if not mode & stat.S_IXOTH:
+                each.chmod(mode | stat.S_IXOTH)

@@ -12,27 +12,33 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from server.stack.envoy_admin import EnvoyAdmin
+from tests.support.postgres import make_passable
 from tests.support.processes import ROOT, free_port
 from tests.support.processes import environment as environment_without_ours
 from tests.support.until import until
 
 WORKERS = 2
-PORTS = ("HTTP_PORT", "GRPC_PORT", "ENVOY_ADMIN_PORT")
+PORTS = ("HTTP_PORT", "GRPC_PORT")
 SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
 EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","event_type":"view"}'
 
 
 def free_ports() -> dict[str, str]:
     """Return free ports for a stack; those after GRPC_PORT are free too, for its other workers."""
-    first = free_port(following=1 + WORKERS)
-    return {"HTTP_PORT": str(first), "ENVOY_ADMIN_PORT": str(first + 1), "GRPC_PORT": str(first + 2)}
+    first = free_port(following=WORKERS)
+    return {"HTTP_PORT": str(first), "GRPC_PORT": str(first + 1)}
 
 
 class Stack:
-    """A `python -m server.stack` on ports of its own, with its data and output in `directory`."""
+    """A `python -m server.stack` on ports of its own, with its data and output in `directory`.
 
-    def __init__(self, directory: Path, **environment: str) -> None:
-        self.data = directory / "data"
+    The shell that starts it first executes `shell`, such as `umask 077`.
+    """
+
+    def __init__(self, directory: Path, shell: str = ":", **environment: str) -> None:
+        self._shell = shell
+        self.data = Path(environment.get("DATA_DIR", directory / "data"))
         self._output, self._log = directory / "out", directory / "log"
         self.environment = {**free_ports(), "WORKERS": str(WORKERS), "DATA_DIR": str(self.data), **environment}
         self._log.unlink(missing_ok=True)
@@ -41,7 +47,7 @@ class Stack:
     def start(self) -> None:
         """Start the stack, or start it again. The log is continued."""
         with self._output.open("w") as output, self._log.open("a") as log:
-            command = [sys.executable, "-m", "server.stack"]
+            command = ["bash", "-c", f'{self._shell}; exec "$@"', "bash", sys.executable, "-m", "server.stack"]
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=output, stderr=log, env=environment_without_ours(**self.environment)
             )
@@ -73,8 +79,23 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        """The database, as the stack printed it."""
-        (url,) = shlex.split(re.findall(r"DATABASE_URL +(.+)", self.output)[0])
+        """The database as its owner, who may do anything in it."""
+        return self._printed("OWNER_DATABASE_URL")
+
+    @property
+    def server_database_url(self) -> str:
+        """The database as the role of the workers."""
+        return self._printed("DATABASE_URL")
+
+    @property
+    def admin(self) -> EnvoyAdmin:
+        """Envoy's admin interface."""
+        return EnvoyAdmin(self.data / "run" / "envoy.sock")
+
+    def _printed(self, name: str) -> str:
+        """Return a line of the banner. Where the owner's is not printed, there is one role for everything."""
+        urls = re.findall(rf"^  {name} +(.+)$", self.output, re.MULTILINE)
+        (url,) = shlex.split(urls[0]) if urls else (self.server_database_url,)
         return url
 
     def wait_until_up(self) -> "Stack":
@@ -107,8 +128,7 @@ class Stack:
 
     def ask_envoy(self, path: str) -> str:
         """Return a page of Envoy's admin interface."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.environment['ENVOY_ADMIN_PORT']}{path}") as response:
-            return str(response.read().decode())
+        return self.admin.read(path)
 
     def serves(self) -> bool:
         """Return whether a search succeeds."""
@@ -154,10 +174,11 @@ def _has_variable(pid: int, assignment: str) -> bool:
 
 
 @contextlib.contextmanager
-def running(directory: Path, **environment: str) -> Iterator[Stack]:
+def running(directory: Path, shell: str = ":", **environment: str) -> Iterator[Stack]:
     """Run a stack with its files in `directory`. At the end, kill it and wait until none of its processes is left."""
     directory.mkdir(exist_ok=True)
-    stack = Stack(directory, **environment)
+    make_passable(directory)
+    stack = Stack(directory, shell, **environment)
     try:
         yield stack
         assert "Traceback" not in stack.log

@@ -6,22 +6,29 @@ import pytest
 
 from server.settings import ConfigurationError
 from server.stack.banner import format_banner
-from server.stack.envoy import replace_addresses
-from server.stack.settings import StackError, hide_password, read_stack_settings
+from server.stack.envoy import render
+from server.stack.settings import DatabaseUrls, StackError, StackSettings, hide_password, read_stack_settings
 
 ENVOY = """
 - socket_address: { address: 127.0.0.1, port_value: 8080 }
         - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 50051 } } }
-- socket_address: { address: 127.0.0.1, port_value: 9901 }
+- pipe: { path: envoy-admin.sock, mode: 384 }
+- max_active_downstream_connections: 10000 # why
 """
+ADMIN = Path("/run/envoy.sock")
+
+
+def render_envoy(settings: StackSettings, text: str = ENVOY, max_connections: int = 10_000) -> str:
+    """Return what Envoy reads."""
+    return render(text, settings, ADMIN, max_connections)
 
 
 def test_an_empty_environment_has_good_defaults() -> None:
     settings = read_stack_settings({})
-    assert (settings.http_port, settings.grpc_ports[0], settings.envoy_admin_port) == (8080, 50051, 9901)
+    assert (settings.http_port, settings.grpc_ports[0]) == (8080, 50051)
     assert settings.bind_address == "127.0.0.1"
     assert settings.data_dir == Path.cwd() / ".data"
-    assert settings.database_url is None
+    assert settings.database_urls is None
 
 
 @pytest.mark.parametrize(
@@ -31,13 +38,13 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("HTTP_PORT", "0"),
         ("GRPC_PORT", "65536"),
         ("GRPC_PORT", "8080"),
-        ("ENVOY_ADMIN_PORT", "-1"),
         ("BIND_ADDRESS", "localhost"),
         ("DATA_DIR", ""),
         ("LOG_LEVEL", "LOUD"),
         ("WORKERS", "0"),
         ("WORKERS", "two"),
         ("DATABASE_URL", "analytics"),
+        ("OWNER_DATABASE_URL", "postgresql://owner@h/x"),
         ("GRPC_REFLECTION", "yes"),
         ("DRAIN_NOTICE_SECONDS", "-1"),
     ],
@@ -63,20 +70,19 @@ def test_a_password_is_never_shown(text: str, shown: str | None) -> None:
 
 
 def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None:
-    settings = read_stack_settings(
-        {"HTTP_PORT": "50051", "GRPC_PORT": "9901", "ENVOY_ADMIN_PORT": "8080", "WORKERS": "1"}
-    )
-    assert replace_addresses(ENVOY, settings).split("\n") == [
+    settings = read_stack_settings({"HTTP_PORT": "50051", "GRPC_PORT": "8080", "WORKERS": "1"})
+    assert render_envoy(settings, max_connections=800).split("\n") == [
         "",
         '- socket_address: { address: "127.0.0.1", port_value: 50051 }',
-        '        - endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 9901 } } }',
-        "- socket_address: { address: 127.0.0.1, port_value: 8080 }",
+        '        - endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 8080 } } }',
+        '- pipe: { path: "/run/envoy.sock", mode: 384 }',
+        "- max_active_downstream_connections: 800 # why",
         "",
     ]
 
 
 def test_envoy_has_an_endpoint_for_each_worker() -> None:
-    text = replace_addresses(ENVOY, read_stack_settings({"WORKERS": "3"}))
+    text = render_envoy(read_stack_settings({"WORKERS": "3"}))
     assert [line for line in text.split("\n") if "endpoint" in line] == [
         f'        - endpoint: {{ address: {{ socket_address: {{ address: "127.0.0.1", port_value: {port} }} }} }}'
         for port in (50051, 50052, 50053)
@@ -84,22 +90,29 @@ def test_envoy_has_an_endpoint_for_each_worker() -> None:
 
 
 def test_the_ports_of_all_workers_have_to_be_free_of_others() -> None:
-    with pytest.raises(ConfigurationError, match=r"GRPC_PORT\+1 and ENVOY_ADMIN_PORT are both 50052"):
-        read_stack_settings({"WORKERS": "2", "ENVOY_ADMIN_PORT": "50052"})
+    with pytest.raises(ConfigurationError, match=r"HTTP_PORT and GRPC_PORT\+1 are both 50052"):
+        read_stack_settings({"WORKERS": "2", "HTTP_PORT": "50052"})
     with pytest.raises(ConfigurationError, match="GRPC_PORT is 65535"):
         read_stack_settings({"WORKERS": "2", "GRPC_PORT": "65535"})
 
 
 def test_what_listens_on_any_address_is_reached_at_the_loopback() -> None:
     settings = read_stack_settings({"BIND_ADDRESS": "::"})
-    text = replace_addresses(ENVOY, settings)
+    text = render_envoy(settings)
     assert 'address: "::", port_value: 8080, ipv4_compat: true' in text
     assert 'address: "::1", port_value: 50051 }' in text
-    assert "address: 127.0.0.1, port_value: 9901 }" in text
-    assert "http://[::1]:8080/" in format_banner(settings, "")
+    assert "http://[::1]:8080/" in format_banner(settings, DatabaseUrls("", ""), ADMIN)
 
 
-@pytest.mark.parametrize("text", [ENVOY.replace("50051", "50052"), ENVOY + ENVOY])
-def test_an_envoy_yaml_without_each_address_once_is_refused(text: str) -> None:
+def test_the_owner_of_the_database_is_the_servers_role_unless_it_is_given() -> None:
+    server, owner = "postgresql://server@h/x", "postgresql://owner:secret@h/x"
+    assert read_stack_settings({"DATABASE_URL": server}).database_urls == (server, server)
+    settings = read_stack_settings({"DATABASE_URL": server, "OWNER_DATABASE_URL": owner})
+    assert settings.database_urls == (server, owner)
+    assert "owner:***@h" in format_banner(settings, DatabaseUrls(server, owner), ADMIN)
+
+
+@pytest.mark.parametrize("text", [ENVOY.replace("50051", "50052"), ENVOY + ENVOY, ENVOY.replace("10000", "9000")])
+def test_an_envoy_yaml_without_each_part_once_is_refused(text: str) -> None:
     with pytest.raises(StackError, match=r"envoy\.yaml contains"):
-        replace_addresses(text, read_stack_settings({}))
+        render_envoy(read_stack_settings({}), text)

@@ -33,7 +33,7 @@ def test_a_bug_in_draining_is_reported_and_the_process_still_stopped() -> None:
         cleanings += 1
 
     async def run() -> None:
-        process = SupervisedProcess(SLEEP, lambda: True, drain=drain, clean_up=clean_up)
+        process = SupervisedProcess(SLEEP, lambda: None, drain=drain, clean_up=clean_up)
         process.start(fail)
         await process.ready.wait()
         with pytest.raises(RuntimeError, match="a bug"):
@@ -46,7 +46,7 @@ def test_a_bug_in_draining_is_reported_and_the_process_still_stopped() -> None:
 def test_a_bug_in_a_probe_is_reported() -> None:
     async def run() -> None:
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        process = SupervisedProcess(SLEEP, lambda: bool(1 // 0), startup_seconds=5.0)
+        process = SupervisedProcess(SLEEP, lambda: str(1 // 0), startup_seconds=5.0)
         process.start(failed.set_exception)
         with pytest.raises(ZeroDivisionError):
             await failed
@@ -58,9 +58,11 @@ def test_a_bug_in_a_probe_is_reported() -> None:
 def test_a_process_that_never_becomes_ready_counts_as_dead() -> None:
     async def run() -> None:
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        process = SupervisedProcess(SLEEP, lambda: False, startup_seconds=0.05)
+        process = SupervisedProcess(SLEEP, lambda: "it sleeps", startup_seconds=0.05)
         process.start(failed.set_exception)
-        with pytest.raises(StackError, match=r"sleeper died \(not ready within 0\.05 s, killed by SIGTERM\), 5 times"):
+        with pytest.raises(
+            StackError, match=r"sleeper died \(not ready within 0\.05 s: it sleeps; killed by SIGTERM\), 5 times"
+        ):
             await failed
         await process.stop()
 

@@ -1,0 +1,70 @@
+"""What the server's role may do in the database: store events and read them, and nothing else."""
+
+import contextlib
+from typing import Any
+
+import peewee
+
+from storage.errors import PrivilegesMissing
+
+SERVER_ROLE = "analytics_server"
+"""The default name of the server's role."""
+
+# A server that starts reads which migrations have been applied.
+_NEEDED = (("SELECT", "analytics_event"), ("INSERT", "analytics_event"), ("SELECT", "schema_migration"))
+
+_LACKING = """
+SELECT current_user, privilege, relation FROM unnest(%s, %s) AS needed (privilege, relation)
+WHERE NOT has_table_privilege(to_regclass(relation), privilege)
+"""
+
+_MAY_GRANT = """
+SELECT pg_has_role(current_user, relowner, 'USAGE'), relnamespace::regnamespace::text
+FROM pg_class WHERE oid = 'analytics_event'::regclass
+"""
+
+
+def grant_privileges(database: Any, role: str) -> None:
+    """Grant the server's role what it needs, and create the role if it is missing.
+
+    Does nothing if the current role does not own the events table, or if it may not create the missing role.
+
+    Args:
+        database: a Peewee database that is in a transaction.
+        role: the name of the server's role.
+
+    Raises:
+        peewee.DatabaseError: PostgreSQL refuses a grant.
+    """
+    is_owner, schema = database.execute_sql(_MAY_GRANT).fetchone()
+    if not is_owner:
+        return
+    name = quote(role)
+    if not role_exists(database, role):
+        # Refused: by privileges, or because another database of the same PostgreSQL is being migrated at the same time.
+        with contextlib.suppress(peewee.ProgrammingError, peewee.IntegrityError), database.atomic():
+            database.execute_sql(f"CREATE ROLE {name} NOLOGIN")
+    if role_exists(database, role):
+        database.execute_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
+        for privilege, table in _NEEDED:
+            database.execute_sql(f"GRANT {privilege} ON {table} TO {name}")
+
+
+def check_privileges(database: Any) -> None:
+    """Raise PrivilegesMissing if the current role lacks what the server's role needs on the tables that exist."""
+    lacking = database.execute_sql(_LACKING, [list(each) for each in zip(*_NEEDED, strict=True)]).fetchall()
+    if lacking:
+        role, _, _ = lacking[0]
+        raise PrivilegesMissing(
+            f"the role {role} lacks " + ", ".join(f"{privilege} on {table}" for _, privilege, table in lacking)
+        )
+
+
+def quote(name: str) -> str:
+    """Return a name as it stands in a statement."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def role_exists(database: Any, role: str) -> bool:
+    """Return whether PostgreSQL knows a role of that name."""
+    return bool(database.execute_sql("SELECT FROM pg_roles WHERE rolname = %s", (role,)).rowcount)
