@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -83,6 +84,7 @@ def main() -> int:
     if options.list:
         print("\n".join(names))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # As Ctrl-C does: the stack is stopped first.
     rows = []
     print(HEAD, flush=True)
     for row in run(names, options.seconds, options.settle):

@@ -47,6 +47,8 @@ class Caller:
         self.door = door
         self.counts: Counter[str] = Counter()
         """What has happened to it, and how often."""
+        self.begun = asyncio.Event()
+        """Is set once it has tried to connect."""
         self._ports = itertools.cycle(ports.grpc if door is WORKER else [ports.http])
 
     async def connect(self) -> socket.socket:
@@ -61,6 +63,8 @@ class Caller:
         except BaseException:
             new.close()
             raise
+        finally:
+            self.begun.set()
         return new
 
     @contextlib.asynccontextmanager
