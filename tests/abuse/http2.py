@@ -116,6 +116,20 @@ class Http2(asyncio.Protocol):
         if not data and ended:
             self.write(make_frame(DATA, END_STREAM, stream))
 
+    async def send_singly(self, stream: int, byte: bytes, count: int) -> None:
+        """Send a byte so many times, each in a frame of its own, as the stream's windows allow."""
+        frame = make_frame(DATA, 0, stream, byte)
+        while count and not self._replies[stream].done():
+            size = min(count, 4_096, self._windows[stream], self._windows[0])
+            if size <= 0 or self._paused:
+                self._moved.clear()
+                await self._moved.wait()
+                continue
+            self._windows[stream] -= size
+            self._windows[0] -= size
+            self.write(frame * size)
+            count -= size
+
     async def reply(self, stream: int) -> str:
         """Wait until a stream has ended. Return its gRPC or HTTP status, or how it ended without one."""
         try:

@@ -1,21 +1,18 @@
 """Calls that do not end by themselves."""
 
-import asyncio
 import itertools
 
 from tests.abuse.attacks.registry import Register
-from tests.abuse.caller import ALL, GRPC, JSON, Caller, run_all
+from tests.abuse.caller import ALL, GRPC, JSON, Caller
 from tests.abuse.http1 import make_head
-from tests.abuse.http2 import Http2, encode_headers
+from tests.abuse.http2 import Http2
 from tests.abuse.requests import make_batch, make_create, make_event, make_search, prefix
-from tests.support.http2 import make_frame
 
 attacks = Register()
 
 CONNECTIONS, STREAMS = 4, 255
 _CREATE, _BATCH, _SEARCH = make_create(), make_batch([make_event()]), make_search()
 _RPCS = [_CREATE.rpc, _CREATE.rpc, _BATCH.rpc, _SEARCH.rpc]
-_CONTINUATION = 9
 
 
 @attacks("1020 unary calls whose stream ends before a whole message", *GRPC)
@@ -74,34 +71,3 @@ async def watch(caller: Caller) -> None:
 async def hold_reflection(caller: Caller) -> None:
     # The message asks for the list of services.
     await _hold_streams(caller, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", prefix(b"\x3a\x00"))
-
-
-@attacks("50 connections of headers without end", *GRPC)
-async def never_end_the_headers(caller: Caller) -> None:
-    block = encode_headers(b"POST", _CREATE.rpc.encode(), ())
-    more = encode_headers(b"POST", b"/", [(b"x", b"y" * 16_000)])[-16_000:]
-
-    async def act() -> None:
-        async with caller.http2() as connection:
-            stream = connection.open_raw(block, ended=False, complete=False)
-            caller.counts["open"] += 1
-            while not connection.lost.is_set():
-                connection.write(make_frame(_CONTINUATION, 0, stream, more[:16_000]))
-                await asyncio.sleep(0.02)
-
-    await caller.repeat(50, act)
-
-
-@attacks("calls that are reset at once", *GRPC)
-async def reset_at_once(caller: Caller) -> None:
-    async def act() -> None:
-        async with caller.http2() as connection:
-            while not connection.lost.is_set():
-                for _ in range(50):
-                    stream = connection.open(_CREATE.rpc)
-                    await connection.send(stream, _CREATE.message, ended=True)
-                    connection.reset(stream)
-                    caller.counts["reset"] += 1
-                await asyncio.sleep(0.01)
-
-    await run_all(4, lambda: caller.repeat(1, act))

@@ -1,5 +1,7 @@
 """Floods: as many ordinary requests as one customer can send, all at once and again and again."""
 
+import asyncio
+
 from tests.abuse.attacks.registry import Register
 from tests.abuse.caller import ALL, GRPC, JSON, Caller
 from tests.abuse.http1 import make_head
@@ -12,6 +14,14 @@ attacks = Register()
 @attacks("a flood of creates by 1000 callers", *ALL)
 async def create(caller: Caller) -> None:
     await caller.ask(make_create(), connections=10, streams=100)
+
+
+@attacks("a flood of creates by 1000 callers for 100 customers", *ALL)
+async def create_for_many(caller: Caller) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number in range(100):
+            request = make_create(f"attacker {number}")
+            group.create_task(caller.ask(request, connections=1, streams=10))
 
 
 @attacks("a flood of searches by 1000 callers", *ALL)

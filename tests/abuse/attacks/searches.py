@@ -31,6 +31,12 @@ async def ask_for_all_recordings(caller: Caller) -> None:
     await caller.ask(make_search(recording_id=recordings, latest=True), connections=12)
 
 
+@attacks("12 searches at a time with 40000 unknown parameters", JSON)
+async def name_unknown_parameters(caller: Caller) -> None:
+    search = make_search()
+    await caller.ask(search._replace(path=search.path + "&led" * 40_000), connections=12)
+
+
 @attacks("searches of 200000 events that are hung up on", *ALL, seed=MANY)
 async def hang_up(caller: Caller) -> None:
     async def get() -> None:

@@ -75,6 +75,53 @@ async def stream_empty_events(caller: Caller) -> None:
     await caller.repeat_calls(4, 1, call)
 
 
+@attacks("batches of 8 MB of opening brackets one after another", JSON)
+async def nest_without_end(caller: Caller) -> None:
+    body = b'{"events":[{"version_info":{"a":' + b"[" * 8_380_000
+    await caller.ask(make_raw_batch(body, b""), connections=1)
+
+
+@attacks("a create of 1 MB of unknown fields one after another", JSON)
+async def name_unknown_fields(caller: Caller) -> None:
+    fields = b",".join(b'"custmer_id%d":1' % number for number in range(45_000))
+    await caller.ask(make_create()._replace(json=b"{" + fields + b"}"), connections=1)
+
+
+@attacks("batches of 8 MB of unknown fields one after another", JSON)
+async def name_unknown_fields_of_events(caller: Caller) -> None:
+    event = b"{" + b",".join(b'"custmer_id%d":1' % number for number in range(400)) + b"}"
+    await caller.ask(make_raw_batch(b'{"events":[' + b",".join([event] * 1_000) + b"]}", b""), connections=1)
+
+
+@attacks("creates with a number of a million digits one after another", JSON)
+async def send_a_long_number(caller: Caller) -> None:
+    body = make_create(version_info={"n": 7}).json.replace(b"7", b"7" * 1_000_000)
+    await caller.ask(make_create()._replace(json=body), connections=1)
+
+
+@attacks("batches of 500 that are hung up on", *ALL)
+async def hang_up_on_batches(caller: Caller) -> None:
+    batch = make_batch([make_event()] * 500)
+    head = make_head("POST", batch.path, len(batch.json))
+
+    async def post() -> None:
+        async with caller.http1() as connection:
+            await connection.send(head + batch.json)
+            await asyncio.sleep(0.01)
+            caller.counts["hung up"] += 1
+
+    async def call(connection: Http2) -> None:
+        stream = connection.open(batch.rpc)
+        await connection.send(stream, batch.message, ended=True)
+        await asyncio.sleep(0.01)
+        connection.reset(stream)
+        caller.counts["hung up"] += 1
+
+    if caller.door is JSON:
+        await caller.repeat(20, post)
+    await caller.repeat_calls(1, 20, call, pause=0.05)
+
+
 @attacks("replays of batches full of 1e99", *ALL)
 async def replay_large_numbers(caller: Caller) -> None:
     numbers = {"n": [1e99] * 3_000}
