@@ -4,17 +4,15 @@ import asyncio
 import socket
 import struct
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import cast
 
 import grpc
 from hpack import Decoder, HPACKError
-from hpack.hpack import encode_integer
 
+from tests.abuse.headers import FRAME_BYTES, GRPC, encode_headers, make_header_frames
 from tests.support.http2 import (
     ACKNOWLEDGED,
     DATA,
-    END_HEADERS,
     END_STREAM,
     GOAWAY,
     HEADERS,
@@ -27,24 +25,9 @@ from tests.support.http2 import (
     make_frame,
 )
 
-CONTINUATION = 9
-FRAME_BYTES = 16_384
 LOST = "connection lost"
 
-_GRPC = ((b"te", b"trailers"), (b"content-type", b"application/grpc"))
 _NAMES = {str(code.value[0]): code.name for code in grpc.StatusCode}
-
-Pairs = Sequence[tuple[bytes, bytes]]
-
-
-def encode_headers(method: bytes, path: bytes, pairs: Pairs) -> bytes:
-    """Return the header block of a request, none of it compressed, so that it does not depend on earlier ones."""
-    pseudo = [(b":method", method), (b":scheme", b"http"), (b":path", path), (b":authority", b"test")]
-    return b"".join(b"\0" + _encode(name) + _encode(value) for name, value in (*pseudo, *pairs))
-
-
-def _encode(text: bytes) -> bytes:
-    return bytes(encode_integer(len(text), 7)) + text
 
 
 class Http2(asyncio.Protocol):
@@ -78,18 +61,13 @@ class Http2(asyncio.Protocol):
 
     def open(self, path: str, *pairs: tuple[bytes, bytes], ended: bool = False) -> int:
         """Send the headers of a gRPC call, and with `ended` that nothing follows. Return its stream."""
-        return self.open_raw(encode_headers(b"POST", path.encode(), (*_GRPC, *pairs)), ended=ended)
+        return self.open_raw(encode_headers(b"POST", path.encode(), (*GRPC, *pairs)), ended=ended)
 
     def open_raw(self, block: bytes, *, ended: bool, complete: bool = True) -> int:
         """Send a header block, and return its stream. Unless it is `complete`, the peer waits for more of it."""
         stream, self._next = self._next, self._next + 2
         self._replies[stream] = asyncio.get_running_loop().create_future()
-        first, *more = [block[start : start + FRAME_BYTES] for start in range(0, len(block), FRAME_BYTES)]
-        last = END_HEADERS if complete else 0
-        frames = make_frame(HEADERS, (END_STREAM if ended else 0) | (0 if more else last), stream, first)
-        for number, piece in enumerate(more, 1):
-            frames += make_frame(CONTINUATION, last if number == len(more) else 0, stream, piece)
-        self.write(frames)
+        self.write(make_header_frames(stream, block, ended=ended, complete=complete))
         if self.lost.is_set():
             self._end(stream, LOST)
         return stream

@@ -4,8 +4,9 @@ import asyncio
 
 from tests.abuse.attacks.registry import Register
 from tests.abuse.caller import GRPC, JSON, Caller
+from tests.abuse.headers import CONTINUATION, encode_headers
 from tests.abuse.http1 import make_head
-from tests.abuse.http2 import CONTINUATION, Http2, encode_headers
+from tests.abuse.http2 import Http2
 from tests.abuse.requests import BATCH_BYTES, EVENT_BYTES, make_create, make_raw_batch
 from tests.support.http2 import DATA, PING, make_frame
 

@@ -4,8 +4,9 @@ import asyncio
 
 from tests.abuse.attacks.registry import Register
 from tests.abuse.caller import ALL, ENVOY, GRPC, JSON, WORKER, Caller
+from tests.abuse.headers import encode_headers
 from tests.abuse.http1 import make_head
-from tests.abuse.http2 import Http2, encode_headers
+from tests.abuse.http2 import Http2
 from tests.abuse.requests import (
     BATCH_BYTES,
     EVENT_BYTES,
