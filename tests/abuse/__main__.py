@@ -49,7 +49,9 @@ class _Stacks:
 
     def discard(self) -> None:
         self._target = None
-        self._open.close()
+        # The row has told of exceptions in the log.
+        with contextlib.suppress(AssertionError):
+            self._open.close()
 
 
 def run(names: list[str], seconds: float, settle: float) -> Iterator[Row]:
@@ -63,6 +65,8 @@ def run(names: list[str], seconds: float, settle: float) -> Iterator[Row]:
             for name in names:
                 print(f"{name} …", file=sys.stderr)
                 row = runner.run(stacks.get(ATTACKS[name].open_files).attack(name, seconds, settle))
+                for error in row.errors[:3]:
+                    print(error, file=sys.stderr)
                 yield row
                 if row.leaves_a_mark():
                     stacks.discard()

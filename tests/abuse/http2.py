@@ -124,8 +124,12 @@ class Http2(asyncio.Protocol):
     async def call(self, path: str, message: bytes, *pairs: tuple[bytes, bytes]) -> str:
         """Make a unary call with a message that has its prefix already, and return its status."""
         stream = self.open(path, *pairs)
-        await self.send(stream, message, ended=True)
-        return await self.reply(stream)
+        try:
+            await self.send(stream, message, ended=True)
+            return await self.reply(stream)
+        except asyncio.CancelledError:
+            self.reset(stream)
+            raise
 
     def reset(self, stream: int) -> None:
         """Cancel a call, and forget it."""

@@ -51,6 +51,8 @@ class Row(NamedTuple):
     """The seconds of the slowest health check."""
     deaths: bool
     """Whether a process has ended."""
+    errors: Sequence[str]
+    """What the service has logged as its own bugs."""
     done: Sequence[tuple[str, int]]
     """What the attacker got, and how often, the most frequent first."""
     remark: str = ""
@@ -70,6 +72,7 @@ class Row(NamedTuple):
         found = {
             self.remark: bool(self.remark),
             "a process died": self.deaths,
+            "an exception in the log": bool(self.errors),
             "failures": bool(self.failures),
             f"p99 of {', '.join(slow)}": bool(slow),
             "memory of a worker": self.peak.worker >= MAX_MEMORY.worker,

@@ -63,7 +63,7 @@ class Target:
         """Attack for so long, watch for at most `settle` seconds more until the memory is back, and return the row."""
         self.store(ATTACKS[name].seed)
         processes = Processes(self.stack)
-        before = processes.read_memory()
+        before, logged = processes.read_memory(), len(self.stack.log)
         processes.forget_peak()
         async with Victim(self.ports) as victim, Probes(self.ports.grpc) as probes:
             async with _attacking(name, self.ports) as (attacker, done):
@@ -91,6 +91,7 @@ class Target:
             after=processes.read_memory(),
             probe=slowest,
             deaths=not processes.are_there(),
+            errors=[line for line in self.stack.log[logged:].splitlines() if "Traceback" in line],
             done=done,
             remark=remark,
         )
