@@ -64,7 +64,12 @@ def run(names: list[str], seconds: float, settle: float) -> Iterator[Row]:
         try:
             for name in names:
                 print(f"{name} …", file=sys.stderr)
-                row = runner.run(stacks.get(ATTACKS[name].open_files).attack(name, seconds, settle))
+                try:
+                    target = stacks.get(ATTACKS[name].open_files)
+                except AssertionError as error:
+                    print(f"left out, because the stack does not start: {error}", file=sys.stderr)
+                    continue
+                row = runner.run(target.attack(name, seconds, settle))
                 for error in row.errors[:3]:
                     print(error, file=sys.stderr)
                 yield row

@@ -90,6 +90,8 @@ def make_search(customer: str = ATTACKER, **fields: Any) -> Request:
     values = {"customer_id": customer, "user_id": "user", "recording_id": ["recording"], "lead_id": "entity", **fields}
     message = SearchLeadAnalyticsEventsRequest(**values)
     query = {"pageSize" if name == "page_size" else name: value for name, value in values.items()}
+    if fields.get("latest"):
+        query["latest"] = "true"
     path = f"/api/v1/lead_analytics/search?{urllib.parse.urlencode(query, doseq=True)}"
     return Request("GET", path, b"", _LEADS + "SearchLeadAnalyticsEvents", _serialize(message))
 

@@ -126,9 +126,11 @@ async def _attacking(name: str, ports: Ports) -> AsyncIterator[tuple[asyncio.sub
 
 @contextlib.contextmanager
 def started(directory: Path, open_files: int | None = None, **environment: str) -> Iterator[Target]:
-    """Run a stack with a soft limit of open files, or that of these tests."""
+    """Run a stack with a limit of open files, or that of these tests."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files or soft, hard))
+    if open_files:
+        # As `ulimit -n` does. But only root can raise the hard limit again.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files if os.geteuid() == 0 else hard))
     try:
         with running(directory, **environment) as stack:
             stack.wait_until_up()

@@ -17,7 +17,7 @@ class Attack(NamedTuple):
     seed: Seed | None
     """The rows that it needs."""
     open_files: int | None
-    """The soft limit of the processes that are attacked, or None for that of these tests."""
+    """The limit of the processes that are attacked, or None for that of these tests."""
 
 
 class Register:
