@@ -66,8 +66,8 @@ def run(names: list[str], seconds: float, settle: float) -> Iterator[Row]:
                 print(f"{name} …", file=sys.stderr)
                 try:
                     target = stacks.get(ATTACKS[name].open_files)
-                except AssertionError as error:
-                    print(f"left out, because the stack does not start: {error}", file=sys.stderr)
+                except AssertionError as reason:
+                    print(f"left out, because the stack does not start: {reason}", file=sys.stderr)
                     continue
                 row = runner.run(target.attack(name, seconds, settle))
                 for error in row.errors[:3]:
