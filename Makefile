@@ -90,9 +90,10 @@ bench: $(VENV)/bench ## Measure against baselines (ARGS="--rows 1,4 --rounds 9",
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: chaos
-chaos: install ## Break the stack 200 times under load (ARGS="--rounds 20"), then send thousands of random requests
+chaos: install ## Break the stack 200 times under load (ARGS="--rounds 20"), send random requests, then attack it
 	$(BIN)/python -m tests.chaos $(ARGS)
 	CHAOS_CASES=2000 $(BIN)/python -m pytest tests/e2e/test_openapi.py tests/integration/test_any_message.py
+	$(BIN)/python -m tests.abuse $(ABUSE)
 
 N ?= 100000
 .PHONY: seed

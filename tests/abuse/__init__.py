@@ -1,0 +1,1 @@
+"""`make chaos`, its second table: what one caller can do to another."""
