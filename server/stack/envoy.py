@@ -86,16 +86,19 @@ def render(template: str, settings: StackSettings, admin: Path, max_connections:
     """
     # The server, too, accepts IPv4 connections if it listens on "::".
     ipv4_too = ", ipv4_compat: true" if settings.bind_address == "::" else ""
-    endpoints = [
+    *endpoints, last = [
         _ENDPOINT.format(_format_address(f'"{settings.connect_address}"', port)) for port in settings.grpc_ports
     ]
+    # The last of several workers is a standby, which is called while others are not healthy. On two cores, two workers
+    # that share the load wait for one another: each create then costs half as much again.
+    workers = "\n        ".join(endpoints or [last]) + (_STANDBY.format(last) if endpoints else "")
     text = template
     for old, new in (
         (
             _format_address("127.0.0.1", 8080),
             _format_address(f'"{settings.bind_address}"', settings.http_port, ipv4_too),
         ),
-        (_ENDPOINT.format(_format_address("127.0.0.1", 50051)), "\n        ".join(endpoints)),
+        (_ENDPOINT.format(_format_address("127.0.0.1", 50051)), workers),
         ("pipe: { path: envoy-admin.sock,", f"pipe: {{ path: {json.dumps(str(admin))},"),
         (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),
     ):
@@ -107,6 +110,7 @@ def render(template: str, settings: StackSettings, admin: Path, max_connections:
 
 
 _ENDPOINT = "- endpoint: {{ address: {{ {} }} }}"
+_STANDBY = "\n      - priority: 1\n        lb_endpoints:\n        {}"
 
 
 def _format_address(address: str, port: int, more: str = "") -> str:

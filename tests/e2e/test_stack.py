@@ -18,7 +18,7 @@ import pytest
 
 from server.stack.workers import find_fault
 from tests.support.http import Http
-from tests.support.stack import EVENT, PORTS, WORKERS, Stack, free_ports, running
+from tests.support.stack import EVENT, PORTS, Stack, free_ports, running
 from tests.support.until import until
 
 CREATE = "/api/v1/lead_analytics"
@@ -35,8 +35,8 @@ class Endpoint(NamedTuple):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack for the tests that leave it as they found it."""
-    with running(tmp_path_factory.mktemp("shared")) as stack:
+    """A stack for the tests that leave it as they found it, with two workers and a standby."""
+    with running(tmp_path_factory.mktemp("shared"), WORKERS="3") as stack:
         yield stack.wait_until_up()
 
 
@@ -67,7 +67,7 @@ def read_endpoints(stack: Stack) -> dict[int, Endpoint]:
 
 
 def wait_until_all_workers_serve(stack: Stack) -> None:
-    """Wait until Envoy sends requests to each worker."""
+    """Wait until Envoy sends requests to each worker but the standby, and to no other."""
     until(lambda: all(find_fault(f"127.0.0.1:{port}") is None for port in stack.grpc_ports))
     before = read_endpoints(stack)
     # Envoy's threads may go by a change of health only a second after its admin interface shows it.
@@ -75,7 +75,7 @@ def wait_until_all_workers_serve(stack: Stack) -> None:
         lambda: (
             stack.serves()
             and all(
-                after.healthy and after.requests > before[port].requests
+                after.healthy and (after.requests > before[port].requests or port == stack.grpc_ports[-1])
                 for port, after in read_endpoints(stack).items()
             )
         )
@@ -116,12 +116,12 @@ def test_the_command_that_is_shown_stores_an_event(shared: Stack) -> None:
         assert cursor.fetchone() == (1,)
 
 
-def test_requests_are_balanced_over_all_workers(shared: Stack) -> None:
+def test_requests_are_balanced_over_all_workers_but_the_standby(shared: Stack) -> None:
     wait_until_all_workers_serve(shared)
     calls: list[Future[int]] = []
 
     def read_when_all_are_in_flight() -> list[int]:
-        in_flight = [endpoint.in_flight for endpoint in read_endpoints(shared).values()]
+        in_flight = [read_endpoints(shared)[port].in_flight for port in shared.grpc_ports[:-1]]
         return in_flight if sum(in_flight) == len(calls) else []
 
     with ThreadPoolExecutor(400) as callers:
@@ -135,7 +135,7 @@ def test_requests_are_balanced_over_all_workers(shared: Stack) -> None:
                 if max(in_flight) <= 1.2 * min(in_flight):
                     break
         assert {call.result() for call in calls} == {201}
-    assert len(in_flight) == WORKERS
+    assert len(in_flight) == 2
     assert max(in_flight) <= 1.2 * min(in_flight)
 
 
@@ -173,6 +173,23 @@ def test_requests_go_to_the_other_workers_while_one_is_down(shared: Stack) -> No
     until(lambda: find_fault(f"127.0.0.1:{port}") is None)
     until(lambda: shared.request(CREATE, EVENT) == 201 and read_endpoints(shared)[port].requests > before)
     assert "server-1 died" in shared.log
+
+
+def test_the_standby_serves_while_no_other_worker_does(tmp_path: Path) -> None:
+    with running(tmp_path, WORKERS="2") as stack:
+        stack.wait_until_up()
+        hot, standby = stack.grpc_ports
+        until(lambda: all(endpoint.healthy for endpoint in read_endpoints(stack).values()))
+        assert stack.request(CREATE, EVENT) == 201
+        assert read_endpoints(stack)[standby].requests == 0
+        with frozen_supervisor(stack):
+            kill(stack, "server-1")
+            until(lambda: not read_endpoints(stack)[hot].connections)
+            assert [stack.request(CREATE, EVENT) for _ in range(50)] == [201] * 50
+            assert read_endpoints(stack)[standby].requests >= 50
+        until(lambda: find_fault(f"127.0.0.1:{hot}") is None)
+        before = read_endpoints(stack)[hot].requests
+        until(lambda: stack.request(CREATE, EVENT) == 201 and read_endpoints(stack)[hot].requests > before)
 
 
 def test_requests_of_a_killed_worker_are_retried_only_if_they_have_a_key(shared: Stack) -> None:

@@ -25,8 +25,8 @@ EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","eve
 
 
 def free_ports() -> dict[str, str]:
-    """Return free ports for a stack; those after GRPC_PORT are free too, for its other workers."""
-    first = free_port(following=WORKERS)
+    """Return free ports for a stack; two after GRPC_PORT are free too, for its other workers."""
+    first = free_port(following=3)
     return {"HTTP_PORT": str(first), "GRPC_PORT": str(first + 1)}
 
 
@@ -38,7 +38,7 @@ class Stack:
 
     def __init__(self, directory: Path, shell: str = ":", **environment: str) -> None:
         self._shell = shell
-        self.data = Path(environment.get("DATA_DIR", directory / "data"))
+        self.data = directory / "data"
         self._output, self._log = directory / "out", directory / "log"
         self.environment = {**free_ports(), "WORKERS": str(WORKERS), "DATA_DIR": str(self.data), **environment}
         self._log.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """How the environment configures the stack and its Envoy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,12 +82,15 @@ def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None
     ]
 
 
-def test_envoy_has_an_endpoint_for_each_worker() -> None:
-    text = render_envoy(read_stack_settings({"WORKERS": "3"}))
-    assert [line for line in text.split("\n") if "endpoint" in line] == [
-        f'        - endpoint: {{ address: {{ socket_address: {{ address: "127.0.0.1", port_value: {port} }} }} }}'
-        for port in (50051, 50052, 50053)
-    ]
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_envoy_has_an_endpoint_for_each_worker_and_the_last_is_a_standby(workers: int) -> None:
+    text = render_envoy(read_stack_settings({"WORKERS": str(workers)}))
+    lines = re.findall(r"^ *- (?:(priority): 1|endpoint: .* port_value: (5005\d) )", text, re.MULTILINE)
+    ports = [port for _, port in lines]
+    expected = [str(50051 + number) for number in range(workers)]
+    if workers > 1:
+        expected.insert(-1, "")  # The line that begins the group of the standby.
+    assert ports == expected
 
 
 def test_the_ports_of_all_workers_have_to_be_free_of_others() -> None:
