@@ -16,7 +16,6 @@ from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANAL
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget
-from server.ingest.stream_places import StreamPlaces
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
@@ -27,6 +26,7 @@ from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable, format_host
+from server.sharing.places import Places
 from server.sharing.turns import Turns
 from server.transport import CORE, health
 from server.transport.interface import Server
@@ -92,7 +92,7 @@ class Application:
             _EVENTS: AnalyticsEvents(
                 self.commits,
                 self._batch_turns,
-                StreamPlaces(limits.streams, limits.stream_idle_seconds),
+                Places(limits.streams, limits.stream_idle_seconds),
                 ChunkBudget(limits.chunk_bytes),
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages),

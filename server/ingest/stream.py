@@ -12,8 +12,8 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 )
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
-from server.ingest.stream_places import StreamPlace, StreamPlaces
 from server.messages.refusals import TooManyWaiting, forget_frames, make_status
+from server.sharing.places import Place, Places
 from server.sharing.shares import Shares
 
 MAX_CHUNKS = 8
@@ -51,7 +51,7 @@ class ChunkBudget:
 async def write_stream(
     commits: GroupCommit,
     requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception],
-    places: StreamPlaces,
+    places: Places,
     budget: ChunkBudget,
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     """Store each of `requests` and yield its response once it is committed.
@@ -59,8 +59,8 @@ async def write_stream(
     A request that could not be parsed comes as the exception that says so.
 
     Raises:
-        TooManyCalls: there is no place for the stream, or its customer has its share.
-        StreamIdle: nothing has come for too long.
+        NoPlace: there is none for the stream, or its customer has its share.
+        SilentStream: nothing has come for too long.
         Exception: that of the first chunk that failed, after the responses to the chunks in flight at that time.
     """
     with places.enter() as place:
@@ -71,7 +71,7 @@ async def write_stream(
 async def _write_chunks(
     commits: GroupCommit,
     requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception],
-    place: StreamPlace,
+    place: Place,
     budget: ChunkBudget,
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     # Its length is bounded by `window`, which has a slot again only when the caller has read a response.

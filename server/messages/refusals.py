@@ -20,6 +20,7 @@ from google.rpc.code_pb2 import (
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from server.sharing.places import NoPlace, SilentStream
 from storage import (
     DatabaseUnavailable,
     EventRefused,
@@ -79,10 +80,6 @@ class TooManyWaiting(Exception):
     """The write queue is full. Nothing was stored."""
 
 
-class StreamIdle(Exception):
-    """Nothing has come on a stream for too long. Everything that had come is answered."""
-
-
 class DeadlineTooShort(Exception):
     """The write queue is longer than the call's deadline. Nothing was stored."""
 
@@ -105,7 +102,8 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManyCalls: _Refusal(RESOURCE_EXHAUSTED, "too many requests are in flight", is_retryable=True),
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
-    StreamIdle: _Refusal(DEADLINE_EXCEEDED, "nothing has come on the stream for too long: open another one"),
+    NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
+    SilentStream: _Refusal(DEADLINE_EXCEEDED, "nothing has come on the stream for too long: open another one"),
     KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
     DatabaseUnavailable: _Refusal(UNAVAILABLE, "the database cannot be reached", is_retryable=True),
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.

@@ -23,13 +23,13 @@ from server.ingest.batch import read_batch, write_batch
 from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
-from server.ingest.stream_places import StreamPlaces
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.parse import parse_events
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
 from server.messages.search import MAX_PAGE_BYTES, SearchResponse, to_query, to_search_response
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.searcher import Searcher
+from server.sharing.places import Places
 from server.sharing.turns import Turns
 from storage import PageTooLarge, Query
 
@@ -63,7 +63,7 @@ class CreateRpc:
 class AnalyticsEvents:
     """Stores events about either kind of entity."""
 
-    def __init__(self, commits: GroupCommit, turns: Turns, places: StreamPlaces, budget: ChunkBudget) -> None:
+    def __init__(self, commits: GroupCommit, turns: Turns, places: Places, budget: ChunkBudget) -> None:
         self._commits = commits
         self._turns = turns
         self._places = places

@@ -4,8 +4,9 @@ grpcio-reflection has only v1alpha. Newer clients ask for v1, whose messages are
 they are told UNIMPLEMENTED.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf import descriptor_pool, text_format
@@ -13,13 +14,17 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha.reflection import aio
 from grpc_reflection.v1alpha.reflection_pb2 import DESCRIPTOR, ServerReflectionRequest, ServerReflectionResponse
 
+from server.sharing.places import NoPlace, Place, Places, SilentStream
 from server.transport.interface import Context, Server
+
+T = TypeVar("T")
 
 _SERVICE = "grpc.reflection.{}.ServerReflection"
 SERVICE_NAMES = (_SERVICE.format("v1"), _SERVICE.format("v1alpha"))
 
 # Each may have a message of the largest size on its way in.
 _MAX_STREAMS = 8
+_IDLE_SECONDS = 60.0
 
 
 def add_reflection(server: Server, services: Iterable[str]) -> None:
@@ -42,20 +47,28 @@ class _LimitedReflection(aio.ReflectionServicer):  # type: ignore[misc]  # untyp
 
     def __init__(self, services: Iterable[str]) -> None:
         super().__init__(services)
-        self._streams = 0
+        self._places = Places(_MAX_STREAMS, _IDLE_SECONDS)
 
     async def ServerReflectionInfo(
         self, request_iterator: AsyncIterator[ServerReflectionRequest], context: Context
     ) -> AsyncIterator[ServerReflectionResponse]:
         """Answer the questions of one client."""
-        if self._streams == _MAX_STREAMS:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many clients use reflection")
-        self._streams += 1
         try:
-            async for response in super().ServerReflectionInfo(request_iterator, context):
-                yield response
-        finally:
-            self._streams -= 1
+            with self._places.enter() as place:
+                async for response in super().ServerReflectionInfo(_read(place, request_iterator), context):
+                    yield response
+        except NoPlace:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many clients use reflection")
+        except SilentStream:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "nothing has been asked for too long")
+
+
+async def _read(place: Place, requests: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Yield the requests of a stream, as long as it has its place."""
+    with contextlib.suppress(StopAsyncIteration):
+        while True:
+            request = await place.read(requests)
+            yield request
 
 
 def _describe_v1() -> None:

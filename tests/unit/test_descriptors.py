@@ -40,10 +40,20 @@ def read_routes(method: MethodDescriptorProto) -> Iterator[tuple[str, str, str]]
 
 def test_our_envoy_has_the_routes_of_the_typed_services() -> None:
     routed = {name: method for name, method in TYPED.items() if method.options.HasExtension(http)}
-    assert {name.replace(".v1.", ".v1.http.") for name in routed} == FOR_ENVOY.keys()
+    expected = {}
     for name, method in routed.items():
-        (route,) = read_routes(method)
-        first, *others = read_routes(FOR_ENVOY[name.replace(".v1.", ".v1.http.")])
+        ((verb, path, _),) = read_routes(method)
+        is_batch, is_search = ":" in path, verb == "get"
+        if not is_batch:
+            expected[name.replace(".v1.", ".v1.http.")] = (name, False, is_search)
+        if not is_search:
+            expected[name.replace(".v1.", ".v1.http.upload.")] = (name, True, False)
+    assert expected.keys() == FOR_ENVOY.keys()
+    for name, (typed, takes_parts, gives_parts) in expected.items():
+        method = FOR_ENVOY[name]
+        assert (method.client_streaming, method.server_streaming) == (takes_parts, gives_parts)
+        (route,) = read_routes(routed[typed])
+        first, *others = read_routes(method)
         assert first == route
         assert [path.lower().replace("%3a", ":") for _, path, _ in others] == (
             [route[1]] * 2 if ":" in route[1] else []

@@ -1,4 +1,4 @@
-"""The places for open write streams: each customer has a share, and a silent stream makes room for another."""
+"""The places for open streams: each customer has a share, and a silent stream makes room for another."""
 
 import asyncio
 import time
@@ -6,19 +6,27 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from server.messages.refusals import StreamIdle, TooManyCalls
 from server.sharing.shares import Shares
 
 T = TypeVar("T")
+
+
+class SilentStream(Exception):
+    """Nothing has come on a stream for too long."""
+
+
+class NoPlace(Exception):
+    """There are as many streams as there may be, of all customers or of this one."""
+
 
 # How long a stream must have been silent to make room for another.
 _ROOM_SECONDS = 1.0
 
 
-class StreamPlace:
+class Place:
     """The place of one stream."""
 
-    def __init__(self, places: "StreamPlaces", idle_seconds: float) -> None:
+    def __init__(self, places: "Places", idle_seconds: float) -> None:
         self._places = places
         self._idle_seconds = idle_seconds
         self._customer: str | None = None
@@ -30,14 +38,14 @@ class StreamPlace:
 
         Raises:
             StopAsyncIteration: there is no other.
-            StreamIdle: it has not come in time.
+            SilentStream: it has not come in time.
         """
         self._silent_since = time.monotonic()
         try:
             async with asyncio.timeout(self._idle_seconds) as self._waiting:
                 return await anext(requests)
         except TimeoutError:
-            raise StreamIdle from None
+            raise SilentStream from None
         finally:
             self._waiting = None
             self._places.move_to_end(self)
@@ -46,7 +54,7 @@ class StreamPlace:
         """Count the stream to this customer's share, unless it is counted to one.
 
         Raises:
-            TooManyCalls: the customer has its share.
+            NoPlace: the customer has its share.
         """
         if self._customer is None:
             self._places.take_share(customer)
@@ -65,7 +73,7 @@ class StreamPlace:
             self._places.give_back_share(self._customer)
 
 
-class StreamPlaces:
+class Places:
     """The places of one server. Belongs to one event loop."""
 
     def __init__(self, count: int, idle_seconds: float) -> None:
@@ -78,19 +86,19 @@ class StreamPlaces:
         self._count = count
         self._idle_seconds = idle_seconds
         self._shares = Shares(count)
-        self._open: dict[StreamPlace, None] = {}
+        self._open: dict[Place, None] = {}
         """The stream that was heard of last comes last."""
 
     @contextmanager
-    def enter(self) -> Iterator[StreamPlace]:
+    def enter(self) -> Iterator[Place]:
         """Give a stream a place, of which another may be deprived for it.
 
         Raises:
-            TooManyCalls: no place is free, and no stream is silent.
+            NoPlace: no place is free, and no stream is silent.
         """
         if len(self._open) >= self._count and not self._make_room():
-            raise TooManyCalls
-        place = StreamPlace(self, self._idle_seconds)
+            raise NoPlace
+        place = Place(self, self._idle_seconds)
         self._open[place] = None
         try:
             yield place
@@ -98,16 +106,16 @@ class StreamPlaces:
             self._open.pop(place, None)
             place.leave()
 
-    def move_to_end(self, place: StreamPlace) -> None:
+    def move_to_end(self, place: Place) -> None:
         """Note that a stream was heard of."""
         if place in self._open:
             del self._open[place]
             self._open[place] = None
 
     def take_share(self, customer: str) -> None:
-        """Count a stream to a customer's share, or raise TooManyCalls."""
+        """Count a stream to a customer's share, or raise NoPlace."""
         if not self._shares.take(customer):
-            raise TooManyCalls
+            raise NoPlace
 
     def give_back_share(self, customer: str) -> None:
         """Count it no longer."""
