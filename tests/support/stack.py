@@ -38,7 +38,7 @@ class Stack:
 
     def __init__(self, directory: Path, shell: str = ":", **environment: str) -> None:
         self._shell = shell
-        self.data = Path(environment.get("DATA_DIR", directory / "data"))
+        self.data = directory / "data"
         self._output, self._log = directory / "out", directory / "log"
         self.environment = {**free_ports(), "WORKERS": str(WORKERS), "DATA_DIR": str(self.data), **environment}
         self._log.unlink(missing_ok=True)
