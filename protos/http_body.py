@@ -1,12 +1,19 @@
 """The descriptor set that our Envoy loads: the same routes, each to an RPC that takes and returns bytes.
 
 `google.api.HttpBody` makes the transcoder pass bodies on as they are, so that the server reads JSON itself. The RPCs
-have a package of their own, `data_analytics.v1.http`, so that a caller of the typed RPCs cannot pass for one of JSON.
+have packages of their own, so that a caller of the typed RPCs cannot pass for one of JSON:
+
+- `data_analytics.v1.http` has the creates, for bodies that are small enough for Envoy to keep until they are whole, and
+  the searches, whose responses are streams: Envoy passes a page on as its caller reads it, and does not keep it.
+- `data_analytics.v1.http.upload` has the creates again, and the batch, with streams of requests: Envoy passes the body
+  on as it arrives.
 """
+
+from collections.abc import Callable
 
 from google.api import annotations_pb2, http_pb2, httpbody_pb2
 from google.protobuf import any_pb2
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto
 
 HTTP_BODY = ".google.api.HttpBody"
 
@@ -14,8 +21,8 @@ HTTP_BODY = ".google.api.HttpBody"
 def derive_http_set(typed: bytes) -> bytes:
     """Return the descriptor set for Envoy, given the typed one, both as a serialized FileDescriptorSet.
 
-    It has a copy of each service file, in which the package is `<package>.http`, the RPCs without a route are left out,
-    and the others take and return HttpBody.
+    It has two copies of each service file, in which the RPCs without a route are left out, and the others take and
+    return HttpBody.
     """
     files = FileDescriptorSet.FromString(typed).file
     derived = FileDescriptorSet(file=[file for file in files if not file.service])
@@ -25,25 +32,49 @@ def derive_http_set(typed: bytes) -> bytes:
             module.DESCRIPTOR.CopyToProto(derived.file.add())
     for file in files:
         if file.service:
-            derived.file.append(_derive_file(file))
+            derived.file.append(_derive_file(file, "http", _make_small))
+            derived.file.append(_derive_file(file, "http.upload", _make_upload))
     return derived.SerializeToString()
 
 
-def _derive_file(file: FileDescriptorProto) -> FileDescriptorProto:
+def _make_small(method: MethodDescriptorProto, rule: http_pb2.HttpRule) -> bool:
+    """Change a method for `data_analytics.v1.http`. Return whether it belongs there."""
+    method.server_streaming = bool(rule.get)
+    return not _is_batch(rule)
+
+
+def _make_upload(method: MethodDescriptorProto, rule: http_pb2.HttpRule) -> bool:
+    """Change a method for `data_analytics.v1.http.upload`. Return whether it belongs there."""
+    method.client_streaming = True
+    return bool(rule.post)
+
+
+def _is_batch(rule: http_pb2.HttpRule) -> bool:
+    return ":" in rule.post
+
+
+def _derive_file(
+    file: FileDescriptorProto, suffix: str, change: Callable[[MethodDescriptorProto, http_pb2.HttpRule], bool]
+) -> FileDescriptorProto:
     directory, _, name = file.name.rpartition("/")
     derived = FileDescriptorProto(
-        name=f"{directory}/http/{name}",
-        package=f"{file.package}.http",
+        name=f"{directory}/{suffix.replace('.', '/')}/{name}",
+        package=f"{file.package}.{suffix}",
         dependency=[annotations_pb2.DESCRIPTOR.name, httpbody_pb2.DESCRIPTOR.name],
         syntax=file.syntax,
     )
     for service in file.service:
         copy = derived.service.add(name=service.name)
         for method in service.method:
-            if method.options.HasExtension(annotations_pb2.http):
-                copy.method.add().CopyFrom(method)
-                copy.method[-1].input_type = copy.method[-1].output_type = HTTP_BODY
-                _add_encoded_path(copy.method[-1].options.Extensions[annotations_pb2.http])
+            if not method.options.HasExtension(annotations_pb2.http):
+                continue
+            changed = MethodDescriptorProto()
+            changed.CopyFrom(method)
+            changed.input_type = changed.output_type = HTTP_BODY
+            rule = changed.options.Extensions[annotations_pb2.http]
+            if change(changed, rule):
+                _add_encoded_path(rule)
+                copy.method.append(changed)
     return derived
 
 

@@ -16,6 +16,7 @@ from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANAL
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget
+from server.ingest.stream_places import StreamPlaces
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
@@ -23,8 +24,10 @@ from server.rpc.http_handlers import HttpMethod
 from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
+from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import ConfigurationError, Settings, check_listenable, format_host
+from server.sharing.turns import Turns
 from server.transport import CORE, health
 from server.transport.interface import Server
 from server.transport.make import make_server
@@ -47,7 +50,7 @@ MAX_METADATA_BYTES = 256 << 10
 """The limit on the metadata of a call, in which HTTP/2 counts 32 bytes more for each pair. For callers of JSON they are
 the URL and the headers, of which Envoy accepts 192 KiB."""
 
-_SIZES = Sizes(MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES, MAX_METADATA_BYTES, LIMITS.calls)
+_SIZES = Sizes(MAX_MESSAGE_BYTES, MAX_RESPONSE_BYTES, MAX_METADATA_BYTES, LIMITS.writes)
 
 # For the calls that the transport refuses because there are too many even to be received.
 _REFUSAL_METADATA = (
@@ -81,11 +84,19 @@ class Application:
         self._server = make_grpc_server(settings.transport, settings.max_connections)
         self._reporting: asyncio.Task[None] | None = None
 
+        self._searcher = Searcher(self._store)
+        # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
+        self._batch_turns = Turns(1, places_each=1)
         pages = UnreadPageLimiter(limits.unread_page_bytes)
         services = {
-            _EVENTS: AnalyticsEvents(self.commits, ChunkBudget(limits.chunk_bytes)),
-            _LEADS: LeadAnalytics(self.commits, self._store, pages),
-            _CONTACTS: ContactAnalytics(self.commits, self._store, pages),
+            _EVENTS: AnalyticsEvents(
+                self.commits,
+                self._batch_turns,
+                StreamPlaces(limits.streams, limits.stream_idle_seconds),
+                ChunkBudget(limits.chunk_bytes),
+            ),
+            _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
+            _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
         }
         http_services = self._make_http_services(pages, IgnoredFields(enabled=settings.ignore_unknown_fields))
         # It is annotated with the stock server, of which it uses what both have.
@@ -138,12 +149,12 @@ class Application:
         self, pages: UnreadPageLimiter, ignored: IgnoredFields
     ) -> dict[ServiceDescriptor, dict[str, HttpMethod]]:
         """Return the methods for JSON, by service and by the name of the RPC."""
-        leads = HttpSearch(self._store, SearchLeadAnalyticsEventsRequest, "lead", pages, ignored)
-        contacts = HttpSearch(self._store, SearchContactAnalyticsEventsRequest, "contact", pages, ignored)
+        leads = HttpSearch(self._searcher, SearchLeadAnalyticsEventsRequest, "lead", pages, ignored)
+        contacts = HttpSearch(self._searcher, SearchContactAnalyticsEventsRequest, "contact", pages, ignored)
         return {
             _EVENTS: {
                 "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
-                "BatchCreateAnalyticsEvents": HttpBatch(self.commits, ignored),
+                "BatchCreateAnalyticsEvents": HttpBatch(self.commits, self._batch_turns, ignored),
             },
             _LEADS: {
                 "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),

@@ -15,8 +15,8 @@ from storage.errors import (
     TooManySearches,
     WriteFailed,
 )
-from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Query, make_id_and_time
-from storage.rows import Row, encode_row
+from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Query, make_id_and_time, make_ids_and_times
+from storage.rows import Row, encode_row, encode_rows
 from storage.store import EventStore
 
 __all__ = [
@@ -39,5 +39,7 @@ __all__ = [
     "TooManySearches",
     "WriteFailed",
     "encode_row",
+    "encode_rows",
     "make_id_and_time",
+    "make_ids_and_times",
 ]

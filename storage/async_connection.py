@@ -5,7 +5,8 @@ import contextlib
 import logging
 import select
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -19,6 +20,10 @@ from storage.errors import DatabaseUnavailable
 log = logging.getLogger(__name__)
 
 
+Outcome = list[Any] | Exception
+"""What became of a statement: its rows, or what went wrong."""
+
+
 class AsyncConnection:
     """A connection in autocommit mode that executes one statement at a time. Belongs to one event loop."""
 
@@ -27,7 +32,7 @@ class AsyncConnection:
         self._cursor = connection.cursor()
         self._descriptor = connection.fileno()
         self._loop = asyncio.get_running_loop()
-        self._result: asyncio.Future[list[Any]] | None = None
+        self._on_outcome: Callable[[Outcome], None] | None = None
         self._writing = False
         self._closed = False
         # Registered for good, not per statement, so that a connection closed between two statements is noticed.
@@ -52,42 +57,45 @@ class AsyncConnection:
             raise
         return opened
 
-    async def execute(self, sql: str, values: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Any]:
+    async def execute(self, sql: str, values: Sequence[Any] | None = None) -> list[Any]:
         """Execute a statement and return its rows. If the awaiting task is cancelled, close the connection.
 
         Raises:
             DatabaseUnavailable: the connection is lost, and now closed.
             psycopg2.Error: the database rejected the statement.
         """
-        if self._connection.closed:
-            raise DatabaseUnavailable
         result: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._result = result
+        self.start(sql, values, partial(settle, result))
         try:
-            self._cursor.execute(sql, values)
-            self._poll()
             return await result
-        except psycopg2.Error as error:
-            if not is_lost(self._connection, error):
-                raise
-            self.close()
-            raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
         except asyncio.CancelledError:
             self.close()
             raise
-        finally:
-            self._result = None
+
+    def start(self, sql: str, values: Sequence[Any] | None, on_outcome: Callable[[Outcome], None]) -> None:
+        """Send a statement.
+
+        Args:
+            sql: the statement.
+            values: what takes the place of each `%s` in it.
+            on_outcome: called once, later, with the rows, or with an exception as `execute` raises it.
+        """
+        try:
+            self._cursor.execute(sql, values)
+            state = self._connection.poll()
+        except Exception as error:  # noqa: BLE001 - it is the outcome
+            self._loop.call_soon(on_outcome, self._examine(error))
+            return
+        self._watch(state)
+        if state == POLL_OK:  # The database was that quick.
+            self._loop.call_soon(on_outcome, self._fetch())
+        else:
+            self._on_outcome = on_outcome
 
     def close(self) -> None:
-        """Close the connection. The database may go on with the statement for a while."""
-        if self._closed:  # Another connection may have the descriptor by now.
-            return
-        self._closed = True
-        self._loop.remove_reader(self._descriptor)
-        self._loop.remove_writer(self._descriptor)
-        self._connection.close()
-        if self._result and not self._result.done():
-            self._result.set_exception(DatabaseUnavailable())
+        """Close the connection. The database may go on with the statement for a while. Its outcome is reported now."""
+        self._disconnect()
+        self._report(DatabaseUnavailable())
 
     def _on_ready(self) -> None:
         # uvloop reports a socket in error only once, however much is left to read from it.
@@ -96,26 +104,63 @@ class AsyncConnection:
 
     def _poll(self) -> Any:
         """Send and receive whatever does not block. Return what to wait for next, or None after an error."""
-        result = self._result
         try:
             state = self._connection.poll()
-            if state == POLL_OK and result and not result.done():
-                result.set_result(self._cursor.fetchall() if self._cursor.description else [])
         except Exception as error:
-            if result and not result.done():
-                result.set_exception(error)
-            elif not isinstance(error, psycopg2.Error):
+            if self._on_outcome is None and not isinstance(error, psycopg2.Error):
                 log.exception("unexpected error on an idle connection")
-            if self._connection.closed or not isinstance(error, psycopg2.Error):
-                self.close()
+            self._report(self._examine(error))
             return None
+        self._watch(state)
+        if state == POLL_OK and self._on_outcome is not None:
+            self._report(self._fetch())
+        return state
+
+    def _watch(self, state: Any) -> None:
+        """Have `_on_ready` called when the socket can take more, for as long as there is something to send."""
         if (state == POLL_WRITE) != self._writing:
             self._writing = not self._writing
             if self._writing:
                 self._loop.add_writer(self._descriptor, self._on_ready)
             else:
                 self._loop.remove_writer(self._descriptor)
-        return state
+
+    def _fetch(self) -> Outcome:
+        try:
+            return self._cursor.fetchall() if self._cursor.description else []
+        except Exception as error:  # noqa: BLE001 - it is the outcome
+            return self._examine(error)
+
+    def _examine(self, error: Exception) -> Exception:
+        """Return what to report for `error`. Close the connection, unless the database merely rejected a statement."""
+        if isinstance(error, psycopg2.Error) and not is_lost(self._connection, error):
+            return error
+        self._disconnect()
+        return DatabaseUnavailable(f"SQLSTATE {error.pgcode}") if isinstance(error, psycopg2.Error) else error
+
+    def _disconnect(self) -> None:
+        if self._closed:  # Another connection may have the descriptor by now.
+            return
+        self._closed = True
+        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_writer(self._descriptor)
+        self._connection.close()
+
+    def _report(self, outcome: Outcome) -> None:
+        """Report the outcome of the statement in flight, if there is one."""
+        on_outcome, self._on_outcome = self._on_outcome, None
+        if on_outcome is not None:
+            on_outcome(outcome)
+
+
+def settle(result: "asyncio.Future[list[Any]]", outcome: Outcome) -> None:
+    """Settle `result` with the outcome, unless it is settled already."""
+    if result.done():
+        return
+    if isinstance(outcome, Exception):
+        result.set_exception(outcome)
+    else:
+        result.set_result(outcome)
 
 
 def _is_broken(descriptor: int) -> bool:

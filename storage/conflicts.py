@@ -1,26 +1,42 @@
-"""What a batch that met a unique key finds in the table: its own events, or others with the same idempotency keys."""
+"""What a batch that met a unique key finds in the table: its own events, or others with the same idempotency keys.
 
-import json
+The database compares them, so that no more than their ids and times are fetched. They may be far larger than what was
+sent: in a jsonb, 1e99 has a hundred digits.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg2.extensions
+from psycopg2.extras import execute_values
 
 from storage.errors import KeyReused
 from storage.event import TEXT_COUNT, Event
 from storage.model import TIME_FORMAT, AnalyticsEvent
 
-# Columns in the form of `Event`, for a session in UTC.
-_AS_TEXT = {"id": "{0}::text", "version_info": "{0}::text"} | dict.fromkeys(
-    ("created_at", "updated_at"), f"to_char({{0}}, '{TIME_FORMAT}')"
-)
-_COLUMNS = ", ".join(_AS_TEXT.get(name, "{0}").format(f'event."{name}"') for name in Event._fields)
-_SELECT = f'SELECT {_COLUMNS} FROM "{AnalyticsEvent._meta.table_name}" AS event'  # noqa: S608 - the names are the model's
-# One statement for each of the two indexes.
-_BY_ID = _SELECT + " WHERE (event.customer_id, event.id) IN %s"
-_BY_KEY = _SELECT + " WHERE (event.customer_id, event.idempotency_key) IN %s AND event.idempotency_key <> ''"
+_TEXTS = Event._fields[:TEXT_COUNT]
+_IS_SAME = " AND ".join([f'event."{name}" = sent."{name}"' for name in _TEXTS])
+_SENT = ", ".join(f'"{name}"' for name in (*_TEXTS, "version_info", "id"))
+_ROW = "(" + ", ".join(["%s"] * TEXT_COUNT) + ", %s::jsonb, %s::uuid)"
+
+# For each event sent, the one stored with its id or key: one look-up in the index each, whatever the statistics say.
+_SELECT = f"""
+SELECT sent.id::text, event.id::text,
+  to_char(event.created_at, '{TIME_FORMAT}'), to_char(event.updated_at, '{TIME_FORMAT}'),
+  {_IS_SAME} AND event.version_info IS NOT DISTINCT FROM sent.version_info
+FROM (VALUES %s) AS sent ({_SENT})
+CROSS JOIN LATERAL (
+  SELECT * FROM "{AnalyticsEvent._meta.table_name}" AS stored
+  WHERE stored.customer_id = sent.customer_id AND {{condition}} LIMIT 1
+) AS event
+"""  # noqa: S608 - the names are the model's
+_BY_ID = _SELECT.format(condition="stored.id = sent.id")
+_BY_KEY = _SELECT.format(condition="stored.idempotency_key = sent.idempotency_key AND stored.idempotency_key <> ''")
 
 
-def find_conflicts(connection: psycopg2.extensions.connection, events: list[Event]) -> dict[str, "Event | KeyReused"]:
+def find_conflicts(
+    connection: psycopg2.extensions.connection, events: Sequence[Event]
+) -> Mapping[str, "Event | KeyReused"]:
     """Return outcomes, by event id, for those of `events` that the table already holds.
 
     An event that is stored itself, as after a commit whose reply was lost, has itself as its outcome. An event whose
@@ -30,32 +46,16 @@ def find_conflicts(connection: psycopg2.extensions.connection, events: list[Even
     Raises:
         psycopg2.Error: the database cannot answer.
     """
-    found: list[Event] = []
-    with connection.cursor() as cursor:
-        cursor.execute(_BY_ID, (tuple((event.customer_id, _as_uuid(event.id)) for event in events),))
-        found += map(Event._make, cursor.fetchall())
-        if keys := tuple((event.customer_id, event.idempotency_key) for event in events if event.idempotency_key):
-            cursor.execute(_BY_KEY, (keys,))
-            found += map(Event._make, cursor.fetchall())
-    by_id = {event.id: event for event in found}
-    by_key = {(event.customer_id, event.idempotency_key): event for event in found if event.idempotency_key}
+    by_id = {event.id: event for event in events}
+    with_key = [event for event in events if event.idempotency_key]
     outcomes: dict[str, Event | KeyReused] = {}
-    for event in events:
-        stored = by_id.get(event.id) or by_key.get((event.customer_id, event.idempotency_key))
-        if stored is not None:
-            outcomes[event.id] = stored if _is_same(event, stored) else KeyReused()
+    with connection.cursor() as cursor:
+        for statement, sent in ((_BY_KEY, with_key), (_BY_ID, events)):
+            if not sent:
+                continue
+            values = [(*event[:TEXT_COUNT], event.version_info, event.id) for event in sent]
+            rows: Any = execute_values(cursor, statement, values, _ROW, page_size=len(values), fetch=True)
+            for sent_id, stored_id, created_at, updated_at, is_same in rows:
+                stored = by_id[sent_id]._replace(id=stored_id, created_at=created_at, updated_at=updated_at)
+                outcomes[sent_id] = stored if is_same else KeyReused()
     return outcomes
-
-
-def _as_uuid(text: str) -> Any:
-    return psycopg2.extensions.AsIs(f"'{text}'::uuid")
-
-
-def _is_same(event: Event, stored: Event) -> bool:
-    """Return whether both are equal in everything that a caller sends."""
-    return event[:TEXT_COUNT] == stored[:TEXT_COUNT] and _parse(event.version_info) == _parse(stored.version_info)
-
-
-def _parse(text: str | None) -> Any:
-    # jsonb prints 1e300 with all its digits, so integers are compared as floats too.
-    return None if text is None else json.loads(text, parse_int=float)

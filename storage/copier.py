@@ -36,20 +36,23 @@ class Copier:
 
     def write(self, rows: list[Row]) -> list[Outcome]:
         """Commit the rows and return the outcome of each, in order. Never raises, because callers are waiting."""
-        if not any(row.event.idempotency_key for row in rows):
+        if not _have_keys(rows):
             return self._write(rows)
         # In key order, so that two workers that write the same keys wait for each other in one direction only.
         remaining = sorted(rows, key=_get_key)
         outcomes: dict[str, Outcome] = {}
         while remaining:
-            # When a key occurs twice, its second event is written in the next pass and finds the first in the table.
             first_of_each_key = [
                 row
                 for row, previous in zip(remaining, [None, *remaining], strict=False)
                 if previous is None or not row.event.idempotency_key or _get_key(row) != _get_key(previous)
             ]
-            outcomes |= zip((row.event.id for row in first_of_each_key), self._write(first_of_each_key), strict=True)
-            remaining = [row for row in remaining if row.event.id not in outcomes]
+            written = self._write(first_of_each_key)
+            outcomes |= zip((row.event.id for row in first_of_each_key), written, strict=True)
+            # When a key occurs twice, the others with it find the first in the table.
+            if others := [row for row in remaining if row.event.id not in outcomes]:
+                outcomes |= self._find_firsts(others, dict(zip(map(_get_key, first_of_each_key), written, strict=True)))
+            remaining = [row for row in others if row.event.id not in outcomes]
         return [outcomes[row.event.id] for row in rows]
 
     def close(self) -> None:
@@ -73,8 +76,7 @@ class Copier:
 
     def _resolve(self, rows: list[Row]) -> list[Outcome]:
         """Commit the rows; if one is in the way, find out which, and write the others without it."""
-        has_keys = any(row.event.idempotency_key for row in rows)
-        while (sqlstate := self._try_copy(rows)) == LOCK_NOT_AVAILABLE and not has_keys:
+        while (sqlstate := self._try_copy(rows)) == LOCK_NOT_AVAILABLE and not _have_keys(rows):
             pass
         if sqlstate is None:
             return [row.event for row in rows]
@@ -96,6 +98,26 @@ class Copier:
         rest = [row for row in rows if row.event.id not in known]
         written = dict(zip((row.event.id for row in rest), self._write(rest) if rest else [], strict=True))
         return [known.get(row.event.id) or written[row.event.id] for row in rows]
+
+    def _find_firsts(self, rows: list[Row], written: Mapping[tuple[str, str], Outcome]) -> Mapping[str, Outcome]:
+        """Return the outcomes, by event id, of rows whose keys have just been `written`. Never raises.
+
+        A row has none if the first with its key was refused: then it is not known yet what becomes of this one.
+        """
+        outcomes: dict[str, Outcome] = {}
+        stored = []
+        for row in rows:
+            outcome = written[_get_key(row)]
+            if isinstance(outcome, KeyInProgress | DatabaseUnavailable | WriteFailed):
+                outcomes[row.event.id] = type(outcome)()
+            elif not isinstance(outcome, EventRefused):
+                stored.append(row)
+        if stored:
+            try:
+                outcomes |= self._find_conflicts(stored)
+            except DatabaseUnavailable:
+                outcomes |= {row.event.id: DatabaseUnavailable() for row in stored}
+        return outcomes
 
     def _find_conflicts(self, rows: list[Row]) -> Mapping[str, Outcome]:
         assert self._connection is not None
@@ -135,6 +157,10 @@ class Copier:
                 return sqlstate
             raise
         return None
+
+
+def _have_keys(rows: list[Row]) -> bool:
+    return any(row.event.idempotency_key for row in rows)
 
 
 def _get_key(row: Row) -> tuple[str, str]:

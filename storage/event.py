@@ -72,12 +72,8 @@ class Query(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The part of an event that a search returns. The names are those of `Event`."""
+    """The part of an event that a search has to look up: the rest is in its query. The names are those of `Event`."""
 
-    customer_id: str
-    entity_type: str
-    entity_id: str
-    user_id: str
     tool_signature: str
     recording_id: str
     event_type: str
@@ -104,6 +100,17 @@ def make_id_and_time() -> tuple[str, str]:
     """
     made = uuid_utils.uuid7()
     return str(made), format_time(made.timestamp)
+
+
+def make_ids_and_times(count: int) -> tuple[list[str], list[str]]:
+    """Return what `make_id_and_time` returns, for `count` new events: their ids, and their times."""
+    made = [uuid_utils.uuid7() for _ in range(count)]
+    # They ascend, so if the first and the last have the same time, all have.
+    if made and made[0].timestamp == made[-1].timestamp:
+        times = [format_time(made[0].timestamp)] * count
+    else:
+        times = [format_time(each.timestamp) for each in made]
+    return list(map(str, made)), times
 
 
 _last_second = (0, "1970-01-01T00:00:00")

@@ -73,14 +73,18 @@ AnalyticsEvent.add_index(
 )
 
 
+_EMPTY_HASH = hashlib.blake2b(digest_size=16)
+
+
 def make_search_key(entity_type: str, entity_id: str, user_id: str, recording_id: str) -> str:
     """Return the search key of an event: 128 bits, in hexadecimal, for all that a search names besides the customer.
 
     A B-tree entry holds at most 2,704 bytes, and the ids, within their limits of 255 characters, can take 4,080. So
     the index holds their hash. U+0000 separates the ids because no text in PostgreSQL can contain it.
     """
-    ids = "\0".join((entity_type, entity_id, user_id, recording_id))
-    return hashlib.blake2b(ids.encode(), digest_size=16).hexdigest()
+    search_key = _EMPTY_HASH.copy()  # To make one anew takes twice as long.
+    search_key.update(f"{entity_type}\0{entity_id}\0{user_id}\0{recording_id}".encode())
+    return search_key.hexdigest()
 
 
 def list_columns() -> list[Any]:

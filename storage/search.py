@@ -1,26 +1,21 @@
-"""Searches: a few tasks on the event loop, each with a connection of its own."""
+"""Searches: a few connections that the event loop drives, and a bounded queue of searches that wait for one."""
 
 import asyncio
-import logging
-from collections.abc import Mapping
+from collections import deque
 from typing import Any
 
-import psycopg2.errors
-
-from storage.async_connection import AsyncConnection
-from storage.errors import DatabaseUnavailable, PageTooLarge, SearchTimedOut, TooManySearches
+from storage.errors import DatabaseUnavailable, PageTooLarge, TooManySearches
 from storage.event import Found, Page, Query
 from storage.model import make_search_key
+from storage.search_session import Search, SearchSession
 from storage.search_sql import ALL, LATEST, SESSION
-
-log = logging.getLogger(__name__)
 
 # What a search may take beyond the database's own timeout before its connection counts as hung.
 _GRACE_SECONDS = 1.0
 
 
 class Searches:
-    """The searches of one event loop: a bounded queue, and the tasks that work through it."""
+    """The searches of one event loop."""
 
     def __init__(
         self,
@@ -31,7 +26,7 @@ class Searches:
         timeout: float = 5.0,
         max_page_bytes: int = 16 << 20,
     ) -> None:
-        """Start the tasks. Each connects at its first search.
+        """Prepare the sessions. Each connects at its first search.
 
         Args:
             url: a libpq connection URI or string.
@@ -40,13 +35,22 @@ class Searches:
             timeout: seconds until the database gives up a search.
             max_page_bytes: the limit on the sum of a page's `message` texts, in bytes.
         """
-        self._url = url
         self._max_page_bytes = max_page_bytes
-        self._timeout = timeout
+        self._max_waiting = max_waiting
+        self._loop = asyncio.get_running_loop()
         self._closed = False
-        self._pending: set[asyncio.Future[Page]] = set()
-        self._queue: asyncio.Queue[tuple[Query, asyncio.Future[Page]]] = asyncio.Queue(max_waiting)
-        self._tasks = [asyncio.create_task(self._run()) for _ in range(connections)]
+        self._pending: set[asyncio.Future[list[Any]]] = set()
+        self._waiting: deque[Search] = deque()
+        settings = {
+            **SESSION,
+            "statement_timeout": str(int(timeout * 1000)),
+            "default_transaction_read_only": "on",
+        }
+        self._sessions = [
+            SearchSession(url, settings, timeout + _GRACE_SECONDS, self._run_next) for _ in range(connections)
+        ]
+        # The one that was used last is used next: its backend has everything at hand.
+        self._idle = self._sessions[::-1]
 
     async def find(self, query: Query) -> Page:
         """Return the page that `query` asks for.
@@ -59,102 +63,62 @@ class Searches:
         """
         if self._closed:
             raise DatabaseUnavailable
-        if self._queue.full():
+        if not self._idle and len(self._waiting) >= self._max_waiting:
             raise TooManySearches
-        page: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
-        self._pending.add(page)
-        self._queue.put_nowait((query, page))
+        search = self._make_search(query)
+        if self._idle:
+            self._idle.pop().run(search)
+        else:
+            self._waiting.append(search)
+        self._pending.add(search.rows)
         try:
-            return await page
+            return _make_page(await search.rows)
         finally:
-            self._pending.discard(page)
+            self._pending.discard(search.rows)
 
     def abandon(self) -> None:
         """Raise DatabaseUnavailable in every `find` in flight, without waiting for a search that hangs."""
-        for page in self._pending:
-            if not page.done():
-                page.set_exception(DatabaseUnavailable())
+        for rows in self._pending:
+            if not rows.done():
+                rows.set_exception(DatabaseUnavailable())
 
     async def close(self) -> None:
         """Abandon all searches. The database ends those that it runs, at their timeout at the latest."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
         self.abandon()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._waiting.clear()
+        await asyncio.gather(*[session.close() for session in self._sessions])
 
-    async def _run(self) -> None:
-        settings = {
-            **SESSION,
-            "statement_timeout": str(int(self._timeout * 1000)),
-            "default_transaction_read_only": "on",
-        }
-        session = _Session(self._url, settings)
-        try:
-            while True:
-                query, page = await self._queue.get()
-                if page.done():  # Abandoned, or its caller has gone.
-                    continue
-                try:
-                    found = await self._find(session, query)
-                except Exception as error:  # noqa: BLE001 - raised again in `find`
-                    if not page.done():
-                        page.set_exception(error)
-                else:
-                    if not page.done():
-                        page.set_result(found)
-        finally:
-            session.close()
+    def _run_next(self, session: SearchSession) -> None:
+        """Give an idle session the search that has waited longest."""
+        while self._waiting:
+            search = self._waiting.popleft()
+            if not search.rows.done():  # Otherwise it is abandoned, or its caller has gone.
+                session.run(search)
+                return
+        self._idle.append(session)
 
-    async def _find(self, session: "_Session", query: Query) -> Page:
+    def _make_search(self, query: Query) -> Search:
         keys = {
             make_search_key(query.entity_type, query.entity_id, query.user_id, recording)
             for recording in query.recording_ids
         }
         offset = (query.page - 1) * query.page_size
-        values = {
-            "customer_id": query.customer_id,
-            "keys": "{" + ",".join(keys) + "}",
-            "limit": query.page_size,
-            "offset": offset,
-            "page_end": offset + query.page_size,
-            "max_bytes": self._max_page_bytes,
-        }
         statement = LATEST if query.latest else ALL
-        try:
-            async with asyncio.timeout(self._timeout + _GRACE_SECONDS):
-                rows = await session.fetch(statement.execute, values)
-        except (psycopg2.errors.QueryCanceled, TimeoutError):
-            log.warning("search timed out", extra={"recordings": len(keys)})
-            raise SearchTimedOut from None
-        total = rows[0][0]
-        # A page past the end is one row that holds only the total.
-        events = [Found._make(row[1:]) for row in rows if row[1] is not None]
-        if events and events[0].message is None:
-            raise PageTooLarge
-        return Page(events, total)
-
-
-class _Session:
-    """A connection with the search statements prepared. Opened at its first use, and again when it is lost."""
-
-    def __init__(self, url: str, settings: Mapping[str, str]) -> None:
-        self._url = url
-        self._settings = settings
-        self._connection: AsyncConnection | None = None
-
-    async def fetch(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
-        if self._connection is not None:
-            try:
-                return await self._connection.execute(statement, values)
-            except DatabaseUnavailable as error:
-                log.info("connection lost during a search", extra={"reason": str(error)})
-                self._connection = None
-        self._connection = await AsyncConnection.open(
-            self._url, "analytics search", self._settings, [ALL.prepare, LATEST.prepare]
+        sql = statement.execute.format(
+            keys=",".join(keys),
+            limit=query.page_size,
+            offset=offset,
+            page_end=offset + query.page_size,
+            max_bytes=self._max_page_bytes,
         )
-        return await self._connection.execute(statement, values)
+        return Search(sql, query.customer_id, len(keys), self._loop.create_future())
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+
+def _make_page(rows: list[Any]) -> Page:
+    total = rows[0][0]
+    # A page past the end is one row that holds only the total.
+    events = [Found._make(row[1:]) for row in rows if row[1] is not None]
+    if events and events[0].message is None:
+        raise PageTooLarge
+    return Page(events, total)

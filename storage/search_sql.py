@@ -18,11 +18,12 @@ class _Parameter(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A statement to prepare once in each session and to execute with named values."""
+    """A statement to prepare once in each session."""
 
     prepare: str
     execute: str
-    """With the values as `%(name)s`."""
+    """With the customer as `%s`, for psycopg2, and the other values as fields of `str.format`, which takes a fourth of
+    psycopg2's time for them."""
 
 
 # The values of an execution, in the order of the prepared statement's parameters.
@@ -42,8 +43,8 @@ def _make_statement(name: str, query: Any) -> Statement:
     sql, parameters = context.sql(query).query()
     numbered = sql % tuple(f"${_PARAMETERS.index(parameter.name) + 1}" for parameter in parameters)
     types = "text, uuid[], bigint, bigint, bigint, bigint"
-    arguments = ", ".join(f"%({parameter})s" for parameter in _PARAMETERS)
-    return Statement(f"PREPARE {name} ({types}) AS {numbered}", f"EXECUTE {name} ({arguments})")
+    execute = f"EXECUTE {name} (%s, '{{{{{{keys}}}}}}', {{limit}}, {{offset}}, {{page_end}}, {{max_bytes}})"
+    return Statement(f"PREPARE {name} ({types}) AS {numbered}", execute)
 
 
 def _select_newest(limit: Any) -> Select:

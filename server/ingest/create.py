@@ -56,20 +56,22 @@ class JsonCodec:
 class Create:
     """The work of one create. Reading, checking and converting wait until a commit takes it."""
 
-    __slots__ = ("_codec", "_data", "_event_id", "_key", "byte_size", "ignored", "is_replayed")
+    __slots__ = ("_codec", "_data", "_event_id", "_key", "byte_size", "customer", "ignored", "is_replayed")
     event_count = 1
 
-    def __init__(self, codec: CreateCodec, data: bytes, key: str) -> None:
+    def __init__(self, codec: CreateCodec, data: bytes, key: str, customer: str) -> None:
         """Prepare to store an event.
 
         Args:
             codec: the form of the request and of the response.
             data: the request.
             key: the idempotency key in the call's metadata, or "".
+            customer: whose share of the queue it takes.
         """
         self._codec = codec
         self._data = data
         self._key = key
+        self.customer = customer
         self.byte_size = len(data)
         self.is_replayed = False
         """Whether the response is that of an earlier create with the same key. Known once there is a response."""

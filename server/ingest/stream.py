@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from data_analytics.v1.analytics_event_service_pb2 import (
@@ -11,7 +12,9 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 )
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
-from server.messages.refusals import TooManyWaiting, make_status
+from server.ingest.stream_places import StreamPlace, StreamPlaces
+from server.messages.refusals import TooManyWaiting, forget_frames, make_status
+from server.sharing.shares import Shares
 
 MAX_CHUNKS = 8
 """How many chunks of one stream are read before the first of them is answered."""
@@ -23,49 +26,71 @@ _RETRY_SECONDS = 0.02
 
 
 class ChunkBudget:
-    """The bytes of all streams' chunks that wait for their commit. Belongs to one event loop."""
+    """The bytes of all streams' chunks that wait for their commit, of which each customer has a share.
+
+    Belongs to one event loop.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         """Create a budget of which nothing is used."""
-        self._bytes = 0
-        self._max_bytes = max_bytes
-        self._has_room = asyncio.Event()
-        self._has_room.set()
+        self._shares = Shares(max_bytes)
+        self._has_more = asyncio.Event()
 
-    async def wait(self) -> None:
-        """Wait until another chunk may be read."""
-        await self._has_room.wait()
+    async def take(self, customer: str, byte_size: int) -> None:
+        """Count a chunk as soon as there is room for it."""
+        while not self._shares.take(customer, byte_size):
+            await self._has_more.wait()
 
-    def add(self, byte_size: int) -> None:
-        """Count a chunk. A negative size takes it off again."""
-        self._bytes += byte_size
-        if self._bytes > self._max_bytes:
-            self._has_room.clear()
-        else:
-            self._has_room.set()
+    def give_back(self, customer: str, byte_size: int) -> None:
+        """Count it no longer."""
+        self._shares.give_back(customer, byte_size)
+        self._has_more.set()
+        self._has_more = asyncio.Event()
 
 
 async def write_stream(
-    commits: GroupCommit, requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception], budget: ChunkBudget
+    commits: GroupCommit,
+    requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception],
+    places: StreamPlaces,
+    budget: ChunkBudget,
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     """Store each of `requests` and yield its response once it is committed.
 
     A request that could not be parsed comes as the exception that says so.
 
     Raises:
+        TooManyCalls: there is no place for the stream, or its customer has its share.
+        StreamIdle: nothing has come for too long.
         Exception: that of the first chunk that failed, after the responses to the chunks in flight at that time.
     """
+    with places.enter() as place:
+        async for response in _write_chunks(commits, requests, place, budget):
+            yield response
+
+
+async def _write_chunks(
+    commits: GroupCommit,
+    requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception],
+    place: StreamPlace,
+    budget: ChunkBudget,
+) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     # Its length is bounded by `window`, which has a slot again only when the caller has read a response.
     in_flight: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
     window = asyncio.Semaphore(MAX_CHUNKS)
 
     async def read() -> None:
         try:
-            await window.acquire()
-            async for request in requests:
-                in_flight.put_nowait(asyncio.create_task(_store(commits, request, budget)))
+            while True:
                 await window.acquire()
-                await budget.wait()
+                request = await place.read(requests)
+                customer, size = _measure(request)
+                place.name(customer)
+                await budget.take(customer, size)
+                task = asyncio.create_task(_store(commits, request, customer))
+                task.add_done_callback(partial(_give_back, budget, customer, size))
+                in_flight.put_nowait(task)
+        except StopAsyncIteration:
+            pass
         finally:
             in_flight.put_nowait(None)
 
@@ -79,8 +104,11 @@ async def write_stream(
                 response = WriteAnalyticsEventsResponse(chunk=chunk, committed=await task)
             except Exception as error:  # noqa: BLE001 - raised again below
                 reading.cancel()
-                failure = failure or error
                 response = WriteAnalyticsEventsResponse(chunk=chunk, failed=make_status(error, _REQUEST))
+                if failure is None:
+                    failure = error
+                else:
+                    forget_frames(error)
             yield response
             chunk += 1
             window.release()
@@ -95,18 +123,25 @@ async def write_stream(
             task = None if in_flight.empty() else in_flight.get_nowait()
 
 
+def _measure(request: WriteAnalyticsEventsRequest | Exception) -> tuple[str, int]:
+    """Return whose chunk it is, judged by its first event, and how many bytes it has."""
+    if isinstance(request, Exception):
+        return "", 0
+    return request.events[0].customer_id if request.events else "", request.ByteSize()
+
+
+def _give_back(budget: ChunkBudget, customer: str, byte_size: int, _: object) -> None:
+    budget.give_back(customer, byte_size)
+
+
 async def _store(
-    commits: GroupCommit, request: WriteAnalyticsEventsRequest | Exception, budget: ChunkBudget
+    commits: GroupCommit, request: WriteAnalyticsEventsRequest | Exception, customer: str
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
-    batch = read_batch(request)
-    budget.add(batch.byte_size)
-    try:
-        while True:
-            try:
-                return await write_batch(commits, batch)
-            except TooManyWaiting:
-                await asyncio.sleep(_RETRY_SECONDS)
-    finally:
-        budget.add(-batch.byte_size)
+    batch = await read_batch(request, customer)
+    while True:
+        try:
+            return await write_batch(commits, batch)
+        except TooManyWaiting:
+            await asyncio.sleep(_RETRY_SECONDS)

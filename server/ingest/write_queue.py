@@ -1,10 +1,16 @@
-"""The work that waits to be committed, within bounds, and the group that one commit takes from it."""
+"""The work that waits to be committed, within bounds, and the group that one commit takes from it.
+
+Customers take turns: a group has one work of each, then a second one of each, and so on. So a customer with little to
+store does not wait behind one with much.
+"""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from server.messages.refusals import TooManyWaiting
+from server.sharing.shares import Shares
 from storage import Outcome, Row
 
 T_co = TypeVar("T_co", covariant=True)
@@ -16,6 +22,10 @@ class Work(Protocol[T_co]):
     Its rows are made when a commit takes it, and its response when the commit is done, each in one pass over all of a
     group: the same few functions for one caller after another take a third of the time they take in between other work.
     """
+
+    @property
+    def customer(self) -> str:
+        """Whose share of the queue it takes, or "" if that cannot be told."""
 
     @property
     def event_count(self) -> int:
@@ -73,15 +83,17 @@ class Group:
 
 
 class WriteQueue:
-    """Work in the order of its arrival. Belongs to one event loop."""
+    """The work of each customer in the order of its arrival. Belongs to one event loop."""
 
     def __init__(self, *, max_events: int, max_bytes: int, max_group_events: int, max_group_bytes: int) -> None:
         """Create an empty queue. For the bounds see `server.ingest.group_commit.GroupCommit`."""
-        self._waiting: list[_Waiting] = []
+        self._waiting: dict[str, deque[_Waiting]] = {}
+        """By customer, the one whose turn is next first."""
+        self._callers = 0
         self._events = 0
         self._bytes = 0
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        self._event_shares = Shares(max_events)
+        self._byte_shares = Shares(max_bytes)
         self._max_group_events = max_group_events
         self._max_group_bytes = max_group_bytes
         self._loop = asyncio.get_running_loop()
@@ -89,7 +101,7 @@ class WriteQueue:
     @property
     def caller_count(self) -> int:
         """How many callers wait."""
-        return len(self._waiting)
+        return self._callers
 
     @property
     def event_count(self) -> int:
@@ -105,13 +117,21 @@ class WriteQueue:
         """Append `work` and return the future of its response.
 
         Raises:
-            TooManyWaiting: the queue has no space for it.
+            TooManyWaiting: the queue has no space for it, or its customer has its share.
         """
-        event_count, byte_size = work.event_count, work.byte_size
-        if self._events + event_count > self._max_events or self._bytes + byte_size > self._max_bytes:
+        customer, event_count, byte_size = work.customer, work.event_count, work.byte_size
+        if not self._event_shares.take(customer, event_count):
+            raise TooManyWaiting
+        if not self._byte_shares.take(customer, byte_size):
+            self._event_shares.give_back(customer, event_count)
             raise TooManyWaiting
         response: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(_Waiting(work, event_count, byte_size, response))
+        waiting = _Waiting(work, event_count, byte_size, response)
+        if (others := self._waiting.get(customer)) is None:
+            self._waiting[customer] = deque((waiting,))
+        else:
+            others.append(waiting)
+        self._callers += 1
         self._events += event_count
         self._bytes += byte_size
         return response
@@ -119,13 +139,17 @@ class WriteQueue:
     def pop_group(self) -> Group:
         """Remove and return a group, up to its limits, without the callers that have gone."""
         group = Group()
-        events = size = popped = 0
-        for waiting in self._waiting:
+        events = size = 0
+        while self._waiting:
+            customer, works = next(iter(self._waiting.items()))
+            waiting = works[0]
             if events and (events + waiting.event_count > self._max_group_events or size >= self._max_group_bytes):
                 break
-            popped += 1
-            self._events -= waiting.event_count
-            self._bytes -= waiting.byte_size
+            works.popleft()
+            del self._waiting[customer]
+            if works:
+                self._waiting[customer] = works  # Behind the others.
+            self._remove(customer, waiting)
             if waiting.response.done():
                 continue
             try:
@@ -135,13 +159,21 @@ class WriteQueue:
                 continue
             events += waiting.event_count
             size += waiting.byte_size
-        del self._waiting[:popped]
         return group
 
     def fail_all(self, error: type[Exception]) -> None:
         """Remove everything, and raise `error` in each caller."""
-        waiting, self._waiting = self._waiting, []
-        self._events = self._bytes = 0
-        for each in waiting:
-            if not each.response.done():
-                each.response.set_exception(error())
+        everything, self._waiting = self._waiting, {}
+        for customer, works in everything.items():
+            for waiting in works:
+                self._remove(customer, waiting)
+                if not waiting.response.done():
+                    waiting.response.set_exception(error())
+
+    def _remove(self, customer: str, waiting: _Waiting) -> None:
+        """Count `waiting` no longer."""
+        self._callers -= 1
+        self._events -= waiting.event_count
+        self._bytes -= waiting.byte_size
+        self._event_shares.give_back(customer, waiting.event_count)
+        self._byte_shares.give_back(customer, waiting.byte_size)

@@ -47,15 +47,13 @@ class CompiledRules:
         if set(rules) != set(names):
             raise NotImplementedError(f"{message.full_name}: `names` is not the list of its string fields")
         self._limits = [rules[name].string.max_len or _NO_LIMIT for name in names]
-        self._required = cast(
-            "itemgetter[tuple[str, ...]]", itemgetter(*[names.index(name) for name in names if rules[name].required])
-        )
+        # Both select from a message's values as from the columns of many.
+        self._required: Any = itemgetter(*[names.index(name) for name in names if rules[name].required])
         self._listed = [
             (names.index(name), frozenset(allowed)) for name in names if (allowed := getattr(rules[name].string, "in"))
         ]
-        self._groups = [
-            (cast("itemgetter[tuple[str, ...]]", itemgetter(*map(names.index, group))), len(group) - 1)
-            for group in _find_groups(message)
+        self._groups: list[tuple[Any, int]] = [
+            (itemgetter(*map(names.index, group)), len(group) - 1) for group in _find_groups(message)
         ]
 
     def hold_for(self, values: tuple[str, ...]) -> bool:
@@ -69,17 +67,23 @@ class CompiledRules:
                 return False
         return all(group(values).count("") == absent for group, absent in self._groups)
 
-    def hold_for_all(self, rows: Sequence[tuple[str, ...]]) -> bool:
-        """Return whether each of `rows` keeps every rule. By columns, in a third of the time of row by row."""
-        columns = tuple(zip(*rows, strict=True))
-        if any(max(map(len, column)) > limit for column, limit in zip(columns, self._limits, strict=True)):
-            return False
-        required: Any = self._required
-        if any("" in column for column in required(columns)) or any("\0" in "\t".join(column) for column in columns):
+    def hold_for_all(self, columns: Sequence[Sequence[str]]) -> bool:
+        """Return whether each of many messages keeps every rule, in a third of the time of one after another.
+
+        Args:
+            columns: of each field, in the order of `read`, its values in all the messages.
+        """
+        for column, limit in zip(columns, self._limits, strict=True):
+            text = "".join(column)
+            if "\0" in text or (len(text) > limit and max(map(len, column)) > limit):
+                return False
+        if any("" in column for column in self._required(columns)):
             return False
         if not all(allowed.issuperset(columns[index]) for index, allowed in self._listed):
             return False
-        return all(group(values).count("") == absent for group, absent in self._groups for values in rows)
+        return all(
+            values.count("") == absent for group, absent in self._groups for values in zip(*group(columns), strict=True)
+        )
 
 
 _NO_LIMIT = 1 << 62

@@ -1,14 +1,11 @@
 """Creates: messages to events, and events to messages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from data_analytics.v1.analytics_event_service_pb2 import (
-    BatchCreateAnalyticsEventsResponse,
-    CreateAnalyticsEventRequest,
-)
+from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
 from data_analytics.v1.contact_analytics_service_pb2 import CreateContactAnalyticsEventRequest
 from data_analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
 from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
@@ -16,7 +13,7 @@ from server.messages.compiled_rules import CompiledRules
 from server.messages.refusals import KEY_MALFORMED, KEY_MISMATCH, FieldViolation, InvalidRequest
 from server.messages.validation import find_violations
 from server.messages.version_info import InvalidVersionInfo, format_version_info
-from storage import TEXT_COUNT, Event, make_id_and_time
+from storage import TEXT_COUNT, Event, make_id_and_time, make_ids_and_times
 
 T = TypeVar("T", bound=Message)
 
@@ -74,20 +71,21 @@ class CreateKind(Generic[T]):
             InvalidRequest: the request breaks a rule of its annotations or of `server.messages.version_info`.
         """
         texts = self._merge_entity(self.rules.read(request))
-        violations = [] if self.rules.hold_for(texts) else self._find_violations(texts)
+        violations = self._check(texts)
         version_info = _read_version_info(request, violations)
         return self._make_event(texts, version_info, key, violations)
 
-    def to_events(self, requests: Sequence[T]) -> Iterator[Event | InvalidRequest]:
-        """Yield, for each of many requests, its event or what is wrong with it. Cheaper than `to_event` for each."""
-        rows = [self._merge_entity(self.rules.read(request)) for request in requests]
-        all_hold = bool(rows) and self.rules.hold_for_all(rows)
-        for request, texts in zip(requests, rows, strict=True):
-            violations = [] if all_hold or self.rules.hold_for(texts) else self._find_violations(texts)
-            try:
-                yield self._make_event(texts, _read_version_info(request, violations), "", violations)
-            except InvalidRequest as error:
-                yield error
+    def to_events(self, requests: list[T]) -> list[Event | InvalidRequest]:
+        """Return, for each of many requests, its event or what is wrong with it. Cheaper than `to_event` for each.
+
+        Args:
+            requests: a list, because a message's field would make each of its messages anew whenever it is iterated
+                over.
+        """
+        violations: list[list[FieldViolation]] = [[] for _ in requests]
+        version_infos = list(map(_read_version_info, requests, violations))
+        columns = list(zip(*map(self.rules.read, requests), strict=True))
+        return self._make_events(columns, version_infos, violations)
 
     def make_event(self, texts: tuple[str, ...], version_info: str | None, key: str = "") -> Event:
         """Return the event that a request with these contents asks to store, under a new id.
@@ -101,25 +99,18 @@ class CreateKind(Generic[T]):
             InvalidRequest: the texts or the key break a rule.
         """
         texts = self._merge_entity(texts)
-        return self._make_event(
-            texts, version_info, key, [] if self.rules.hold_for(texts) else self._find_violations(texts)
-        )
+        return self._make_event(texts, version_info, key, self._check(texts))
 
     def make_events(
-        self, rows: Sequence[tuple[str, ...]], version_infos: Sequence[str | None]
+        self, columns: Sequence[Sequence[str]], version_infos: Sequence[str | None]
     ) -> list[Event | InvalidRequest]:
-        """Return, for each of many requests, its event or what is wrong with it. Cheaper than `make_event` for each."""
-        if self._entity_type:
-            rows = list(map(self._merge_entity, rows))
-        all_hold = bool(rows) and self.rules.hold_for_all(rows)
-        events: list[Event | InvalidRequest] = []
-        for texts, version_info in zip(rows, version_infos, strict=True):
-            violations = [] if all_hold or self.rules.hold_for(texts) else self._find_violations(texts)
-            try:
-                events.append(self._make_event(texts, version_info, "", violations))
-            except InvalidRequest as error:
-                events.append(error)
-        return events
+        """Return, for each of many requests, its event or what is wrong with it. Cheaper than `make_event` for each.
+
+        Args:
+            columns: of each of `text_fields`, its values in all the requests.
+            version_infos: of each request, what `make_event` takes.
+        """
+        return self._make_events(columns, version_infos, [[] for _ in version_infos])
 
     def find_violations(self, texts: tuple[str, ...]) -> list[FieldViolation]:
         """Return every rule that the texts of a request break."""
@@ -155,6 +146,10 @@ class CreateKind(Generic[T]):
             return (*texts[: _ENTITY + 1], "", *texts[_ENTITY + 2 :])
         return texts
 
+    def _check(self, texts: tuple[str, ...]) -> list[FieldViolation]:
+        """Return every rule that merged `texts` break."""
+        return [] if self.rules.hold_for(texts) else self._find_violations(texts)
+
     def _find_violations(self, texts: tuple[str, ...]) -> list[FieldViolation]:
         return find_violations(self.request(**dict(zip(self.text_fields, texts, strict=True))))
 
@@ -173,6 +168,25 @@ class CreateKind(Generic[T]):
             texts = (*texts[:_KEY], key)
         event_id, now = make_id_and_time()
         return Event._make((*texts, version_info, event_id, now, now))
+
+    def _make_events(
+        self,
+        columns: Sequence[Sequence[str]],
+        version_infos: Sequence[str | None],
+        violations: Sequence[list[FieldViolation]],
+    ) -> list[Event | InvalidRequest]:
+        """Return what `make_events` does, where `violations` are known already of each request's `version_info`."""
+        # All at once, if nothing is wrong with any. A batch has no events of a kind whose entity has two names.
+        if columns and not any(violations) and not self._entity_type and self.rules.hold_for_all(columns):
+            ids, times = make_ids_and_times(len(version_infos))
+            return list(map(Event._make, zip(*columns, version_infos, ids, times, times, strict=True)))
+        events: list[Event | InvalidRequest] = []
+        for row, version_info, known in zip(zip(*columns, strict=True), version_infos, violations, strict=True):
+            texts = self._merge_entity(row)
+            faults = self._check(texts) + known
+            # Not raised and caught: then the error and the frame of this function would keep each other in memory.
+            events.append(InvalidRequest(faults) if faults else self._make_event(texts, version_info, "", []))
+        return events
 
 
 def _read_version_info(request: Any, violations: list[FieldViolation]) -> str | None:
@@ -203,31 +217,6 @@ CONTACT = CreateKind(
     record_type="contact_analytics_event",
     partition="Contact analytics event",
 )
-
-
-EventResult = tuple[str, str, bool] | list[FieldViolation]
-"""What became of one event of a batch: its id, its time and whether it was stored before, or why it is refused.
-
-A plain tuple, because a batch makes many, and a NamedTuple takes five times as long to make.
-"""
-
-
-def to_batch_response(results: Sequence[EventResult]) -> BatchCreateAnalyticsEventsResponse:
-    """Return the response to a batch or chunk, given the result of each of its events in order."""
-    response = BatchCreateAnalyticsEventsResponse()
-    add = response.outcomes.add
-    for index, result in enumerate(results):
-        if isinstance(result, tuple):
-            # Filled in place: a message made first and then copied takes twice as long.
-            stored = add(index=index).stored
-            stored.id, stored.created_at, stored.replayed = result
-            response.stored_count += 1
-        else:
-            refused = add(index=index).refused
-            for violation in result:
-                refused.violations.add(field=violation.field, description=violation.description)
-    response.refused_count = len(results) - response.stored_count
-    return response
 
 
 def _check_key(key: str, in_request: str) -> list[FieldViolation]:

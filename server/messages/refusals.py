@@ -79,6 +79,10 @@ class TooManyWaiting(Exception):
     """The write queue is full. Nothing was stored."""
 
 
+class StreamIdle(Exception):
+    """Nothing has come on a stream for too long. Everything that had come is answered."""
+
+
 class DeadlineTooShort(Exception):
     """The write queue is longer than the call's deadline. Nothing was stored."""
 
@@ -101,6 +105,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManyCalls: _Refusal(RESOURCE_EXHAUSTED, "too many requests are in flight", is_retryable=True),
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
+    StreamIdle: _Refusal(DEADLINE_EXCEEDED, "nothing has come on the stream for too long: open another one"),
     KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
     DatabaseUnavailable: _Refusal(UNAVAILABLE, "the database cannot be reached", is_retryable=True),
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
@@ -256,6 +261,17 @@ def find_event_violation(error: Exception) -> FieldViolation | None:
     if isinstance(error, KeyInProgress):
         return _KEY_IN_PROGRESS
     return _VIOLATIONS.get(type(error))
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of the frames that an error has passed through, and with them of the request.
+
+    A frame and the error that has passed it often refer to each other, by way of a future. Only the garbage collector
+    would free them, and it looks rarely.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def is_bug(error: Exception) -> bool:

@@ -58,7 +58,8 @@ def to_search_response(response: type[SearchResponse], query: Query, page: Page)
     message.meta.page_size = query.page_size
     message.meta.row_count = page.total
     add = message.recordings.add
-    for customer, entity_type, entity, user, tool, recording, event_type, event, text, created, updated in page.events:
+    customer, entity_type, entity, user = query[:4]
+    for tool, recording, event_type, event, text, created, updated in page.events:
         # Spelled out, because a dict in between takes a twentieth of a search's time.
         add(
             customer_id=customer,

@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
 
-from server.messages.refusals import find_retry_seconds, is_bug, make_status
+from server.messages.refusals import find_retry_seconds, forget_frames, is_bug, make_status
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: Except
 
 
 def log_bug(error: Exception, request: Descriptor, metadata: Mapping[str, Any]) -> None:
-    """Log `error` with its traceback if callers are not meant to see it.
+    """Log `error` with its traceback if callers are not meant to see it, and let go of the traceback.
 
     Args:
         error: what a method raised.
@@ -46,3 +46,4 @@ def log_bug(error: Exception, request: Descriptor, metadata: Mapping[str, Any]) 
     if is_bug(error):
         request_id = str(metadata.get(_REQUEST_ID_METADATA, ""))
         log.error("unexpected error", exc_info=error, extra={"request": request.full_name, "request_id": request_id})
+    forget_frames(error)

@@ -13,6 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from server.messages.customer import find_customer, find_customer_of_batch, find_customer_of_search
 from server.messages.parse import parse, parse_events
 from server.messages.refusals import KEY_METADATA, MalformedMessage, MessageTooLarge
 from server.rpc.call_log import log_calls
@@ -30,7 +31,11 @@ MAX_BATCH_BYTES = 8 << 20
 MAX_MESSAGE_BYTES = MAX_BATCH_BYTES + (64 << 10)
 """The largest message that gRPC accepts: a batch, or one as JSON with the content type that goes with it."""
 
-Method = Callable[[Any, Any], Any]
+Method = Callable[..., Any]
+"""Takes a request, the context of its call and, if it is unary, the customer whose share it takes.
+
+Both request and response are messages or, for a method that writes, bytes.
+"""
 
 
 def add_services(
@@ -47,7 +52,7 @@ def add_services(
         http_services: for each service, the methods for JSON by the names of their RPCs.
         limits: the limits on what is in flight.
     """
-    calls, streams = CallLimiter(limits.calls, limits.call_bytes), CallLimiter(limits.streams, 0)
+    writes, searches = CallLimiter(limits.writes, limits.write_bytes), CallLimiter(limits.searches, limits.search_bytes)
     handlers: dict[str, Any] = {}
     handlers_with_key: dict[str, Any] = {}
     for descriptor, service in services.items():
@@ -55,14 +60,18 @@ def add_services(
             method = getattr(service, rpc.name)
             path = f"/{descriptor.full_name}/{rpc.name}"
             if rpc.client_streaming:
-                handlers[path] = _make_stream_handler(rpc, method, streams)
+                handlers[path] = _make_stream_handler(rpc, method)
             elif isinstance(method, CreateRpc):
-                handlers[path] = _make_unary_handler(rpc, method, calls, takes_bytes=True)
-                handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, calls, takes_bytes=True)
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer, in_bytes=True)
+                handlers_with_key[path] = _make_unary_handler(
+                    rpc, method.call_with_key, writes, find_customer, in_bytes=True
+                )
+            elif _has_events(rpc):
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch, in_bytes=True)
             else:
-                handlers[path] = _make_unary_handler(rpc, method, calls)
+                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search)
     for descriptor, methods in http_services.items():
-        handlers |= make_http_handlers(descriptor, methods, calls)
+        handlers |= make_http_handlers(descriptor, methods, writes, searches)
     server.add_generic_rpc_handlers((_Handlers(handlers, handlers_with_key),))
 
 
@@ -86,7 +95,12 @@ class _Handlers(grpc.GenericRpcHandler):
 
 
 def _make_unary_handler(
-    rpc: MethodDescriptor, method: Method, limiter: CallLimiter, *, takes_bytes: bool = False
+    rpc: MethodDescriptor,
+    method: Method,
+    limiter: CallLimiter,
+    find: Callable[[bytes], str],
+    *,
+    in_bytes: bool = False,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     method = log_calls(rpc, method)
     max_bytes = _get_max_bytes(rpc)
@@ -98,22 +112,21 @@ def _make_unary_handler(
             # Before the request is parsed, because a message takes many times the memory of its bytes.
             if size > max_bytes:
                 raise MessageTooLarge
-            limiter.acquire(size)
+            customer = find(data)
+            limiter.acquire(customer, size)
             try:
-                return await method(data if takes_bytes else parse_request(data), context)
+                return await method(data if in_bytes else parse_request(data), context, customer)
             finally:
-                limiter.release(size)
+                limiter.release(customer, size)
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
             await abort(context, error, rpc.input_type)
 
     behaviour: Any = handle
-    serializer = None if takes_bytes else GetMessageClass(rpc.output_type).SerializeToString
+    serializer = None if in_bytes else GetMessageClass(rpc.output_type).SerializeToString
     return grpc.unary_unary_rpc_method_handler(behaviour, response_serializer=serializer)
 
 
-def _make_stream_handler(
-    rpc: MethodDescriptor, method: Method, limiter: CallLimiter
-) -> "grpc.RpcMethodHandler[Any, Any]":
+def _make_stream_handler(rpc: MethodDescriptor, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
     max_bytes = _get_max_bytes(rpc)
     parse_request = _make_parser(rpc)
 
@@ -128,12 +141,8 @@ def _make_stream_handler(
         requests: AsyncIterator[Message | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[Any]:
         try:
-            limiter.acquire(0)
-            try:
-                async for response in method(requests, context):
-                    yield response
-            finally:
-                limiter.release(0)
+            async for response in method(requests, context):
+                yield response
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
             await abort(context, error, rpc.input_type)
 

@@ -1,64 +1,161 @@
 """RPC handlers for the JSON services: they unpack `HttpBody`, and turn every failure into a response as JSON."""
 
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from server.messages.customer import find_customer_in_json
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
-from server.messages.refusals import UnsupportedEncoding, find_retry_seconds, get_http_status, make_status
+from server.messages.refusals import (
+    MessageTooLarge,
+    UnsupportedEncoding,
+    find_retry_seconds,
+    get_http_status,
+    make_status,
+)
 from server.rpc.call_log import log_calls
 from server.rpc.errors import log_bug
-from server.rpc.http_services import HttpCall
-from server.rpc.limits import CallLimiter
+from server.rpc.http_services import HttpCall, HttpSearch
+from server.rpc.limits import CallLimiter, Upload
 
 STATUS_METADATA = "x-http-status"
 """Read by `envoy.lua`, which makes it the status of the response."""
 
 _JSON = "application/json"
 
-HttpMethod = Callable[[HttpCall], Coroutine[Any, Any, bytes]]
+# The size of the parts in which a response is sent.
+_PART_BYTES = 256 << 10
+
+
+class HttpMethod(Protocol):
+    """What answers one RPC for JSON."""
+
+    max_body_bytes: int
+    """The documented limit on the body, as sent and as unpacked."""
+
+    def find_customer(self, call: HttpCall) -> str:
+        """Return the customer whose share the call takes, or "" if that cannot be told."""
+
+    async def __call__(self, call: HttpCall, customer: str, /) -> bytes:
+        """Return the body of the answer."""
 
 
 def make_http_handlers(
-    descriptor: ServiceDescriptor, methods: Mapping[str, HttpMethod], limiter: CallLimiter
+    descriptor: ServiceDescriptor, methods: Mapping[str, HttpMethod], writes: CallLimiter, searches: CallLimiter
 ) -> dict[str, Any]:
-    """Return, by the paths of the RPCs for JSON, their handlers.
+    """Return, by the paths of the RPCs for JSON, their handlers. Which there are is said in `protos/http_body.py`.
 
     Args:
         descriptor: the typed service.
         methods: for the name of each RPC, its method.
-        limiter: the limiter that all unary calls share.
+        writes: the limiter of the creates and batches.
+        searches: the limiter of the searches.
     """
-    service = f"{descriptor.file.package}.http.{descriptor.name}"
-    rpcs = descriptor.methods_by_name
-    return {f"/{service}/{name}": _make_handler(rpcs[name], method, limiter) for name, method in methods.items()}
+    package, service = f"{descriptor.file.package}.http", descriptor.name
+    handlers: dict[str, Any] = {}
+    for name, method in methods.items():
+        rpc = descriptor.methods_by_name[name]
+        if isinstance(method, HttpSearch):
+            handlers[f"/{package}.{service}/{name}"] = _make_search_handler(rpc, method, searches)
+        else:
+            handlers[f"/{package}.upload.{service}/{name}"] = _make_upload_handler(rpc, method, writes)
+            handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, writes)
+    return handlers
 
 
-def _make_handler(rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter) -> "grpc.RpcMethodHandler[Any, Any]":
-    call_method = log_calls(rpc, method)
+def _make_small_handler(
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return a handler for a body that comes whole."""
+    answer = _make_answer(rpc, method, limiter)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
-        metadata = _join_metadata(context.invocation_metadata() or ())
-        try:
-            limiter.acquire(len(data))
-            try:
-                body = await call_method(HttpCall(HttpBody.FromString(data).data, metadata, context))
-            finally:
-                limiter.release(len(data))
-        except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            log_bug(error, rpc.input_type, metadata)
-            body = await _refuse(error, rpc, context)
-        response: bytes = HttpBody(content_type=_JSON, data=body).SerializeToString()
-        return response
+        return _pack(await answer(data, context))
 
     behaviour: Any = handle
     return grpc.unary_unary_rpc_method_handler(behaviour)
+
+
+def _make_search_handler(
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return a handler whose response is sent in parts, as its caller reads it."""
+    answer = _make_answer(rpc, method, limiter)
+
+    async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+        body = await answer(data, context)
+        # Over HTTP/2 a single response looks like a stream of one, and costs less.
+        last = (len(body) - 1) // _PART_BYTES * _PART_BYTES
+        for start in range(0, last, _PART_BYTES):
+            await context.write(_pack(body[start : start + _PART_BYTES]))
+        return _pack(body[last:])
+
+    behaviour: Any = handle
+    return grpc.unary_unary_rpc_method_handler(behaviour)
+
+
+def _make_upload_handler(
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return a handler for a body that comes in parts."""
+    call_method = log_calls(rpc, method)
+
+    async def handle(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+        metadata = _join_metadata(context.invocation_metadata() or ())
+        try:
+            with Upload(limiter) as upload:
+                body = bytearray()
+                customer = None
+                async for data in requests:
+                    part = HttpBody.FromString(data).data
+                    if customer is None:
+                        customer = find_customer_in_json(part)
+                        upload.begin(customer)
+                    upload.add(len(part))
+                    body += part
+                    if len(body) > method.max_body_bytes:
+                        raise MessageTooLarge
+                answer: bytes = await call_method(HttpCall(bytes(body), metadata, context), customer or "")
+        except Exception as error:  # noqa: BLE001 - every failure becomes a response here
+            answer = await _refuse(error, rpc, metadata, context)
+        return _pack(answer)
+
+    behaviour: Any = handle
+    return grpc.stream_unary_rpc_method_handler(behaviour)
+
+
+def _make_answer(
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+) -> Callable[[bytes, Any], Coroutine[Any, Any, bytes]]:
+    """Return a function from the HttpBody of a request to the body of the answer."""
+    call_method = log_calls(rpc, method)
+
+    async def answer(data: bytes, context: Any) -> bytes:
+        metadata = _join_metadata(context.invocation_metadata() or ())
+        try:
+            call = HttpCall(HttpBody.FromString(data).data, metadata, context)
+            customer = method.find_customer(call)
+            limiter.acquire(customer, len(data))
+            try:
+                body: bytes = await call_method(call, customer)
+                return body
+            finally:
+                limiter.release(customer, len(data))
+        except Exception as error:  # noqa: BLE001 - every failure becomes a response here
+            return await _refuse(error, rpc, metadata, context)
+
+    return answer
+
+
+def _pack(body: bytes) -> bytes:
+    message: bytes = HttpBody(content_type=_JSON, data=body).SerializeToString()
+    return message
 
 
 def _join_metadata(pairs: Any) -> dict[str, Any]:
@@ -70,8 +167,9 @@ def _join_metadata(pairs: Any) -> dict[str, Any]:
     return metadata
 
 
-async def _refuse(error: Exception, rpc: MethodDescriptor, context: Any) -> bytes:
-    """Send the headers of a refusal, and return its body."""
+async def _refuse(error: Exception, rpc: MethodDescriptor, metadata: Mapping[str, Any], context: Any) -> bytes:
+    """Log a failure if it is a bug, send the headers of its refusal, and return its body."""
+    log_bug(error, rpc.input_type, metadata)
     status = make_status(error, rpc.input_type, use_json_names=True)
     headers = [(STATUS_METADATA, str(get_http_status(error)))]
     if seconds := find_retry_seconds(status):

@@ -16,6 +16,7 @@ from server.ingest.batch import EventBatch
 from server.ingest.create import Create, JsonCodec
 from server.ingest.group_commit import GroupCommit
 from server.messages.convert import ANALYTICS, CreateKind
+from server.messages.customer import find_customer_in_json, find_customer_in_url
 from server.messages.json_codec.batch import BatchReader
 from server.messages.json_codec.body import unpack
 from server.messages.json_codec.format import format_batch, format_page
@@ -24,13 +25,8 @@ from server.messages.refusals import BODY_WITH_SEARCH, KEY_METADATA, KEY_WITH_BA
 from server.messages.search import SearchRequest
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
-from storage import EventStore
-
-MAX_BODY_BYTES = 1 << 20
-"""The documented limit on the body of one event, as sent and as unpacked."""
-
-MAX_BATCH_BODY_BYTES = 8 << 20
-"""The documented limit on the body of a batch, as sent and as unpacked."""
+from server.rpc.searcher import Searcher
+from server.sharing.turns import Turns
 
 URL_METADATA = "x-envoy-original-path"
 """Set by Envoy's transcoder: the path and query as the caller sent them."""
@@ -51,19 +47,31 @@ class HttpCall(NamedTuple):
         return unpack(self.body, self.metadata.get(_ENCODING_METADATA, ""), max_bytes)
 
 
-class HttpCreate:
+class _HttpWrite:
+    """The creation of one or many events from JSON."""
+
+    @staticmethod
+    def find_customer(call: HttpCall) -> str:
+        """Return the customer of the first event in the body. A compressed body is not looked into."""
+        return find_customer_in_json(call.body)
+
+
+class HttpCreate(_HttpWrite):
     """The creation of one event from JSON."""
+
+    max_body_bytes = 1 << 20
 
     def __init__(self, commits: GroupCommit, kind: CreateKind[Any], ignored: IgnoredFields) -> None:
         self._commits = commits
         self._codec = JsonCodec(kind, ignore_unknown=ignored.enabled)
         self._ignored = ignored
 
-    async def __call__(self, call: HttpCall) -> bytes:
+    async def __call__(self, call: HttpCall, customer: str) -> bytes:
         """Store the event that the body asks to store."""
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
         self._commits.check_deadline(call.context.time_remaining)
-        create = Create(self._codec, call.unpack_body(MAX_BODY_BYTES), call.metadata.get(KEY_METADATA, ""))
+        body = call.unpack_body(self.max_body_bytes)
+        create = Create(self._codec, body, call.metadata.get(KEY_METADATA, ""), customer)
         response = await self._commits.write(create)
         if create.is_replayed or create.ignored:
             headers = [_REPLAYED] if create.is_replayed else []
@@ -71,26 +79,27 @@ class HttpCreate:
         return response
 
 
-class HttpBatch:
+class HttpBatch(_HttpWrite):
     """The creation of many events from JSON."""
 
-    def __init__(self, commits: GroupCommit, ignored: IgnoredFields) -> None:
+    max_body_bytes = 8 << 20
+
+    def __init__(self, commits: GroupCommit, turns: Turns, ignored: IgnoredFields) -> None:
         self._commits = commits
+        self._turns = turns
         self._reader = BatchReader(BatchCreateAnalyticsEventsRequest, ANALYTICS, ignore_unknown=ignored.enabled)
         self._ignored = ignored
-        # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
-        self._turn = asyncio.Lock()
 
-    async def __call__(self, call: HttpCall) -> bytes:
+    async def __call__(self, call: HttpCall, customer: str) -> bytes:
         """Store the events of the body."""
         if KEY_METADATA in call.metadata:
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
-        async with self._turn:
+        async with self._turns.wait(customer):
             self._commits.check_deadline(call.context.time_remaining)
-            body = call.unpack_body(MAX_BATCH_BODY_BYTES)
-            batch = EventBatch(len(body))
+            body = call.unpack_body(self.max_body_bytes)
+            batch = EventBatch(len(body), customer)
             reading = self._reader.read(body)
             for events in reading:
                 batch.add(events)
@@ -104,25 +113,32 @@ class HttpBatch:
 class HttpSearch:
     """A search whose query is in the URL."""
 
+    max_body_bytes = 0
+
     def __init__(
         self,
-        store: EventStore,
+        searcher: Searcher,
         request: type[SearchRequest],
         entity_type: str,
         unread_pages: UnreadPageLimiter,
         ignored: IgnoredFields,
     ) -> None:
-        self._store = store
+        self._searcher = searcher
         self._reader = QueryReader(request, entity_type, ignore_unknown=ignored.enabled)
         self._unread_pages = unread_pages
         self._ignored = ignored
 
-    async def __call__(self, call: HttpCall) -> bytes:
+    @staticmethod
+    def find_customer(call: HttpCall) -> str:
+        """Return the customer in the query, as it was sent."""
+        return find_customer_in_url(call.metadata.get(URL_METADATA, ""))
+
+    async def __call__(self, call: HttpCall, _: str) -> bytes:
         """Return one page."""
         if call.body:
             raise InvalidRequest([BODY_WITH_SEARCH])
         query, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
-        response = format_page(query, await self._store.find(query))
+        response = format_page(query, await self._searcher.find(query))
         self._unread_pages.count(len(response), call.context)
         await _send_headers(call, self._ignored.count(ignored))
         return response

@@ -3,46 +3,87 @@
 from typing import Any, NamedTuple
 
 from server.messages.refusals import TooManyCalls
+from server.sharing.shares import Shares
 
 
 class Limits(NamedTuple):
-    """The limits of one server, over all its services. Health checks do not count."""
+    """The limits of one server. Of each that customers share, one customer may hold no more than is left for others."""
 
-    calls: int = 1_000
-    """Unary calls in flight. At full rate, the last of them waits half a second."""
-    call_bytes: int = 256 << 20
+    writes: int = 1_000
+    """Creates and batches in flight. At full rate, the last of them waits half a second."""
+    write_bytes: int = 256 << 20
     """The bytes of their requests."""
-    streams: int = 32
-    """Write streams that are open."""
+    searches: int = 500
+    """Searches in flight."""
+    search_bytes: int = 32 << 20
+    """The bytes of their requests."""
+    streams: int = 20
+    """Write streams that are open. Each may have an incomplete chunk of 8 MiB in memory."""
+    stream_idle_seconds: float = 60.0
+    """How long nothing may come on a write stream."""
     chunk_bytes: int = 64 << 20
-    """The bytes of chunks that wait for their commit. While there are more, no stream reads another chunk."""
+    """The bytes of chunks that wait for their commit."""
     unread_page_bytes: int = 128 << 20
     """The bytes of large pages that their callers have not read."""
 
 
 class CallLimiter:
-    """A limiter for the number of calls in flight, and for the bytes of their requests."""
+    """A limiter for the calls of one kind in flight, and for the bytes of their requests. Customers share both."""
 
     def __init__(self, max_calls: int, max_bytes: int) -> None:
         """Create a limiter with nothing in flight."""
-        self._free_calls = max_calls
-        self._free_bytes = max_bytes
+        self._calls = Shares(max_calls)
+        self._bytes = Shares(max_bytes)
 
-    def acquire(self, byte_size: int) -> None:
-        """Count a call whose request has `byte_size` bytes.
+    def acquire(self, customer: str, byte_size: int) -> None:
+        """Count a call of a customer, whose request has `byte_size` bytes.
 
         Raises:
-            TooManyCalls: the limit is reached.
+            TooManyCalls: the limit is reached, or the customer has its share.
         """
-        if not self._free_calls or byte_size > self._free_bytes:
+        if not self._calls.take(customer):
             raise TooManyCalls
-        self._free_calls -= 1
-        self._free_bytes -= byte_size
+        if not self._bytes.take(customer, byte_size):
+            self._calls.give_back(customer)
+            raise TooManyCalls
 
-    def release(self, byte_size: int) -> None:
+    def acquire_bytes(self, customer: str, byte_size: int) -> None:
+        """Count more bytes of a call. Raise TooManyCalls as `acquire` does."""
+        if not self._bytes.take(customer, byte_size):
+            raise TooManyCalls
+
+    def release(self, customer: str, byte_size: int) -> None:
         """Take off a call that was counted with as many bytes."""
-        self._free_calls += 1
-        self._free_bytes += byte_size
+        self._calls.give_back(customer)
+        self._bytes.give_back(customer, byte_size)
+
+
+class Upload:
+    """A call in flight whose request arrives in parts. Use it as a context manager."""
+
+    def __init__(self, limiter: CallLimiter) -> None:
+        """Count nothing yet."""
+        self._limiter = limiter
+        self._customer: str | None = None
+        self._bytes = 0
+
+    def __enter__(self) -> "Upload":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._customer is not None:
+            self._limiter.release(self._customer, self._bytes)
+
+    def begin(self, customer: str) -> None:
+        """Count the call of a customer, or raise TooManyCalls."""
+        self._limiter.acquire(customer, 0)
+        self._customer = customer
+
+    def add(self, byte_size: int) -> None:
+        """Count a part of the request, or raise TooManyCalls."""
+        assert self._customer is not None
+        self._limiter.acquire_bytes(self._customer, byte_size)
+        self._bytes += byte_size
 
 
 class UnreadPageLimiter:

@@ -8,7 +8,6 @@ import grpc.aio
 
 from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
-    BatchCreateAnalyticsEventsResponse,
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
@@ -24,11 +23,15 @@ from server.ingest.batch import read_batch, write_batch
 from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
+from server.ingest.stream_places import StreamPlaces
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
+from server.messages.parse import parse_events
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
 from server.messages.search import MAX_PAGE_BYTES, SearchResponse, to_query, to_search_response
 from server.rpc.limits import UnreadPageLimiter
-from storage import EventStore, PageTooLarge, Query
+from server.rpc.searcher import Searcher
+from server.sharing.turns import Turns
+from storage import PageTooLarge, Query
 
 _REPLAYED = (("idempotency-replayed", "true"),)
 
@@ -40,90 +43,90 @@ class CreateRpc:
         self._commits = commits
         self._codec = MessageCodec(kind)
 
-    async def __call__(self, data: bytes, context: Any, key: str = "") -> bytes:
+    async def __call__(self, data: bytes, context: Any, customer: str, key: str = "") -> bytes:
         """Store the event that `data` asks to store, under the idempotency `key` of the metadata if there is one."""
         self._commits.check_deadline(context.time_remaining)
-        create = Create(self._codec, data, key)
+        create = Create(self._codec, data, key, customer)
         response = await self._commits.write(create)
         if create.is_replayed:
             with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
                 await context.send_initial_metadata(_REPLAYED)
         return response
 
-    async def call_with_key(self, data: bytes, context: Any) -> bytes:
+    async def call_with_key(self, data: bytes, context: Any, customer: str) -> bytes:
         """Store an event under the idempotency key of the metadata."""
         # Joined as HTTP joins a header that is sent twice.
         keys = [value for name, value in context.invocation_metadata() if name == KEY_METADATA]
-        return await self(data, context, ", ".join(keys))
+        return await self(data, context, customer, ", ".join(keys))
 
 
 class AnalyticsEvents:
     """Stores events about either kind of entity."""
 
-    def __init__(self, commits: GroupCommit, budget: ChunkBudget) -> None:
+    def __init__(self, commits: GroupCommit, turns: Turns, places: StreamPlaces, budget: ChunkBudget) -> None:
         self._commits = commits
+        self._turns = turns
+        self._places = places
         self._budget = budget
         self.CreateAnalyticsEvent = CreateRpc(commits, ANALYTICS)
 
-    async def BatchCreateAnalyticsEvents(
-        self, request: BatchCreateAnalyticsEventsRequest, context: Any
-    ) -> BatchCreateAnalyticsEventsResponse:
-        """Store many events."""
+    async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
+        """Store many events, from bytes to bytes, so that a batch is parsed only when it is its turn."""
         if any(name == KEY_METADATA for name, _ in context.invocation_metadata() or ()):
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
-        self._commits.check_deadline(context.time_remaining)
-        return await write_batch(self._commits, read_batch(request))
+        async with self._turns.wait(customer):
+            self._commits.check_deadline(context.time_remaining)
+            batch = await read_batch(parse_events(BatchCreateAnalyticsEventsRequest, data), customer)
+        response: bytes = (await write_batch(self._commits, batch)).SerializeToString()
+        return response
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], _: Any
     ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
         """Store chunk after chunk of events."""
-        return write_stream(self._commits, request_iterator, self._budget)
+        return write_stream(self._commits, request_iterator, self._places, self._budget)
 
 
-class _Searcher:
-    """The search of either kind of entity."""
-
-    def __init__(self, store: EventStore, unread_pages: UnreadPageLimiter) -> None:
-        self._store = store
-        self._unread_pages = unread_pages
-
-    async def find(self, query: Query, response: type[SearchResponse], context: Any) -> SearchResponse:
-        """Return one page of the search's result."""
-        page = to_search_response(response, query, await self._store.find(query))
-        size = page.ByteSize()
-        if size > MAX_PAGE_BYTES:
-            raise PageTooLarge
-        self._unread_pages.count(size, context)
-        return page
+async def _find(
+    searcher: Searcher, query: Query, response: type[SearchResponse], pages: UnreadPageLimiter, context: Any
+) -> SearchResponse:
+    """Return one page of a search's result as a message."""
+    page = to_search_response(response, query, await searcher.find(query))
+    size = page.ByteSize()
+    if size > MAX_PAGE_BYTES:
+        raise PageTooLarge
+    pages.count(size, context)
+    return page
 
 
 class LeadAnalytics:
     """Stores and finds events about leads."""
 
-    def __init__(self, commits: GroupCommit, store: EventStore, unread_pages: UnreadPageLimiter) -> None:
-        self._searcher = _Searcher(store, unread_pages)
+    def __init__(self, commits: GroupCommit, searcher: Searcher, unread_pages: UnreadPageLimiter) -> None:
+        self._searcher = searcher
+        self._unread_pages = unread_pages
         self.CreateLeadAnalyticsEvent = CreateRpc(commits, LEAD)
 
     async def SearchLeadAnalyticsEvents(
-        self, request: SearchLeadAnalyticsEventsRequest, context: Any
+        self, request: SearchLeadAnalyticsEventsRequest, context: Any, _: str
     ) -> SearchLeadAnalyticsEventsResponse:
         """Return one page of events about a lead."""
         query = to_query(request, "lead", request.lead_id)
-        return await self._searcher.find(query, SearchLeadAnalyticsEventsResponse, context)
+        return await _find(self._searcher, query, SearchLeadAnalyticsEventsResponse, self._unread_pages, context)
 
 
 class ContactAnalytics:
     """Stores and finds events about contacts."""
 
-    def __init__(self, commits: GroupCommit, store: EventStore, unread_pages: UnreadPageLimiter) -> None:
-        self._searcher = _Searcher(store, unread_pages)
+    def __init__(self, commits: GroupCommit, searcher: Searcher, unread_pages: UnreadPageLimiter) -> None:
+        self._searcher = searcher
+        self._unread_pages = unread_pages
         self.CreateContactAnalyticsEvent = CreateRpc(commits, CONTACT)
 
     async def SearchContactAnalyticsEvents(
-        self, request: SearchContactAnalyticsEventsRequest, context: Any
+        self, request: SearchContactAnalyticsEventsRequest, context: Any, _: str
     ) -> SearchContactAnalyticsEventsResponse:
         """Return one page of events about a contact."""
         query = to_query(request, "contact", request.contact_id)
-        return await self._searcher.find(query, SearchContactAnalyticsEventsResponse, context)
+        return await _find(self._searcher, query, SearchContactAnalyticsEventsResponse, self._unread_pages, context)

@@ -32,7 +32,7 @@ class Bounds(NamedTuple):
     """How long a unary request may take to arrive. What Envoy allows a request, and enough for 8 MiB at 1.2 Mbit/s."""
     answer_seconds: float = 120.0
     """How long a caller may then take to receive all of the response: enough for a page of 17 MiB at 1.2 Mbit/s. For a
-    stream, counted from its status on."""
+    stream, how long it may take to receive each response, and the status."""
     response_bytes: int = 192 << 20
     """The bytes of responses that callers have not received. Beyond it, the calls that have waited longest are cut off.
     It is more than the handlers allow for large pages."""

@@ -54,7 +54,13 @@ class CallContext(Call):
 
     async def write(self, message: Any) -> None:
         """Send one response of a stream, and wait until flow control has let it pass."""
-        await self._send((SendMessage(self._serialize(message), NO_FLAGS),))
+        answering = self.calls.answering
+        answering.start(self)
+        try:
+            await self._send((SendMessage(self._serialize(message), NO_FLAGS),))
+        finally:
+            if not self._ended:
+                answering.end(self)
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
         """End the call with a status. Raise AbortError."""

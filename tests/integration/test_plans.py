@@ -46,17 +46,10 @@ def explain(busiest: Busiest, statement: Statement, recordings: int) -> tuple[li
     """Return the nodes of the executed plan for a page of 10, and what the statement answers."""
     cursor, customer, others = busiest
     keys = [make_search_key(*others, f"recording-{number}") for number in range(1, recordings + 1)]
-    values = {
-        "customer_id": customer,
-        "keys": "{" + ",".join(keys) + "}",
-        "limit": 10,
-        "offset": 0,
-        "page_end": 10,
-        "max_bytes": 1 << 24,
-    }
-    cursor.execute(statement.execute, values)
+    sql = statement.execute.format(keys=",".join(keys), limit=10, offset=0, page_end=10, max_bytes=1 << 24)
+    cursor.execute(sql, (customer,))
     answer = cursor.fetchone()
-    cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + statement.execute, values)
+    cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + sql, (customer,))
     ((((plan,),),),) = [cursor.fetchall()]
     return list(walk_nodes(plan["Plan"])), {"total": answer[0]}
 
@@ -86,15 +79,9 @@ def test_a_search_reads_indexes_and_sorts_at_most_a_page_a_recording(
 
 def test_a_page_that_is_not_full_is_not_counted(busiest: Busiest) -> None:
     cursor, customer, others = busiest
-    values = {
-        "customer_id": customer,
-        "keys": "{" + make_search_key(*others, "recording-1") + "}",
-        "limit": 1_000_000,
-        "offset": 0,
-        "page_end": 1_000_000,
-        "max_bytes": 1 << 40,
-    }
-    cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + ALL.execute, values)
+    key, limit = make_search_key(*others, "recording-1"), 1_000_000
+    sql = ALL.execute.format(keys=key, limit=limit, offset=0, page_end=limit, max_bytes=1 << 40)
+    cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + sql, (customer,))
     ((((plan,),),),) = [cursor.fetchall()]
     (count,) = [
         node

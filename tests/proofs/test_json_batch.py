@@ -299,7 +299,7 @@ def test_a_batch_is_read_as_json_format_reads_it() -> None:
     events: list[dict[str, Any]] = [json.loads(with_member(b'"version_info":{"a":[%d,null]}' % n)) for n in range(150)]
     request = ParseDict({"events": events}, BatchCreateAnalyticsEventsRequest())
     ours = read(json.dumps({"events": events}).encode())
-    theirs = list(ANALYTICS.to_events(request.events))
+    theirs = list(ANALYTICS.to_events(list(request.events)))
     assert [event[:16] for event in ours if isinstance(event, Event)] == [
         event[:16] for event in theirs if isinstance(event, Event)
     ]

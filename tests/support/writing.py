@@ -27,6 +27,7 @@ class One:
 
     def __init__(self, event: Event) -> None:
         self._event = event
+        self.customer = event.customer_id
         self.byte_size = len(event.message) + 250
 
     def make_rows(self) -> list[Row]:

@@ -43,7 +43,7 @@ def test_the_rules_hold_for_many_when_they_hold_for_each(make: Any, data: Any) -
     changed = data.draw(st.lists(changes, min_size=1, max_size=4))
     rules = RULES[make]
     rows = [rules.read(make(**{"customer": each.pop("customer_id", "c"), **each})) for each in changed]
-    assert rules.hold_for_all(rows) == all(map(rules.hold_for, rows))
+    assert rules.hold_for_all(list(zip(*rows, strict=True))) == all(map(rules.hold_for, rows))
 
 
 def test_a_rule_that_is_not_supported_is_an_error_and_not_overlooked() -> None:

@@ -70,3 +70,39 @@ def test_a_request_stays_as_it_was() -> None:
     # One of the list and one of each id, of which there are not more than one too many.
     assert len(caught.value.violations) <= MAX_RECORDINGS + 2
     assert (both, many) == copies
+
+
+# Of the last two, the first is right for each kind and the second only where the entity has one name.
+CHANGES: list[dict[str, Any]] = [
+    {},
+    requests.EVERY_OPTIONAL_FIELD,
+    {"user_id": ""},
+    {"recording_id": "a\0b", "event_type": "x" * 256},
+    {"version_info": {"a": "\0"}},
+    {"user_id": "", "version_info": {"\0": 1}},
+    {"entity_id": "entity"},
+    {"entity_id": "another"},
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "make"),
+    [(ANALYTICS, requests.analytics_event), (LEAD, requests.lead_event), (CONTACT, requests.contact_event)],
+)
+@given(changes=st.lists(st.sampled_from(CHANGES) | st.sampled_from(CHANGES[:2]), max_size=4))
+def test_many_requests_become_what_each_becomes(kind: Any, make: Any, changes: list[dict[str, Any]]) -> None:
+    many = [make("c", **each) for each in changes]
+    assert list(map(describe, kind.to_events(many))) == [describe(try_to_event(kind, each)) for each in many]
+
+
+def try_to_event(kind: Any, request: Any) -> Event | InvalidRequest:
+    try:
+        event: Event = kind.to_event(request)
+    except InvalidRequest as error:
+        return error
+    return event
+
+
+def describe(event: Event | InvalidRequest) -> Any:
+    """Return what is wrong with an event, or everything of it that its caller sent."""
+    return event[: TEXT_COUNT + 1] if isinstance(event, Event) else event.violations

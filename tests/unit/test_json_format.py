@@ -27,8 +27,9 @@ from tests.support.hostile import TROUBLE
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(TROUBLE)
 EVENTS = st.tuples(*[TEXT] * 15, st.none(), *[TEXT] * 3).map(Event._make)
-PAGES = st.builds(Page, st.lists(st.tuples(*[TEXT] * 11).map(Found._make), max_size=3), st.integers(0, 2**31 - 1))
+PAGES = st.builds(Page, st.lists(st.tuples(*[TEXT] * 7).map(Found._make), max_size=3), st.integers(0, 2**31 - 1))
 QUERY = Query("c", "lead", "l", "u", ["r"], False, 3, 10)
+QUERIES = st.builds(lambda ids: QUERY._replace(**ids), st.fixed_dictionaries(dict.fromkeys(QUERY._fields[:4], TEXT)))
 FORMATTERS = {kind.record_type: (kind, CreateFormatter(kind)) for kind in (ANALYTICS, LEAD, CONTACT)}
 
 
@@ -58,10 +59,10 @@ def test_a_create_is_answered_as_its_message_is_printed(record_type: str, event:
 
 
 @settings(deadline=None)
-@given(PAGES)
-def test_a_page_is_answered_as_its_message_is_printed(page: Page) -> None:
-    message = to_search_response(SearchLeadAnalyticsEventsResponse, QUERY, page)
-    printed = format_page(QUERY, page)
+@given(QUERIES, PAGES)
+def test_a_page_is_answered_as_its_message_is_printed(query: Query, page: Page) -> None:
+    message = to_search_response(SearchLeadAnalyticsEventsResponse, query, page)
+    printed = format_page(query, page)
     assert printed == to_json(message)
     assert Parse(printed, SearchLeadAnalyticsEventsResponse()) == message
 
@@ -126,7 +127,7 @@ def test_only_what_json_cannot_have_in_a_string_is_escaped() -> None:
     assert json.loads(printed)["message"] == message
 
 
-FOUND = Found("c", "lead", "l", "u", "", "r", "view", "", "", "2018-11-02T13:12:04.000Z", "2018-11-02T13:12:04.000Z")
+FOUND = Found("", "r", "view", "", "", "2018-11-02T13:12:04.000Z", "2018-11-02T13:12:04.000Z")
 
 
 @pytest.mark.parametrize(("character", "size"), [("x", 1), ("é", 2), ("<", 1), ("\x01", 6), ("\\", 2)])

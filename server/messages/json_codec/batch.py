@@ -105,15 +105,14 @@ class BatchReading:
             rows = self._reader.whole.read(self._body)
         except Unreadable:
             return None
-        self._check_count(len(rows.texts))
+        self._check_count(rows.count)
         return rows
 
     def _make_events(self, rows: Rows) -> Iterator[Slice]:
         """Yield the events that have these contents."""
         elements: Elements | None = None
-        for start in range(0, len(rows.texts), _SLICE_EVENTS):
-            texts = rows.texts[start : start + _SLICE_EVENTS]
-            stop = start + len(texts)
+        for start in range(0, rows.count, _SLICE_EVENTS):
+            stop = min(start + _SLICE_EVENTS, rows.count)
             try:
                 version_infos = rows.read_version_infos(start, stop)
             except Unreadable:
@@ -121,7 +120,7 @@ class BatchReading:
                 assert elements is not None  # The text has been read once.
                 yield from self._one_by_one.read(elements, range(start, stop))
             else:
-                yield self._reader.creates.kind.make_events(texts, version_infos)
+                yield self._reader.creates.kind.make_events(rows.get_columns(start, stop), version_infos)
 
     def _read_elements(self, elements: Elements) -> Iterator[Slice]:
         """Yield the events of which only the texts are known yet."""
@@ -138,11 +137,11 @@ class BatchReading:
                 continue
             try:
                 rows = self._reader.slices.read(b"[" + b",".join(elements.texts[start:stop]) + b"]")
-                version_infos = rows.read_version_infos(0, stop - start)
+                version_infos = rows.read_version_infos(0, rows.count)
             except Unreadable:
                 yield from self._one_by_one.read(elements, range(start, stop))
             else:
-                yield self._reader.creates.kind.make_events(rows.texts, version_infos)
+                yield self._reader.creates.kind.make_events(rows.get_columns(0, rows.count), version_infos)
 
     def _decode(self) -> Elements | None:
         """Return the elements of a body that is JSON and nothing but a list of them, or None."""

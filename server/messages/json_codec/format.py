@@ -5,6 +5,7 @@ JSON cannot have in a string is escaped.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import starmap
 from operator import itemgetter
 from typing import Any
@@ -15,7 +16,8 @@ from google.protobuf.descriptor import Descriptor
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
 from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
-from server.messages.convert import CreateKind, EventResult
+from server.messages.batch_response import EventResult
+from server.messages.convert import CreateKind
 from server.messages.refusals import FieldViolation
 from server.messages.search import MAX_PAGE_BYTES
 from storage import Event, Found, Page, PageTooLarge, Query
@@ -60,7 +62,8 @@ class CreateFormatter:
         return _encode(self._struct(*self._select(values)))
 
 
-_Record = _make_struct(RecordedEvent, Found._fields)
+# The first four fields of each record are those of the query.
+_Record = _make_struct(RecordedEvent, (*Query._fields[:4], *Found._fields))
 _Meta = _make_struct(PageMeta, ["page", "page_size", "row_count"])
 _SEARCH_FIELDS: Any = SearchLeadAnalyticsEventsResponse.DESCRIPTOR.fields
 _RECORDINGS, _META = [field.json_name.encode() for field in _SEARCH_FIELDS]
@@ -72,10 +75,11 @@ def format_page(query: Query, page: Page) -> bytes:
     Raises:
         PageTooLarge: the answer is over `MAX_PAGE_BYTES`.
     """
+    make_record = partial(_Record, *query[:4])
     parts = []
     size = 0
     for start in range(0, len(page.events), _CHUNK_RECORDS):
-        records = _encode(list(starmap(_Record, page.events[start : start + _CHUNK_RECORDS])))[1:-1]
+        records = _encode(list(starmap(make_record, page.events[start : start + _CHUNK_RECORDS])))[1:-1]
         parts.append(records)
         size += len(records)
         if size > MAX_PAGE_BYTES:

@@ -48,7 +48,7 @@ class RowReader:
         empty = sum([column.count("") for column in columns]) + raws.count(b"")
         if self._count_members(text, columns, raws) != (len(columns) + 1) * len(structs) - empty:
             return self._read_sparse(text)
-        return Rows(list(zip(*columns, strict=True)), raws)
+        return Rows(columns, raws)
 
     def _read_sparse(self, text: bytes) -> "Rows":
         """Return the contents of any text, also of one in which a field is "" or null."""
@@ -62,7 +62,7 @@ class RowReader:
         columns = list(map(fill, columns))
         if self._count_members(text, columns, raws) != (len(columns) + 1) * len(structs) - absent:
             raise Unreadable  # A name stands twice, or is not known.
-        return Rows(list(zip(*columns, strict=True)), raws)
+        return Rows(columns, raws)
 
     def _decode(self, decode: Any, text: bytes) -> list[Any]:
         decoded = decode(text)
@@ -81,10 +81,15 @@ class RowReader:
 class Rows:
     """The contents of many creates."""
 
-    def __init__(self, texts: Sequence[tuple[str, ...]], objects: Sequence[bytes]) -> None:
-        self.texts = texts
-        """Of each its string fields, as those of `Read`."""
+    def __init__(self, columns: Sequence[Sequence[str]], objects: Sequence[bytes]) -> None:
+        self.count = len(objects)
+        """How many creates there are."""
+        self._columns = columns
         self._objects = objects
+
+    def get_columns(self, start: int, stop: int) -> list[Sequence[str]]:
+        """Return of each string field, in the order of `FieldReader.names`, its texts in some of them."""
+        return [column[start:stop] for column in self._columns]
 
     def read_version_infos(self, start: int, stop: int) -> list[str | None]:
         """Return the `version_info` of some of them.

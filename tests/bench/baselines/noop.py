@@ -19,7 +19,7 @@ from server.transport import AIO
 class NoOp:
     """A service that answers with what it was sent."""
 
-    async def CreateLeadAnalyticsEvent(self, request: Any, context: Any) -> LeadAnalyticsEvent:
+    async def CreateLeadAnalyticsEvent(self, request: Any, context: Any, _: str) -> LeadAnalyticsEvent:
         """Return an answer with all its fields."""
         return LeadAnalyticsEvent(
             customer_id=request.customer_id,
@@ -37,7 +37,7 @@ class NoOp:
             updated_at="2026-11-23T15:39:10.211Z",
         )
 
-    async def SearchLeadAnalyticsEvents(self, request: Any, context: Any) -> Any:
+    async def SearchLeadAnalyticsEvents(self, request: Any, context: Any, _: str) -> Any:
         """Fail: no row measures it."""
         raise NotImplementedError
 

@@ -1,0 +1,1 @@
+"""What customers share, and how: so that none of them can take the service from another."""

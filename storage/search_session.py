@@ -1,0 +1,119 @@
+"""One of the connections of the searches, and the search that runs on it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import psycopg2.errors
+
+from storage.async_connection import AsyncConnection, Outcome, settle
+from storage.errors import DatabaseUnavailable, SearchTimedOut
+from storage.search_sql import ALL, LATEST
+
+log = logging.getLogger(__name__)
+
+
+class Search(NamedTuple):
+    """A search to run."""
+
+    sql: str
+    customer_id: str
+    """The value in `sql`."""
+    recordings: int
+    """How many it asks for."""
+    rows: "asyncio.Future[list[Any]]"
+    """What its caller awaits."""
+
+
+class SearchSession:
+    """A connection with the search statements prepared. Opened at its first use, and again when it is lost.
+
+    A search that its caller no longer awaits is not cut off, because a new connection would cost more than it does.
+    """
+
+    def __init__(
+        self, url: str, settings: Mapping[str, str], timeout: float, on_idle: Callable[["SearchSession"], None]
+    ) -> None:
+        """Prepare to connect.
+
+        Args:
+            url: a libpq connection URI or string.
+            settings: run-time parameters of the session.
+            timeout: the seconds after which the connection counts as hung.
+            on_idle: called with this session each time a search has ended.
+        """
+        self._url = url
+        self._settings = settings
+        self._timeout = timeout
+        self._on_idle = on_idle
+        self._loop = asyncio.get_running_loop()
+        self._connection: AsyncConnection | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._search: Search | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def run(self, search: Search) -> None:
+        """Run a search. The session must be idle."""
+        self._search = search
+        # Cheaper than asyncio.timeout.
+        self._timer = self._loop.call_later(self._timeout, self._end, search, TimeoutError())
+        if self._connection is None:
+            self._opening = self._loop.create_task(self._open_and_run(search))
+        else:
+            self._connection.start(search.sql, (search.customer_id,), partial(self._end_or_repeat, search))
+
+    async def close(self) -> None:
+        """Close the connection for good. A search in flight has no outcome."""
+        self._search = None
+        if self._timer is not None:
+            self._timer.cancel()
+        opening = self._opening
+        self._disconnect()
+        if opening is not None:
+            await asyncio.wait([opening])
+
+    async def _open_and_run(self, search: Search) -> None:
+        try:
+            self._connection = await AsyncConnection.open(
+                self._url, "analytics search", self._settings, [ALL.prepare, LATEST.prepare]
+            )
+        except Exception as error:  # noqa: BLE001 - raised again to the caller of the search
+            self._opening = None
+            self._end(search, error)
+        else:
+            self._opening = None
+            self._connection.start(search.sql, (search.customer_id,), partial(self._end, search))
+
+    def _end_or_repeat(self, search: Search, outcome: Outcome) -> None:
+        """End a search, or, if the connection was lost, run it once more on another."""
+        if isinstance(outcome, DatabaseUnavailable) and search is self._search:
+            log.info("connection lost during a search", extra={"reason": str(outcome)})
+            self._connection = None
+            self._opening = self._loop.create_task(self._open_and_run(search))
+        else:
+            self._end(search, outcome)
+
+    def _end(self, search: Search, outcome: Outcome) -> None:
+        """Hand over the outcome of a search, unless it has one, and report that the session is idle."""
+        if search is not self._search:
+            return
+        self._search = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if isinstance(outcome, psycopg2.errors.QueryCanceled | TimeoutError):
+            log.warning("search timed out", extra={"recordings": search.recordings})
+            if isinstance(outcome, TimeoutError):
+                self._disconnect()
+            outcome = SearchTimedOut()
+        settle(search.rows, outcome)
+        self._on_idle(self)
+
+    def _disconnect(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
