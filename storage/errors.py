@@ -9,10 +9,6 @@ class DatabaseUnavailable(StorageError):
     """The database cannot be reached. A write in flight may have been committed. A retry may succeed."""
 
 
-class PrivilegesMissing(StorageError):
-    """The role that connects to the database may not do what a server does there."""
-
-
 class EventRefused(StorageError):
     """The database refused this one event, whatever was written with it. A retry will not help."""
 
@@ -39,3 +35,7 @@ class TooManySearches(StorageError):
 
 class PageTooLarge(StorageError):
     """The events of a page hold more text than one response may carry."""
+
+
+class PrivilegesMissing(Exception):
+    """The role that connects to the database may not do what a server does there, so no server starts."""

@@ -52,7 +52,8 @@ def make_envoy(
             *("--concurrency", str(min(2, len(os.sched_getaffinity(0))))),
             *("--drain-time-s", str(int(_DRAIN_SECONDS))),
         ],
-        environment=os.environ,
+        # Envoy has no business with the database.
+        environment={name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")},
         stop_signals=[(signal.SIGTERM, 5.0)],
     )
     address, port = settings.connect_address, settings.http_port

@@ -39,7 +39,7 @@ def leave_root(data_dir: Path) -> NoReturn:
         os.setuid(account.pw_uid)
     except OSError as error:
         raise StackError(f"nothing here runs as root, and the account {ACCOUNT} cannot be used: {error}") from None
-    for root in (Path(os.__file__), *_find_packages(), *(PROJECT_ROOT / name for name in _READ)):
+    for root in (*(PROJECT_ROOT / name for name in _READ), Path(os.__file__), *_find_packages()):
         if unreadable := next(_find_unreadable(root), None):
             fixed = PROJECT_ROOT if root.is_relative_to(PROJECT_ROOT) else root
             raise StackError(
@@ -80,8 +80,10 @@ def _prepare_account() -> pwd.struct_passwd:
 
 
 def _let_pass(path: Path) -> None:
-    """Let the account pass through all directories above `path`."""
+    """Let the account pass through all directories above `path`, except those of the project, which it has to read."""
     for directory in sorted({*path.parents, *path.resolve().parents}):
+        if directory.is_relative_to(PROJECT_ROOT):
+            continue
         mode = directory.stat().st_mode
         if not mode & stat.S_IXOTH:
             console.log("stack", f"chmod o+x {directory}: the account {ACCOUNT} must pass through")

