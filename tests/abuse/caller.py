@@ -79,9 +79,9 @@ class Caller:
     @contextlib.asynccontextmanager
     async def http2(self, *, reads: bool = True) -> AsyncIterator[Http2]:
         """Yield a new connection for gRPC."""
-        connection = Http2(reads=reads)
+        connection = await Http2(reads=reads).connect(await self.connect())
         try:
-            yield await connection.connect(await self.connect())
+            yield connection
         finally:
             connection.close()
 

@@ -56,7 +56,11 @@ class Http2(asyncio.Protocol):
     async def connect(self, connected: socket.socket) -> "Http2":
         """Begin HTTP/2 on a connected socket, and wait for the peer's settings."""
         await asyncio.get_running_loop().create_connection(lambda: self, sock=connected)
-        await self._ready
+        try:
+            await self._ready
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def open(self, path: str, *pairs: tuple[bytes, bytes], ended: bool = False) -> int:

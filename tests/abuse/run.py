@@ -127,17 +127,14 @@ async def _attacking(name: str, ports: Ports) -> AsyncIterator[tuple[asyncio.sub
 @contextlib.contextmanager
 def started(directory: Path, open_files: int | None = None, **environment: str) -> Iterator[Target]:
     """Run a stack with a limit of open files, or that of these tests."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if open_files:
-        # As `ulimit -n` does. But only root can raise the hard limit again.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files if os.geteuid() == 0 else hard))
     try:
         with running(directory, **environment) as stack:
+            if open_files:
+                # As `ulimit -n` does. Its children inherit it.
+                resource.prlimit(stack.process.pid, resource.RLIMIT_NOFILE, (open_files, open_files))
             stack.wait_until_up()
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             with contextlib.suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
             yield Target(stack)
     finally:
         os.setpriority(os.PRIO_PROCESS, 0, 0)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -15,8 +15,9 @@ PATIENCE_SECONDS = 10.0
 
 CREATE, SEARCH, NATIVE, STREAM = "create", "search", "gRPC create", "write stream"
 RATES = {CREATE: 5.0, SEARCH: 5.0, NATIVE: 5.0, STREAM: 2.0}
-"""What the victim does: creates over a connection that stays, searches each over a new one, both as JSON; creates by
-gRPC to each worker in turn; write streams by gRPC through Envoy. And how often a second."""
+"""What the victim does, and how often a second: creates over a connection that stays, and searches each over a new
+one, both as JSON; creates by gRPC to each worker in turn, every other one over a new connection; write streams by gRPC
+through Envoy."""
 _GOOD = {CREATE: "201", SEARCH: "200", NATIVE: "OK", STREAM: "OK"}
 
 _CREATE, _SEARCH, _CHUNK = make_create(VICTIM), make_search(VICTIM, page_size=10), make_chunk([make_event(VICTIM)])
@@ -104,9 +105,17 @@ class Victim:
         return await _ask(connection, _SEARCH, closes=True)
 
     async def _create_by_grpc(self) -> str:
+        turn, is_new = divmod(self._turn, 2)
         self._turn += 1
-        channel = await self._get_channel(self._ports.grpc[self._turn % len(self._ports.grpc)])
-        return await channel.call(_CREATE.rpc, _CREATE.message)
+        port = self._ports.grpc[turn % len(self._ports.grpc)]
+        if not is_new:
+            channel = await self._get_channel(port)
+            return await channel.call(_CREATE.rpc, _CREATE.message)
+        channel = await Http2().connect(await open_socket(port))
+        try:
+            return await channel.call(_CREATE.rpc, _CREATE.message)
+        finally:
+            channel.close()
 
     async def _stream(self) -> str:
         channel = await self._get_channel(self._ports.http)
