@@ -74,6 +74,7 @@ def wait_until_all_workers_serve(stack: Stack) -> None:
     until(
         lambda: (
             stack.serves()
+            and stack.request(CREATE, EVENT) == 201
             and all(
                 after.healthy and (after.requests > before[port].requests or port == stack.grpc_ports[-1])
                 for port, after in read_endpoints(stack).items()
