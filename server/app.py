@@ -16,6 +16,7 @@ from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANAL
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget
+from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
@@ -33,7 +34,7 @@ from server.transport.interface import Server
 from server.transport.make import make_server
 from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
-from storage import EventStore, PrivilegesMissing
+from storage import EventStore, Lane, PrivilegesMissing
 from storage.schema import find_pending
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,11 @@ class Application:
         """
         self._store = EventStore(settings.database_url)
         self.commits = GroupCommit(self._store)
+        # So that a create does not wait for the commit of a batch that takes a hundred times as long.
+        self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
         self._health = health.Health()
         self._server = make_grpc_server(settings.transport, settings.max_connections)
-        self._reporting: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
         self._searcher = Searcher(self._store)
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
@@ -91,6 +94,7 @@ class Application:
         services = {
             _EVENTS: AnalyticsEvents(
                 self.commits,
+                self._batch_commits,
                 self._batch_turns,
                 Places(limits.streams, limits.stream_idle_seconds),
                 ChunkBudget(limits.chunk_bytes),
@@ -119,7 +123,7 @@ class Application:
         """Begin to answer calls."""
         await self._store.start()
         self._set_health(HealthCheckResponse.SERVING)
-        self._reporting = asyncio.create_task(self._report_health())
+        self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
         await self._server.start()
         log.info("started", extra={"port": self.port})
 
@@ -131,8 +135,8 @@ class Application:
             notice: seconds between the first two steps, in which a load balancer can turn to other servers.
         """
         log.info("stopping", extra={"grace_seconds": grace})
-        if self._reporting is not None:
-            self._reporting.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._health.drain()
         await asyncio.sleep(notice)
         self._health.close()
@@ -140,6 +144,7 @@ class Application:
         try:
             async with asyncio.timeout(_DISCONNECT_SECONDS):
                 await self.commits.close()
+                await self._batch_commits.close()
                 await self._store.close()
         except TimeoutError:
             log.error("the database did not finish in time; no acknowledged event is lost")
@@ -154,7 +159,7 @@ class Application:
         return {
             _EVENTS: {
                 "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
-                "BatchCreateAnalyticsEvents": HttpBatch(self.commits, self._batch_turns, ignored),
+                "BatchCreateAnalyticsEvents": HttpBatch(self._batch_commits, self._batch_turns, ignored),
             },
             _LEADS: {
                 "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),

@@ -17,7 +17,7 @@ from storage.errors import (
 )
 from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Query, make_id_and_time, make_ids_and_times
 from storage.rows import Row, encode_row, encode_rows
-from storage.store import EventStore
+from storage.store import EventStore, Lane
 
 __all__ = [
     "TEXT_COUNT",
@@ -28,6 +28,7 @@ __all__ = [
     "Found",
     "KeyInProgress",
     "KeyReused",
+    "Lane",
     "Outcome",
     "Page",
     "PageTooLarge",

@@ -1,6 +1,7 @@
 """The event store: all that anybody outside of storage needs."""
 
 import asyncio
+from enum import Enum, auto
 
 from storage.availability import Availability
 from storage.copy_thread import CopyThread
@@ -9,6 +10,13 @@ from storage.event import Outcome, Page, Query
 from storage.inserter import Inserter
 from storage.rows import Row
 from storage.search import Searches
+
+
+class Lane(Enum):
+    """What rows wait behind: those of the same lane only. Each has a connection of its own for its COPYs."""
+
+    CREATES = auto()
+    BATCHES = auto()
 
 
 class EventStore:
@@ -20,11 +28,11 @@ class EventStore:
     def __init__(self, url: str) -> None:
         """Prepare to use the database at `url`, a libpq connection URI or string, without connecting yet."""
         self.availability = Availability(url)
-        self._copy_thread = CopyThread(url)
+        self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
         self._searches = Searches(url)
         self._loop = asyncio.get_running_loop()
-        self._writes: set[asyncio.Future[list[Outcome]]] = set()
+        self._writes: dict[Lane, set[asyncio.Future[list[Outcome]]]] = {lane: set() for lane in Lane}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -32,23 +40,28 @@ class EventStore:
         self._tasks = [asyncio.create_task(self.availability.watch()), asyncio.create_task(self._abandon_on_outage())]
         await self._inserter.connect()
 
-    def write(self, rows: list[Row]) -> "asyncio.Future[list[Outcome]]":
+    def write(self, rows: list[Row], lane: Lane = Lane.CREATES) -> "asyncio.Future[list[Outcome]]":
         """Commit the rows in one transaction and return a future of their outcomes, in order.
 
         The rows are handed over before this returns, so the database works on them while the caller goes on. A row that
         the database refuses does not affect the others. A lone row is an INSERT on the event loop, which wakes no
         thread; anything else is a COPY. The future never raises: what goes wrong is an outcome.
+
+        Args:
+            rows: at least one.
+            lane: what they wait behind.
         """
         if not self.availability.up:
             outcomes = self._loop.create_future()
             outcomes.set_result([DatabaseUnavailable() for _ in rows])
             return outcomes
-        if len(rows) == 1 and not self._writes and self._is_inserter_ready():
+        writes = self._writes[lane]
+        if len(rows) == 1 and lane is Lane.CREATES and not writes and self._is_inserter_ready():
             outcomes = self._loop.create_task(self._insert(rows))
         else:
-            outcomes = self._copy_thread.write(rows)
-        self._writes.add(outcomes)
-        outcomes.add_done_callback(self._writes.discard)
+            outcomes = self._copy_threads[lane].write(rows)
+        writes.add(outcomes)
+        outcomes.add_done_callback(writes.discard)
         return outcomes
 
     async def find(self, query: Query) -> Page:
@@ -69,10 +82,10 @@ class EventStore:
         for task in self._tasks:
             task.cancel()
         await self._searches.close()
-        if self._writes:
-            await asyncio.wait(self._writes)
+        if writes := set().union(*self._writes.values()):
+            await asyncio.wait(writes)
         self._inserter.close()
-        await self._copy_thread.close()
+        await asyncio.gather(*[thread.close() for thread in self._copy_threads.values()])
 
     def _is_inserter_ready(self) -> bool:
         if not self._inserter.is_connected:
@@ -85,12 +98,13 @@ class EventStore:
             return [event]
         if not self.availability.up:
             return [DatabaseUnavailable()]
-        return await self._copy_thread.write(rows)
+        return await self._copy_threads[Lane.CREATES].write(rows)
 
     async def _abandon_on_outage(self) -> None:
         while True:
             await self.availability.wait_until(up=False)
             self._inserter.disconnect()
-            self._copy_thread.abandon()
+            for thread in self._copy_threads.values():
+                thread.abandon()
             self._searches.abandon()
             await self.availability.wait_until(up=True)

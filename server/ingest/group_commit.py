@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from server.ingest.write_queue import Group, Work, WriteQueue
 from server.messages.refusals import DeadlineTooShort
-from storage import DatabaseUnavailable, EventStore, Outcome
+from storage import DatabaseUnavailable, EventStore, Lane, Outcome
 
 T = TypeVar("T")
 
@@ -42,6 +42,7 @@ class GroupCommit:
     def __init__(
         self,
         store: EventStore,
+        lane: Lane = Lane.CREATES,
         *,
         max_events: int = 10_000,
         max_bytes: int = 64 << 20,
@@ -52,6 +53,7 @@ class GroupCommit:
 
         Args:
             store: where the rows go.
+            lane: what they wait behind there.
             max_events: how many events may wait.
             max_bytes: how many bytes may wait.
             max_group_events: how many events of several callers one commit may hold. It bounds how long a later event
@@ -59,6 +61,7 @@ class GroupCommit:
             max_group_bytes: the size in bytes at which a group is full.
         """
         self._store = store
+        self._lane = lane
         self._queue = WriteQueue(
             max_events=max_events,
             max_bytes=max_bytes,
@@ -146,7 +149,7 @@ class GroupCommit:
             if not self._in_flight:
                 self._pace.start()
             self._in_flight.append(group)
-            self._store.write(group.rows).add_done_callback(partial(self._finish_commit, group))
+            self._store.write(group.rows, self._lane).add_done_callback(partial(self._finish_commit, group))
             return
         group.respond([])
         if self._queue.caller_count:

@@ -110,24 +110,37 @@ def _make_upload_handler(
         metadata = _join_metadata(context.invocation_metadata() or ())
         try:
             with Upload(limiter) as upload:
-                body = bytearray()
-                customer = None
-                async for data in requests:
-                    part = HttpBody.FromString(data).data
-                    if customer is None:
-                        customer = find_customer_in_json(part)
-                        upload.begin(customer)
-                    upload.add(len(part))
-                    body += part
-                    if len(body) > method.max_body_bytes:
-                        raise MessageTooLarge
-                answer: bytes = await call_method(HttpCall(bytes(body), metadata, context), customer or "")
+                body, customer = await _read_body(requests, upload, method.max_body_bytes)
+                answer: bytes = await call_method(HttpCall(body, metadata, context), customer)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
             answer = await _refuse(error, rpc, metadata, context)
         return _pack(answer)
 
     behaviour: Any = handle
     return grpc.stream_unary_rpc_method_handler(behaviour)
+
+
+async def _read_body(requests: AsyncIterator[bytes], upload: Upload, max_bytes: int) -> tuple[bytes, str]:
+    """Return a body that comes in parts, and its customer.
+
+    Raises:
+        MessageTooLarge: it has more than `max_bytes`.
+        TooManyCalls: the customer has its share.
+    """
+    parts: list[bytes] = []
+    size = 0
+    customer = ""
+    async for data in requests:
+        part = HttpBody.FromString(data).data
+        if not parts:
+            customer = find_customer_in_json(part)
+            upload.begin(customer)
+        upload.add(len(part))
+        parts.append(part)
+        size += len(part)
+        if size > max_bytes:
+            raise MessageTooLarge
+    return b"".join(parts), customer
 
 
 def _make_answer(

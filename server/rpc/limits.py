@@ -11,7 +11,7 @@ class Limits(NamedTuple):
 
     writes: int = 1_000
     """Creates and batches in flight. At full rate, the last of them waits half a second."""
-    write_bytes: int = 256 << 20
+    write_bytes: int = 128 << 20
     """The bytes of their requests."""
     searches: int = 500
     """Searches in flight."""
@@ -23,7 +23,7 @@ class Limits(NamedTuple):
     """How long nothing may come on a write stream."""
     chunk_bytes: int = 64 << 20
     """The bytes of chunks that wait for their commit."""
-    unread_page_bytes: int = 128 << 20
+    unread_page_bytes: int = 64 << 20
     """The bytes of large pages that their callers have not read."""
 
 

@@ -63,12 +63,14 @@ class CreateRpc:
 class AnalyticsEvents:
     """Stores events about either kind of entity."""
 
-    def __init__(self, commits: GroupCommit, turns: Turns, places: Places, budget: ChunkBudget) -> None:
-        self._commits = commits
+    def __init__(
+        self, creates: GroupCommit, batches: GroupCommit, turns: Turns, places: Places, budget: ChunkBudget
+    ) -> None:
+        self._commits = batches
         self._turns = turns
         self._places = places
         self._budget = budget
-        self.CreateAnalyticsEvent = CreateRpc(commits, ANALYTICS)
+        self.CreateAnalyticsEvent = CreateRpc(creates, ANALYTICS)
 
     async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
         """Store many events, from bytes to bytes, so that a batch is parsed only when it is its turn."""

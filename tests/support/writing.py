@@ -42,7 +42,7 @@ class One:
         return outcome
 
 
-def run_with_commits(url: str, test: Callable[[GroupCommit], Awaitable[Any]], **limits: int) -> Any:
+def run_with_commits(url: str, test: Callable[[GroupCommit], Awaitable[Any]], **limits: Any) -> Any:
     """Run `test` with a group commit of these limits, on an event loop of its own, and return its result."""
 
     async def run() -> Any:
