@@ -1,6 +1,7 @@
-"""Gives memory back to the system, which the C library would keep for itself.
+"""Keeps the C library from holding on to memory.
 
-After a flood of large requests, glibc keeps the pages that it has freed wherever a small block above them is in use.
+glibc takes small and large blocks from the same pages, and keeps those that it has freed wherever a small block above
+them is in use: after a flood of large requests, hundreds of MiB.
 """
 
 import asyncio
@@ -15,11 +16,19 @@ _SECONDS = 2.0
 _BYTES = 96 << 20
 
 
+# Parameters of mallopt, and their values: blocks of this size on have pages of their own, and threads share two heaps.
+_MMAP_THRESHOLD, _LARGE_BYTES = -3, 32 << 10
+_ARENA_MAX, _ARENAS = -8, 2
+
+
 async def release_memory() -> None:
     """Give back what is free, for as long as the process takes much. Return at once where the C library cannot."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None:
+    library = ctypes.CDLL(None)
+    trim, set_parameter = getattr(library, "malloc_trim", None), getattr(library, "mallopt", None)
+    if trim is None or set_parameter is None:
         return
+    set_parameter(_MMAP_THRESHOLD, _LARGE_BYTES)
+    set_parameter(_ARENA_MAX, _ARENAS)
     while True:
         await asyncio.sleep(_SECONDS)
         if _read_resident_bytes() > _BYTES:

@@ -1,11 +1,12 @@
 """Many events in one request: a batch, or a chunk of a write stream."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
+    CreateAnalyticsEventRequest,
     WriteAnalyticsEventsRequest,
 )
 from server.ingest.group_commit import GroupCommit
@@ -17,6 +18,9 @@ from storage import Event, Outcome, Row, StorageError, encode_rows
 
 # Enough that the work for each slice does not count. One bad event, or one text to be escaped, slows only its slice.
 _SLICE_EVENTS = 100
+
+# As a message, a number takes 11 bytes, and 2 µs to convert. The largest version_info adds 128 KiB to a slice.
+_SLICE_BYTES = 64 << 10
 
 
 class EventBatch:
@@ -92,10 +96,24 @@ async def read_batch(
     """
     check(request)
     batch = EventBatch(request.ByteSize(), customer)
-    for start in range(0, len(request.events), _SLICE_EVENTS):
-        batch.add(ANALYTICS.to_events(request.events[start : start + _SLICE_EVENTS]))
+    for events in _slice(list(request.events), batch.byte_size):
+        batch.add(ANALYTICS.to_events(events))
         await asyncio.sleep(0)  # A large batch must not hold up other calls.
     return batch
+
+
+def _slice(events: list[CreateAnalyticsEventRequest], byte_size: int) -> Iterator[list[CreateAnalyticsEventRequest]]:
+    """Yield the events in slices that take some milliseconds each."""
+    if byte_size <= _SLICE_BYTES:
+        yield from (events[start : start + _SLICE_EVENTS] for start in range(0, len(events), _SLICE_EVENTS))
+        return
+    start = size = 0
+    for index, event in enumerate(events):
+        size += event.ByteSize()
+        if size > _SLICE_BYTES or index - start >= _SLICE_EVENTS:
+            yield events[start : index + 1]
+            start, size = index + 1, 0
+    yield events[start:]
 
 
 async def write_batch(commits: GroupCommit, batch: EventBatch) -> BatchCreateAnalyticsEventsResponse:

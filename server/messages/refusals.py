@@ -161,6 +161,7 @@ NOT_EXPLAINED = (
     "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
 )
 BODY_WITH_SEARCH = FieldViolation("", "must be empty on this route")
+TOO_MANY_PARAMETERS = FieldViolation("", "has over 1,000 parameters")
 TOO_LARGE = "must be at most 1 MiB, as the body of a single event"
 NOT_COMPRESSED = FieldViolation("", "is not one whole stream of the content-encoding that its header names")
 

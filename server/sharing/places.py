@@ -19,7 +19,7 @@ class NoPlace(Exception):
     """There are as many streams as there may be, of all customers or of this one."""
 
 
-# How long a stream must have been silent to make room for another.
+# How long a stream from which something has come must have been silent to make room for another.
 _ROOM_SECONDS = 1.0
 
 
@@ -31,6 +31,7 @@ class Place:
         self._idle_seconds = idle_seconds
         self._customer: str | None = None
         self._waiting: asyncio.Timeout | None = None
+        self._was_heard = False
         self._silent_since = time.monotonic()
 
     async def read(self, requests: AsyncIterator[T]) -> T:
@@ -43,7 +44,9 @@ class Place:
         self._silent_since = time.monotonic()
         try:
             async with asyncio.timeout(self._idle_seconds) as self._waiting:
-                return await anext(requests)
+                request = await anext(requests)
+                self._was_heard = True
+                return request
         except TimeoutError:
             raise SilentStream from None
         finally:
@@ -60,12 +63,16 @@ class Place:
             self._places.take_share(customer)
             self._customer = customer
 
-    def end_if_silent(self) -> bool:
-        """End the stream if nothing has come from it for a while. Return whether it is ended."""
-        if self._waiting is None or time.monotonic() - self._silent_since < _ROOM_SECONDS:
+    def is_silent(self, *, always: bool) -> bool:
+        """Return whether nothing has come from the stream: ever if `always`, otherwise for a while."""
+        if self._waiting is None or always == self._was_heard:
             return False
+        return always or time.monotonic() - self._silent_since > _ROOM_SECONDS
+
+    def end(self) -> None:
+        """End the stream, which is silent."""
+        assert self._waiting is not None
         self._waiting.reschedule(0)
-        return True
 
     def leave(self) -> None:
         """Take the stream off its customer's share."""
@@ -122,8 +129,11 @@ class Places:
         self._shares.give_back(customer)
 
     def _make_room(self) -> bool:
-        for place in self._open:
-            if place.end_if_silent():
-                del self._open[place]
-                return True
+        """End the stream that is silent longest, before all others one from which nothing has ever come."""
+        for always in (True, False):
+            for place in self._open:
+                if place.is_silent(always=always):
+                    del self._open[place]
+                    place.end()
+                    return True
         return False

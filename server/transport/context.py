@@ -35,7 +35,7 @@ class CallContext(Call):
         self._deadline = None if deadline > _NEVER else deadline - time.time() + time.monotonic()
         self._code = _OK
         self._details = ""
-        self._outgoing: asyncio.Future[Any] | None = None
+        self._outgoing: asyncio.Future[bool] | None = None
         self._turn: asyncio.Lock | None = None
 
     def invocation_metadata(self) -> Metadata:
@@ -95,13 +95,14 @@ class CallContext(Call):
                 raise CallGone
             if not self._initial_metadata_sent:
                 operations = (SendInitialMetadata(tuple(initial_metadata), NO_FLAGS), *operations)
-            outgoing = self.calls.loop.create_future()
-            self.start_batch(operations, outgoing.set_result)
+            outgoing: asyncio.Future[bool] = self.calls.loop.create_future()
+            # Not the event itself, which refers to this function: only the garbage collector would free the two.
+            self.start_batch(operations, lambda event: outgoing.set_result(event.success))
             self._initial_metadata_sent = True
             self._outgoing = outgoing
-            event = await asyncio.shield(outgoing)
+            success = await asyncio.shield(outgoing)
             self._outgoing = None
-        if not event.success:
+        if not success:
             raise CallGone
 
     async def _answer(self, message: bytes | None) -> None:

@@ -34,7 +34,7 @@ class Requests(AsyncIterator[Any]):
         self._deserialize = deserialize
         # C-core receives one message at a time.
         self._turn = asyncio.Lock()
-        self._incoming: asyncio.Future[Any] | None = None
+        self._incoming: asyncio.Future[bytes | None] | None = None
 
     async def __anext__(self) -> Any:
         message = await self._receive()
@@ -49,13 +49,17 @@ class Requests(AsyncIterator[Any]):
         """
         async with self._turn:
             if self._incoming is None:
-                incoming = self._call.calls.loop.create_future()
+                incoming: asyncio.Future[bytes | None] = self._call.calls.loop.create_future()
+
+                # Not the event itself, which refers to this function: only the garbage collector would free the two.
+                def set_message(event: Any) -> None:
+                    incoming.set_result(event.batch_operations[0].message())
+
                 try:
-                    self._call.start_batch((ReceiveMessage(NO_FLAGS),), incoming.set_result)
+                    self._call.start_batch((ReceiveMessage(NO_FLAGS),), set_message)
                 except CallGone:
                     return None
                 self._incoming = incoming
-            event = await asyncio.shield(self._incoming)
+            message = await asyncio.shield(self._incoming)
             self._incoming = None
-        message: bytes | None = event.batch_operations[0].message()
         return message

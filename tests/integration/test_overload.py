@@ -14,7 +14,6 @@ import grpc.aio
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
-from data_analytics.v1.analytics_event_service_pb2_grpc import AnalyticsEventServiceStub
 from data_analytics.v1.lead_analytics_service_pb2_grpc import LeadAnalyticsServiceStub
 from server.app import LIMITS, create_server
 from server.settings import Settings
@@ -81,26 +80,6 @@ def test_a_call_that_cannot_make_its_deadline_is_refused_at_once(
         patient = client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer), timeout=20)
     first.result()
     patient.result()
-
-
-def test_streams_over_the_limit_are_refused(server: RunningServer) -> None:
-    async def flood() -> None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.application.port}") as channel:
-            stub = AnalyticsEventServiceStub(channel)
-            streams = [stub.WriteAnalyticsEvents() for _ in range(LIMITS.streams)]
-            await asyncio.gather(*[stream.wait_for_connection() for stream in streams])
-            await asyncio.sleep(0.5)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.WriteAnalyticsEvents().read()
-            assert caught.value.code() == EXHAUSTED
-            for stream in streams:
-                await stream.done_writing()
-                assert await stream.read() is grpc.aio.EOF
-            another = stub.WriteAnalyticsEvents()
-            await another.done_writing()
-            assert await another.read() is grpc.aio.EOF
-
-    asyncio.run(flood())
 
 
 def test_unread_pages_are_limited_until_their_callers_are_gone(database_url: str, customer: str) -> None:

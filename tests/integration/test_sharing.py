@@ -130,3 +130,17 @@ def test_a_customer_has_no_more_streams_than_its_share(small_server: RunningServ
     streams[3].send(f"{customer} 2")
     for stream in streams:
         stream.close()
+
+
+def test_streams_over_the_limit_are_refused_while_the_others_are_in_use(
+    small_server: RunningServer, customer: str
+) -> None:
+    streams = [Stream(small_server.client) for _ in range(4)]
+    for number, stream in enumerate(streams[:3]):
+        stream.send(f"{customer} {number}")
+    with refused(EXHAUSTED) as refusal:
+        streams[3].send(f"{customer} 3")
+    assert refusal.retry_seconds == 1
+    for stream in streams:
+        stream.close()
+    until(lambda: opens(small_server, f"{customer} 3"))
