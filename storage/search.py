@@ -21,7 +21,7 @@ class Searches:
         self,
         url: str,
         *,
-        connections: int = 4,
+        connections: int = 6,
         max_waiting: int = 256,
         timeout: float = 5.0,
         max_page_bytes: int = 16 << 20,

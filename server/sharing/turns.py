@@ -27,22 +27,35 @@ class Turns:
 
     @asynccontextmanager
     async def wait(self, customer: str) -> AsyncIterator[None]:
-        """Give the caller a place, as soon as it is the customer's turn."""
-        if not self._can_enter(customer) or customer in self._waiting:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(customer, deque()).append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():  # It had just been given a place.
-                    self._leave(customer)
-                raise
-        else:
-            self._enter(customer)
+        """Give the caller a place for the block, as soon as it is the customer's turn."""
+        await self.enter(customer)
         try:
             yield
         finally:
-            self._leave(customer)
+            self.leave(customer)
+
+    async def enter(self, customer: str) -> None:
+        """Give the caller a place, as soon as it is the customer's turn. Then `leave` must follow."""
+        if self._can_enter(customer) and customer not in self._waiting:
+            self._enter(customer)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(customer, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # It had just been given a place.
+                self.leave(customer)
+            raise
+
+    def leave(self, customer: str) -> None:
+        """Free a place of the customer's."""
+        self._free += 1
+        self._held[customer] -= 1
+        if not self._held[customer]:
+            del self._held[customer]
+        if self._waiting:
+            self._give_places()
 
     def _can_enter(self, customer: str) -> bool:
         return self._free > 0 and self._held.get(customer, 0) < self._places_each
@@ -50,13 +63,6 @@ class Turns:
     def _enter(self, customer: str) -> None:
         self._free -= 1
         self._held[customer] = self._held.get(customer, 0) + 1
-
-    def _leave(self, customer: str) -> None:
-        self._free += 1
-        self._held[customer] -= 1
-        if not self._held[customer]:
-            del self._held[customer]
-        self._give_places()
 
     def _give_places(self) -> None:
         for customer in list(self._waiting):
