@@ -72,6 +72,10 @@ class UnsupportedEncoding(Exception):
     """The body of a request is compressed in a way that is not supported."""
 
 
+class RequestLate(Exception):
+    """The request has not arrived in time. Nothing was done for it."""
+
+
 class TooManyCalls(Exception):
     """The server has as many calls in flight as it accepts. It did nothing for this one."""
 
@@ -97,6 +101,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     UnsupportedEncoding: _Refusal(
         INVALID_ARGUMENT, "this content-encoding is not supported: use gzip or deflate", http_status=415
     ),
+    RequestLate: _Refusal(DEADLINE_EXCEEDED, "the request did not arrive in time", http_status=408),
     SearchTimedOut: _Refusal(DEADLINE_EXCEEDED, "the search took too long"),
     TooManyWaiting: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),

@@ -1,5 +1,6 @@
 """RPC handlers for the JSON services: they unpack `HttpBody`, and turn every failure into a response as JSON."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import (
     MessageTooLarge,
+    RequestLate,
     UnsupportedEncoding,
     find_retry_seconds,
     get_http_status,
@@ -28,6 +30,9 @@ STATUS_METADATA = "x-http-status"
 """Read by `envoy.lua`, which makes it the status of the response."""
 
 _JSON = "application/json"
+
+# How long a body may take to arrive. Envoy allows 60 s.
+_BODY_SECONDS = 65.0
 
 # The size of the parts in which a response is sent.
 _PART_BYTES = 256 << 10
@@ -125,21 +130,26 @@ async def _read_body(requests: AsyncIterator[bytes], upload: Upload, max_bytes: 
 
     Raises:
         MessageTooLarge: it has more than `max_bytes`.
+        RequestLate: it has not arrived in time.
         TooManyCalls: the customer has its share.
     """
     parts: list[bytes] = []
     size = 0
     customer = ""
-    async for data in requests:
-        part = HttpBody.FromString(data).data
-        if not parts:
-            customer = find_customer_in_json(part)
-            upload.begin(customer)
-        upload.add(len(part))
-        parts.append(part)
-        size += len(part)
-        if size > max_bytes:
-            raise MessageTooLarge
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for data in requests:
+                part = HttpBody.FromString(data).data
+                if not parts:
+                    customer = find_customer_in_json(part)
+                    upload.begin(customer)
+                upload.add(len(part))
+                parts.append(part)
+                size += len(part)
+                if size > max_bytes:
+                    raise MessageTooLarge
+    except TimeoutError:
+        raise RequestLate from None
     return b"".join(parts), customer
 
 
