@@ -96,7 +96,7 @@ class CallContext(Call):
             if not self._initial_metadata_sent:
                 operations = (SendInitialMetadata(tuple(initial_metadata), NO_FLAGS), *operations)
             outgoing: asyncio.Future[bool] = self.calls.loop.create_future()
-            # Not the event itself, which refers to this function: only the garbage collector would free the two.
+            # The future does not keep the event, because the event refers to the future: see `Requests`.
             self.start_batch(operations, lambda event: outgoing.set_result(event.success))
             self._initial_metadata_sent = True
             self._outgoing = outgoing

@@ -51,7 +51,8 @@ class Requests(AsyncIterator[Any]):
             if self._incoming is None:
                 incoming: asyncio.Future[bytes | None] = self._call.calls.loop.create_future()
 
-                # Not the event itself, which refers to this function: only the garbage collector would free the two.
+                # The future keeps the message, not the event. An event refers to its function, and so to the future: if
+                # the future kept the event, only the garbage collector would free the two.
                 def set_message(event: Any) -> None:
                     incoming.set_result(event.batch_operations[0].message())
 
