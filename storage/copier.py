@@ -65,14 +65,18 @@ class Copier:
         """Commit rows whose idempotency keys are distinct, and return their outcomes. Never raises."""
         try:
             return self._resolve(rows)
-        except DatabaseUnavailable as error:
+        except Exception as error:  # noqa: BLE001 - logged, and reported for each row
+            return self._fail(error, rows)
+
+    def _fail(self, error: Exception, rows: list[Row]) -> list[Outcome]:
+        """Log why rows could not be written or looked up, and return the outcomes that say so."""
+        if isinstance(error, DatabaseUnavailable):
             log.warning("database unavailable for a batch", extra={"events": len(rows), "reason": str(error)})
             return _fail_all(DatabaseUnavailable, rows)
-        except Exception as error:
-            self.close()  # The connection may be in any state, and the next batch must not inherit it.
-            sqlstate = getattr(error, "pgcode", None)
-            log.exception("a batch could not be written", extra={"events": len(rows), "sqlstate": sqlstate})
-            return _fail_all(WriteFailed, rows)
+        self.close()  # The connection may be in any state, and the next batch must not inherit it.
+        sqlstate = getattr(error, "pgcode", None)
+        log.error("a batch could not be written", exc_info=error, extra={"events": len(rows), "sqlstate": sqlstate})
+        return _fail_all(WriteFailed, rows)
 
     def _resolve(self, rows: list[Row]) -> list[Outcome]:
         """Commit the rows; if one is in the way, find out which, and write the others without it."""
@@ -115,12 +119,13 @@ class Copier:
         if stored:
             try:
                 outcomes |= self._find_conflicts(stored)
-            except DatabaseUnavailable:
-                outcomes |= {row.event.id: DatabaseUnavailable() for row in stored}
+            except Exception as error:  # noqa: BLE001 - logged, and reported for each row
+                outcomes |= zip((row.event.id for row in stored), self._fail(error, stored), strict=True)
         return outcomes
 
     def _find_conflicts(self, rows: list[Row]) -> Mapping[str, Outcome]:
-        assert self._connection is not None
+        if self._connection is None:  # Another row of the batch has lost it.
+            raise DatabaseUnavailable("the connection is lost")
         try:
             return {**find_conflicts(self._connection, [row.event for row in rows])}
         except psycopg2.Error as error:

@@ -13,7 +13,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
 from server.messages.refusals import TooManyWaiting, forget_frames, make_status
-from server.sharing.places import Place, Places
+from server.sharing.places import Places
 from server.sharing.shares import Shares
 
 MAX_CHUNKS = 8
@@ -64,63 +64,53 @@ async def write_stream(
         Exception: that of the first chunk that failed, after the responses to the chunks in flight at that time.
     """
     with places.enter() as place:
-        async for response in _write_chunks(commits, requests, place, budget):
-            yield response
+        # Its length is bounded by `window`, which has a slot again only when the caller has read a response.
+        in_flight: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
+        window = asyncio.Semaphore(MAX_CHUNKS)
 
-
-async def _write_chunks(
-    commits: GroupCommit,
-    requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception],
-    place: Place,
-    budget: ChunkBudget,
-) -> AsyncIterator[WriteAnalyticsEventsResponse]:
-    # Its length is bounded by `window`, which has a slot again only when the caller has read a response.
-    in_flight: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
-    window = asyncio.Semaphore(MAX_CHUNKS)
-
-    async def read() -> None:
-        try:
-            while True:
-                await window.acquire()
-                request = await place.read(requests)
-                customer, size = _measure(request)
-                place.name(customer)
-                await budget.take(customer, size)
-                task = asyncio.create_task(_store(commits, request, customer))
-                task.add_done_callback(partial(_give_back, budget, customer, size))
-                in_flight.put_nowait(task)
-        except StopAsyncIteration:
-            pass
-        finally:
-            in_flight.put_nowait(None)
-
-    reading = asyncio.create_task(read())
-    failure: Exception | None = None
-    chunk = 0
-    task = None
-    try:
-        while task := await in_flight.get():
+        async def read() -> None:
             try:
-                response = WriteAnalyticsEventsResponse(chunk=chunk, committed=await task)
-            except Exception as error:  # noqa: BLE001 - raised again below
-                reading.cancel()
-                response = WriteAnalyticsEventsResponse(chunk=chunk, failed=make_status(error, _REQUEST))
-                if failure is None:
-                    failure = error
-                else:
-                    forget_frames(error)
-            yield response
-            chunk += 1
-            window.release()
-        if failure:
-            raise failure
-        await reading
-    finally:
-        # The caller may have gone. Cancelling withdraws the chunks that no commit has taken.
-        reading.cancel()
-        while task:
-            task.cancel()
-            task = None if in_flight.empty() else in_flight.get_nowait()
+                while True:
+                    await window.acquire()
+                    request = await place.read(requests)
+                    customer, size = _measure(request)
+                    place.name(customer)
+                    await budget.take(customer, size)
+                    task = asyncio.create_task(_store(commits, request, customer))
+                    task.add_done_callback(partial(_give_back, budget, customer, size))
+                    in_flight.put_nowait(task)
+            except StopAsyncIteration:
+                pass
+            finally:
+                in_flight.put_nowait(None)
+
+        reading = asyncio.create_task(read())
+        failure: Exception | None = None
+        chunk = 0
+        task = None
+        try:
+            while task := await in_flight.get():
+                try:
+                    response = WriteAnalyticsEventsResponse(chunk=chunk, committed=await task)
+                except Exception as error:  # noqa: BLE001 - raised again below
+                    reading.cancel()
+                    response = WriteAnalyticsEventsResponse(chunk=chunk, failed=make_status(error, _REQUEST))
+                    if failure is None:
+                        failure = error
+                    else:
+                        forget_frames(error)
+                yield response
+                chunk += 1
+                window.release()
+            if failure:
+                raise failure
+            await reading
+        finally:
+            # The caller may have gone. Cancelling withdraws the chunks that no commit has taken.
+            reading.cancel()
+            while task:
+                task.cancel()
+                task = None if in_flight.empty() else in_flight.get_nowait()
 
 
 def _measure(request: WriteAnalyticsEventsRequest | Exception) -> tuple[str, int]:

@@ -6,6 +6,8 @@ request may be answered is decided by what is in it once it is read.
 
 import re
 
+from server.messages.wire import read_size
+
 # The longest beginning of a batch up to the customer of its first event: two keys, three sizes and 255 characters.
 _SEEN_BYTES = 1_100
 
@@ -60,14 +62,7 @@ def _find_field(message: bytes, number: int, position: int = 0) -> slice | None:
         if position >= len(message):
             return None
         key = message[position]
-        position += 1
-        size = shift = 0
-        for byte in message[position : position + 5]:
-            position += 1
-            size |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
+        size, position = read_size(message, position + 1)
         if key == wanted:
             return slice(position, position + size)
         if key > wanted or key & 7 != 2:

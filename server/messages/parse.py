@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError, Message
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
 from server.messages.compiled_rules import get_field_rules
 from server.messages.refusals import MalformedMessage
+from server.messages.wire import read_size
 
 T = TypeVar("T", bound=Message)
 
@@ -53,13 +54,6 @@ def cut_events(data: bytes, count: int) -> bytes:
     for _ in range(count):
         if position >= len(data) or data[position] != _EVENT_KEY:
             return data
-        position += 1
-        size = shift = 0
-        for byte in data[position : position + 5]:
-            position += 1
-            size |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
+        size, position = read_size(data, position + 1)
         position += size
     return data[:position]

@@ -52,6 +52,20 @@ def test_an_event_that_the_database_refuses_costs_no_other(database_url: str, cu
     assert read_messages(database_url, customer) == [str(number) for number in range(50) if number not in bad]
 
 
+def test_an_event_that_is_refused_costs_no_replay_beside_it(database_url: str, customer: str) -> None:
+    async def write(commits: GroupCommit) -> list[Any]:
+        first = await commits.write(One(make_event(customer, "first", "k")))
+        events = [("first", "k"), ("first", "k"), ("bad\0", "k"), ("bad\0", "other"), ("good", "other"), ("new", "")]
+        work = [One(make_event(customer, message, key)) for message, key in events]
+        return [first, *await asyncio.gather(*map(commits.write, work), return_exceptions=True)]
+
+    first, *outcomes = run_with_commits(database_url, write)
+    assert [outcome.id == first.id for outcome in outcomes[:2]] == [True, True]
+    assert all(isinstance(outcome, EventRefused) for outcome in outcomes[2:4])
+    assert [outcome.message for outcome in outcomes[4:]] == ["good", "new"]
+    assert read_messages(database_url, customer) == ["first", "good", "new"]
+
+
 @pytest.mark.parametrize("limits", [{"max_events": 5}, {"max_bytes": 1_500}])
 def test_a_full_queue_refuses_at_once_and_keeps_what_it_has(
     database_url: str, customer: str, limits: dict[str, int]
