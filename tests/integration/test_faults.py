@@ -178,21 +178,28 @@ def test_callers_that_have_gone_leave_nothing_behind(server: RunningServer, cust
     with locked_table(database_url):
         first = client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer), timeout=20)
         until(lambda: blocked_backends(database_url))
+        # Enough for a second commit, behind which everything waits.
+        others = [
+            client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer), timeout=20) for _ in range(30)
+        ]
+        for _ in range(3):
+            assert client.is_serving()  # On the same connection, so the server has read the others by now.
         calls = [
             client.leads.CreateLeadAnalyticsEvent.future(requests.lead_event(customer, message=str(number)))
             for number in range(50)
         ]
-        until(lambda: commits.waiting_callers >= 20)  # Two commits have taken the others.
+        until(lambda: commits.waiting_callers >= 50)
         for call in calls:
             call.cancel()
         for _ in range(3):
             assert client.is_serving()  # On the same connection, so the server reads it after the cancellations.
     # The lock is gone with its transaction. What no commit had taken is not stored.
     assert first.result().customer_id == customer
+    assert {call.code() for call in others} == {grpc.StatusCode.OK}
     assert client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5).customer_id == customer
     assert commits.waiting_callers == 0
     found = client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer, page_size=100), timeout=5)
-    assert 2 <= found.meta.row_count < 52
+    assert 32 <= found.meta.row_count < 82
 
 
 def test_a_search_in_flight_fails_when_the_database_becomes_unavailable(
