@@ -12,6 +12,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 from server.ingest.group_commit import GroupCommit
 from server.messages.batch_response import EventResult, to_batch_response
 from server.messages.convert import ANALYTICS
+from server.messages.explanations import Explanations
 from server.messages.refusals import FieldViolation, InvalidRequest, find_event_violation
 from server.messages.validation import check
 from storage import Event, Outcome, Row, StorageError, encode_rows
@@ -96,8 +97,9 @@ async def read_batch(
     """
     check(request)
     batch = EventBatch(request.ByteSize(), customer)
+    explanations = Explanations()
     for events in _slice(list(request.events), batch.byte_size):
-        batch.add(ANALYTICS.to_events(events))
+        batch.add(ANALYTICS.to_events(events, explanations))
         await asyncio.sleep(0)  # A large batch must not hold up other calls.
     return batch
 

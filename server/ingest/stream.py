@@ -15,6 +15,7 @@ from server.ingest.group_commit import GroupCommit
 from server.messages.refusals import TooManyWaiting, forget_frames, make_status
 from server.sharing.places import Places
 from server.sharing.shares import Shares
+from server.sharing.turns import Turns
 
 MAX_CHUNKS = 8
 """How many chunks of one stream are read before the first of them is answered."""
@@ -53,10 +54,18 @@ async def write_stream(
     requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception],
     places: Places,
     budget: ChunkBudget,
+    turns: Turns,
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     """Store each of `requests` and yield its response once it is committed.
 
     A request that could not be parsed comes as the exception that says so.
+
+    Args:
+        commits: what stores them.
+        requests: the chunks.
+        places: the places of streams, of which this one takes one.
+        budget: the limit on the bytes of the chunks.
+        turns: those of customers whose batches and chunks are read.
 
     Raises:
         NoPlace: there is none for the stream, or its customer has its share.
@@ -76,7 +85,7 @@ async def write_stream(
                     customer, size = _measure(request)
                     place.name(customer)
                     await budget.take(customer, size)
-                    task = asyncio.create_task(_store(commits, request, customer))
+                    task = asyncio.create_task(_store(commits, turns, request, customer))
                     task.add_done_callback(partial(_give_back, budget, customer, size))
                     in_flight.put_nowait(task)
             except StopAsyncIteration:
@@ -125,11 +134,12 @@ def _give_back(budget: ChunkBudget, customer: str, byte_size: int, _: object) ->
 
 
 async def _store(
-    commits: GroupCommit, request: WriteAnalyticsEventsRequest | Exception, customer: str
+    commits: GroupCommit, turns: Turns, request: WriteAnalyticsEventsRequest | Exception, customer: str
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
-    batch = await read_batch(request, customer)
+    async with turns.wait(customer):
+        batch = await read_batch(request, customer)
     while True:
         try:
             return await write_batch(commits, batch)

@@ -10,6 +10,7 @@ from data_analytics.v1.contact_analytics_service_pb2 import CreateContactAnalyti
 from data_analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, LeadAnalyticsEvent
 from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
 from server.messages.compiled_rules import CompiledRules
+from server.messages.explanations import Explanations
 from server.messages.refusals import KEY_MALFORMED, KEY_MISMATCH, FieldViolation, InvalidRequest
 from server.messages.validation import find_violations
 from server.messages.version_info import InvalidVersionInfo, format_version_info
@@ -75,17 +76,18 @@ class CreateKind(Generic[T]):
         version_info = _read_version_info(request, violations)
         return self._make_event(texts, version_info, key, violations)
 
-    def to_events(self, requests: list[T]) -> list[Event | InvalidRequest]:
+    def to_events(self, requests: list[T], explanations: Explanations) -> list[Event | InvalidRequest]:
         """Return, for each of many requests, its event or what is wrong with it. Cheaper than `to_event` for each.
 
         Args:
             requests: a list, because a message's field would make each of its messages anew whenever it is iterated
                 over.
+            explanations: those of the batch that the requests are part of.
         """
         violations: list[list[FieldViolation]] = [[] for _ in requests]
         version_infos = list(map(_read_version_info, requests, violations))
         columns = list(zip(*map(self.rules.read, requests), strict=True))
-        return self._make_events(columns, version_infos, violations)
+        return self._make_events(columns, version_infos, violations, explanations)
 
     def make_event(self, texts: tuple[str, ...], version_info: str | None, key: str = "") -> Event:
         """Return the event that a request with these contents asks to store, under a new id.
@@ -102,15 +104,16 @@ class CreateKind(Generic[T]):
         return self._make_event(texts, version_info, key, self._check(texts))
 
     def make_events(
-        self, columns: Sequence[Sequence[str]], version_infos: Sequence[str | None]
+        self, columns: Sequence[Sequence[str]], version_infos: Sequence[str | None], explanations: Explanations
     ) -> list[Event | InvalidRequest]:
         """Return, for each of many requests, its event or what is wrong with it. Cheaper than `make_event` for each.
 
         Args:
             columns: of each of `text_fields`, its values in all the requests.
             version_infos: of each request, what `make_event` takes.
+            explanations: those of the batch that the requests are part of.
         """
-        return self._make_events(columns, version_infos, [[] for _ in version_infos])
+        return self._make_events(columns, version_infos, [[] for _ in version_infos], explanations)
 
     def find_violations(self, texts: tuple[str, ...]) -> list[FieldViolation]:
         """Return every rule that the texts of a request break."""
@@ -174,6 +177,7 @@ class CreateKind(Generic[T]):
         columns: Sequence[Sequence[str]],
         version_infos: Sequence[str | None],
         violations: Sequence[list[FieldViolation]],
+        explanations: Explanations,
     ) -> list[Event | InvalidRequest]:
         """Return what `make_events` does, where `violations` are known already of each request's `version_info`."""
         # All at once, if nothing is wrong with any. A batch has no events of a kind whose entity has two names.
@@ -183,9 +187,13 @@ class CreateKind(Generic[T]):
         events: list[Event | InvalidRequest] = []
         for row, version_info, known in zip(zip(*columns, strict=True), version_infos, violations, strict=True):
             texts = self._merge_entity(row)
-            faults = self._check(texts) + known
             # Not raised and caught: then the error and the frame of this function would keep each other in memory.
-            events.append(InvalidRequest(faults) if faults else self._make_event(texts, version_info, "", []))
+            if not known and self.rules.hold_for(texts):
+                events.append(self._make_event(texts, version_info, "", []))
+            elif explanations.are_enough:
+                events.append(explanations.refuse_unexplained())
+            else:
+                events.append(explanations.refuse(self._check(texts) + known))
         return events
 
 

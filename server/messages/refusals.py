@@ -163,7 +163,7 @@ GIVEN_TWICE = "is given more than once"
 TOO_MANY_PARTS = "is refused, but has too many parts for all its faults to be found"
 TOO_DEEP_TO_SPLIT = "nests too deeply for one event to be told from another"
 NOT_EXPLAINED = (
-    "is refused, but the faults of the events before it took too long to find: send it alone to learn its own"
+    "is refused too, but only the faults of the first refused events are told: send it alone to learn its own"
 )
 BODY_WITH_SEARCH = FieldViolation("", "must be empty on this route")
 TOO_MANY_PARAMETERS = FieldViolation("", "has over 1,000 parameters")

@@ -87,7 +87,7 @@ class AnalyticsEvents:
         self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], _: Any
     ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
         """Store chunk after chunk of events."""
-        return write_stream(self._commits, request_iterator, self._places, self._budget)
+        return write_stream(self._commits, request_iterator, self._places, self._budget, self._turns)
 
 
 async def _find(

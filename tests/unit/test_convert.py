@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
+from server.messages.explanations import Explanations
 from server.messages.refusals import InvalidRequest
 from server.messages.search import MAX_RECORDINGS, to_query
 from storage import TEXT_COUNT, Event
@@ -92,7 +93,9 @@ CHANGES: list[dict[str, Any]] = [
 @given(changes=st.lists(st.sampled_from(CHANGES) | st.sampled_from(CHANGES[:2]), max_size=4))
 def test_many_requests_become_what_each_becomes(kind: Any, make: Any, changes: list[dict[str, Any]]) -> None:
     many = [make("c", **each) for each in changes]
-    assert list(map(describe, kind.to_events(many))) == [describe(try_to_event(kind, each)) for each in many]
+    assert list(map(describe, kind.to_events(many, Explanations()))) == [
+        describe(try_to_event(kind, each)) for each in many
+    ]
 
 
 def try_to_event(kind: Any, request: Any) -> Event | InvalidRequest:

@@ -1,7 +1,7 @@
 """A batch, from the JSON of a body to events, in slices between which others can have the event loop."""
 
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from server.messages import refusals
 from server.messages.compiled_rules import get_field_rules
 from server.messages.convert import CreateKind
+from server.messages.explanations import Explanations
 from server.messages.json_codec.create import CreateReader, strip_bom
 from server.messages.json_codec.elements import Elements
 from server.messages.json_codec.fields import MALFORMED
@@ -77,7 +78,8 @@ class BatchReading:
     def __init__(self, reader: BatchReader, body: bytes) -> None:
         self._reader = reader
         self._body = body
-        self._one_by_one = OneByOne(reader.creates, body)
+        self._explanations = Explanations()
+        self._one_by_one = OneByOne(reader.creates, body, self._explanations)
 
     @property
     def ignored(self) -> Counter[str]:
@@ -120,7 +122,7 @@ class BatchReading:
                 assert elements is not None  # The text has been read once.
                 yield from self._one_by_one.read(elements, range(start, stop))
             else:
-                yield self._reader.creates.kind.make_events(rows.get_columns(start, stop), version_infos)
+                yield self._make_slice(rows.get_columns(start, stop), version_infos)
 
     def _read_elements(self, elements: Elements) -> Iterator[Slice]:
         """Yield the events of which only the texts are known yet."""
@@ -141,7 +143,10 @@ class BatchReading:
             except Unreadable:
                 yield from self._one_by_one.read(elements, range(start, stop))
             else:
-                yield self._reader.creates.kind.make_events(rows.get_columns(0, rows.count), version_infos)
+                yield self._make_slice(rows.get_columns(0, rows.count), version_infos)
+
+    def _make_slice(self, columns: Sequence[Sequence[str]], version_infos: Sequence[str | None]) -> Slice:
+        return self._reader.creates.kind.make_events(columns, version_infos, self._explanations)
 
     def _decode(self) -> Elements | None:
         """Return the elements of a body that is JSON and nothing but a list of them, or None."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from server.messages import refusals
+from server.messages.explanations import Explanations
 from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.elements import Elements
 from server.messages.json_codec.fields import Read
@@ -31,13 +32,14 @@ _MAX_IGNORED_NAMES = 100
 class OneByOne:
     """The reader of those events of one batch that are read one by one, with a budget for all of them."""
 
-    def __init__(self, creates: CreateReader, body: bytes) -> None:
+    def __init__(self, creates: CreateReader, body: bytes, explanations: Explanations) -> None:
         self.ignored: Counter[str] = Counter()
         """How often fields that are not known were ignored, by their names.
 
         After many different names, those of others are not kept, and they are counted under "…".
         """
         self._creates = creates
+        self._explanations = explanations
         self._budget = Budget(_BUDGET)
         self._places = Places(body)
 
@@ -60,7 +62,7 @@ class OneByOne:
     def _read_one(self, elements: Elements, index: int) -> Event | InvalidRequest:
         text = bytes(elements.texts[index])
         if len(text) > MAX_VALUE_BYTES:
-            return InvalidRequest([FieldViolation("", refusals.TOO_LARGE)])
+            return self._explanations.refuse([FieldViolation("", refusals.TOO_LARGE)])
         try:
             return self._make_event(Read(*self._creates.fields.read(text)))
         except Unreadable:
@@ -69,19 +71,19 @@ class OneByOne:
         place = self._places.find(elements.find_start(index))
         elements.check_brackets(index, place)
         budget.tokens -= len(text) // _BYTES_A_TOKEN
-        if budget.tokens <= 0:
-            return InvalidRequest([FieldViolation("", refusals.NOT_EXPLAINED)])
+        if budget.tokens <= 0 or self._explanations.are_enough:
+            return self._explanations.refuse_unexplained()
         try:
-            return self._make_event(self._creates.explain(text, place, budget))
+            read = self._creates.explain(text, place, budget)
         except InvalidRequest as error:
-            return error
+            return self._explanations.refuse(error.violations)
+        return self._make_event(read)
 
     def _make_event(self, read: Read) -> Event | InvalidRequest:
         self.count_ignored(read.ignored)
-        try:
-            return self._creates.kind.make_event(read.texts, read.version_info)
-        except InvalidRequest as error:
-            return error
+        columns = [(text,) for text in read.texts]
+        (event,) = self._creates.kind.make_events(columns, [read.version_info], self._explanations)
+        return event
 
     def count_ignored(self, names: Sequence[str]) -> None:
         """Count names that were ignored."""
