@@ -18,6 +18,9 @@ from server.transport.requests import Requests, UnreadableRequest, parse
 # If a caller has set no deadline, C-core has one that is later than this, in seconds since the epoch.
 _NEVER = 1e11
 
+# Set by Envoy to the number of its caller's connection.
+_CONNECTION_METADATA = "x-connection-id"
+
 _OK = grpc.StatusCode.OK
 
 
@@ -41,6 +44,14 @@ class CallContext(Call):
     def invocation_metadata(self) -> Metadata:
         """Return the metadata that the caller sent."""
         return self._metadata
+
+    def get_connection(self) -> str:
+        """Return the name of the connection that the call has come by: through a proxy, that of the proxy's caller.
+
+        Whoever makes up a name for a proxy's caller gains no more than by opening another connection.
+        """
+        name = next((str(value) for key, value in self._metadata if key == _CONNECTION_METADATA), "")
+        return f"{self._core_call.peer()} {name}"
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline, or None if it has set none."""

@@ -10,13 +10,14 @@ from server.transport.time_limit import TimeLimit
 class Seen:
     """A gate, and what it has let in and cut off."""
 
-    def __init__(self, places: int, slow_places: int) -> None:
+    def __init__(self, places: int, slow_places: int, get_connection: Callable[[int], str] = str) -> None:
         self.entered: list[int] = []
         self.cut: list[int] = []
         self.gate: Gate[int] = Gate(
             asyncio.get_running_loop(),
             places=places,
             slow_places=slow_places,
+            get_connection=get_connection,
             on_enter=self.entered.append,
             on_slow=self.cut.append,
         )
@@ -53,6 +54,26 @@ def test_a_place_goes_to_whoever_came_last() -> None:
     asyncio.run(check())
 
 
+def test_a_connection_gets_no_more_places_than_are_left_for_others() -> None:
+    async def check() -> None:
+        seen = Seen(8, 8, lambda number: f"connection {number // 100}")
+        seen.enter(*range(10))
+        assert seen.entered == [0, 1, 2, 3]
+        seen.enter(*range(100, 110))
+        assert seen.entered[4:] == [100, 101]
+        seen.enter(200)
+        assert seen.entered[6:] == [200]
+        # A place that becomes free goes to a connection that may have it, and the turn passes on.
+        seen.gate.leave(200)
+        seen.gate.leave(0)
+        seen.gate.leave(1)
+        assert seen.entered[7:] == [109, 9]
+        assert seen.gate.drop() == 102
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
 def test_nobody_is_cut_off_while_nobody_waits_and_few_are_slow() -> None:
     async def check() -> None:
         seen = Seen(4, 2)
@@ -78,6 +99,18 @@ def test_the_slowest_make_room_for_those_who_wait() -> None:
         assert seen.entered == [1, 2, 3, 4]
         await until(lambda: seen.entered == [1, 2, 3, 4, 6, 5])
         assert seen.cut == [1, 2, 3]
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
+def test_one_connection_that_waits_costs_no_other_its_slow_call() -> None:
+    async def check() -> None:
+        seen = Seen(8, 8, lambda number: f"connection {number // 100}")
+        seen.enter(500)
+        seen.enter(*range(40))
+        await until(lambda: len(seen.entered) == 41)
+        assert 500 not in seen.cut
         seen.gate.close()
 
     asyncio.run(check())
