@@ -50,8 +50,11 @@ class CallContext(Call):
 
         Whoever makes up a name for a proxy's caller gains no more than by opening another connection.
         """
-        name = next((str(value) for key, value in self._metadata if key == _CONNECTION_METADATA), "")
-        return f"{self._core_call.peer()} {name}"
+        for key, value in self._metadata:
+            if key == _CONNECTION_METADATA:
+                return str(value)
+        peer: bytes = self._core_call.peer()
+        return peer.decode()
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline, or None if it has set none."""
