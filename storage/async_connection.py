@@ -38,6 +38,12 @@ class AsyncConnection:
         # Registered for good, not per statement, so that a connection closed between two statements is noticed.
         self._loop.add_reader(self._descriptor, self._on_ready)
 
+    @property
+    def backend(self) -> int:
+        """The number of the database's process that serves it."""
+        number: int = self._connection.info.backend_pid
+        return number
+
     @classmethod
     async def open(
         cls, url: str, name: str, settings: Mapping[str, str], prepare: Sequence[str] = ()

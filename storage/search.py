@@ -4,10 +4,11 @@ import asyncio
 from collections import deque
 from typing import Any
 
+from storage.canceller import Canceller
 from storage.errors import DatabaseUnavailable, PageTooLarge, TooManySearches
 from storage.event import Found, Page, Query
 from storage.model import make_search_key
-from storage.search_session import Search, SearchSession
+from storage.search_session import NAME, Search, SearchSession
 from storage.search_sql import ALL, LATEST, SESSION
 
 # What a search may take beyond the database's own timeout before its connection counts as hung.
@@ -46,14 +47,16 @@ class Searches:
             "statement_timeout": str(int(timeout * 1000)),
             "default_transaction_read_only": "on",
         }
+        self._canceller = Canceller(url, NAME)
         self._sessions = [
-            SearchSession(url, settings, timeout + _GRACE_SECONDS, self._run_next) for _ in range(connections)
+            SearchSession(url, settings, timeout + _GRACE_SECONDS, self._canceller, self._run_next)
+            for _ in range(connections)
         ]
         # The one that was used last is used next: its backend has everything at hand.
         self._idle = self._sessions[::-1]
 
     async def find(self, query: Query) -> Page:
-        """Return the page that `query` asks for.
+        """Return the page that `query` asks for. If the awaiting task is cancelled, end the search.
 
         Raises:
             TooManySearches: the queue is full.
@@ -73,6 +76,10 @@ class Searches:
         self._pending.add(search.rows)
         try:
             return _make_page(await search.rows)
+        except asyncio.CancelledError:
+            for session in self._sessions:
+                await session.give_up(search)
+            raise
         finally:
             self._pending.discard(search.rows)
 
@@ -87,6 +94,7 @@ class Searches:
         self._closed = True
         self.abandon()
         self._waiting.clear()
+        self._canceller.close()
         await asyncio.gather(*[session.close() for session in self._sessions])
 
     def _run_next(self, session: SearchSession) -> None:

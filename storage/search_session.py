@@ -1,6 +1,7 @@
 """One of the connections of the searches, and the search that runs on it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,10 +10,17 @@ from typing import Any, NamedTuple
 import psycopg2.errors
 
 from storage.async_connection import AsyncConnection, Outcome, settle
+from storage.canceller import Canceller
 from storage.errors import DatabaseUnavailable, SearchTimedOut
 from storage.search_sql import ALL, LATEST
 
 log = logging.getLogger(__name__)
+
+NAME = "analytics search"
+"""The name by which the database lists the connections."""
+
+# To let a search end by itself costs less than to cancel it, if it does not take longer.
+_SHORT_SECONDS = 0.1
 
 
 class Search(NamedTuple):
@@ -28,13 +36,15 @@ class Search(NamedTuple):
 
 
 class SearchSession:
-    """A connection with the search statements prepared. Opened at its first use, and again when it is lost.
-
-    A search that its caller no longer awaits is not cut off, because a new connection would cost more than it does.
-    """
+    """A connection with the search statements prepared. Opened at its first use, and again when it is lost."""
 
     def __init__(
-        self, url: str, settings: Mapping[str, str], timeout: float, on_idle: Callable[["SearchSession"], None]
+        self,
+        url: str,
+        settings: Mapping[str, str],
+        timeout: float,
+        canceller: Canceller,
+        on_idle: Callable[["SearchSession"], None],
     ) -> None:
         """Prepare to connect.
 
@@ -42,9 +52,11 @@ class SearchSession:
             url: a libpq connection URI or string.
             settings: run-time parameters of the session.
             timeout: the seconds after which the connection counts as hung.
+            canceller: what ends a search that its caller has given up.
             on_idle: called with this session each time a search has ended.
         """
         self._url = url
+        self._canceller = canceller
         self._settings = settings
         self._timeout = timeout
         self._on_idle = on_idle
@@ -52,6 +64,8 @@ class SearchSession:
         self._connection: AsyncConnection | None = None
         self._opening: asyncio.Task[None] | None = None
         self._search: Search | None = None
+        self._given_up: asyncio.Event | None = None
+        """Set when the search has ended, if its caller has given it up."""
         self._timer: asyncio.TimerHandle | None = None
 
     def run(self, search: Search) -> None:
@@ -63,6 +77,25 @@ class SearchSession:
             self._opening = self._loop.create_task(self._open_and_run(search))
         else:
             self._connection.start(search.sql, (search.customer_id,), partial(self._end_or_repeat, search))
+
+    async def give_up(self, search: Search) -> None:
+        """Return when `search` has ended, if it runs here. Have the database end it unless it is short."""
+        if search is not self._search:
+            return
+        ended = self._given_up = asyncio.Event()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SHORT_SECONDS):
+                    await ended.wait()
+            # While it still connects there is nothing to end.
+            if not ended.is_set() and self._connection is not None:
+                await self._canceller.cancel(self._connection.backend)
+            await ended.wait()
+        finally:
+            self._given_up = None
+            if ended.is_set():
+                # Only now, or the next search might be the one that is cancelled.
+                self._on_idle(self)
 
     async def close(self) -> None:
         """Close the connection for good. A search in flight has no outcome."""
@@ -77,14 +110,17 @@ class SearchSession:
     async def _open_and_run(self, search: Search) -> None:
         try:
             self._connection = await AsyncConnection.open(
-                self._url, "analytics search", self._settings, [ALL.prepare, LATEST.prepare]
+                self._url, NAME, self._settings, [ALL.prepare, LATEST.prepare]
             )
         except Exception as error:  # noqa: BLE001 - raised again to the caller of the search
             self._opening = None
             self._end(search, error)
         else:
             self._opening = None
-            self._connection.start(search.sql, (search.customer_id,), partial(self._end, search))
+            if search.rows.cancelled():
+                self._end(search, [])
+            else:
+                self._connection.start(search.sql, (search.customer_id,), partial(self._end, search))
 
     def _end_or_repeat(self, search: Search, outcome: Outcome) -> None:
         """End a search, or, if the connection was lost, run it once more on another."""
@@ -103,12 +139,16 @@ class SearchSession:
         if self._timer is not None:
             self._timer.cancel()
         if isinstance(outcome, psycopg2.errors.QueryCanceled | TimeoutError):
-            log.warning("search timed out", extra={"recordings": search.recordings})
+            if not search.rows.cancelled():
+                log.warning("search timed out", extra={"recordings": search.recordings})
             if isinstance(outcome, TimeoutError):
                 self._disconnect()
             outcome = SearchTimedOut()
         settle(search.rows, outcome)
-        self._on_idle(self)
+        if self._given_up is not None:
+            self._given_up.set()
+        else:
+            self._on_idle(self)
 
     def _disconnect(self) -> None:
         if self._opening is not None:

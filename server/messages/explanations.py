@@ -7,7 +7,7 @@ _MAX_CHARACTERS = 64 << 10
 
 
 class Explanations:
-    """The explanations of one batch: the first refused events are told all their faults, the others that they have any."""
+    """The explanations of one batch: the first refused events learn their faults, the others that they have any."""
 
     def __init__(self) -> None:
         """Create it without an event explained."""

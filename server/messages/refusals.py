@@ -171,6 +171,11 @@ TOO_LARGE = "must be at most 1 MiB, as the body of a single event"
 NOT_COMPRESSED = FieldViolation("", "is not one whole stream of the content-encoding that its header names")
 
 
+def limit_reach(limit: int) -> str:
+    """Describe a page that ends after more than `limit` events."""
+    return f"times the page size must be at most {limit:,}"
+
+
 def limit_json_bytes(limit: int) -> str:
     """Describe an object that is longer than `limit` as JSON."""
     return f"must be at most {limit} bytes as JSON"

@@ -11,6 +11,7 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     SearchLeadAnalyticsEventsResponse,
 )
 from server.messages.compiled_rules import get_field_rules
+from server.messages.refusals import FieldViolation, InvalidRequest, limit_reach
 from server.messages.validation import check
 from storage import Page, Query
 
@@ -21,6 +22,9 @@ _SEARCH: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR
 MAX_RECORDINGS = get_field_rules(_SEARCH.fields_by_name["recording_id"]).repeated.max_items
 MAX_PAGE_BYTES = 16 << 20
 """The documented limit on a page, as a message or as JSON."""
+
+MAX_REACH = 100_000
+"""The limit on page times page size, because the database passes over all events of the pages before."""
 
 DEFAULT_PAGE = 1
 DEFAULT_PAGE_SIZE = 10
@@ -39,6 +43,10 @@ def to_query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
         del checked.recording_id[MAX_RECORDINGS + 1 :]
         check(checked)
     check(request)
+    page = request.page if request.HasField("page") else DEFAULT_PAGE
+    page_size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE
+    if page * page_size > MAX_REACH:
+        raise InvalidRequest([FieldViolation("page", limit_reach(MAX_REACH))])
     return Query(
         request.customer_id,
         entity_type,
@@ -46,8 +54,8 @@ def to_query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
         request.user_id,
         list(request.recording_id),
         request.latest,
-        request.page if request.HasField("page") else DEFAULT_PAGE,
-        request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE,
+        page,
+        page_size,
     )
 
 

@@ -191,6 +191,10 @@ class Call:
             if not self._running:  # It never will, so nothing else ends the call.
                 self._return()
 
+    def get_connection(self) -> str:
+        """Return the name of the connection that it has come by."""
+        raise NotImplementedError
+
     async def _answer(self, message: bytes | None) -> None:
         """Set `_running`, run the handler, end the call, and call `_return`, whatever happens."""
         raise NotImplementedError

@@ -18,7 +18,7 @@ ASKED = "customer_id=nobody&user_id=u&lead_id=l&recording_id=r"
 @pytest.mark.parametrize(
     ("parameter", "page"),
     [
-        *(("page=01", 1), ("page=%2B1", 1), ("page=%31", 1), ("page=2147483647", 2_147_483_647)),
+        *(("page=01", 1), ("page=%2B1", 1), ("page=%31", 1), ("page=10000", 10_000)),
         *(("page=+1", None), ("page=%201", None), ("page=1%20", None), ("page=1%00", None), ("page=-0", None)),
         *(("page=1e0", None), ("page=0x1", None), ("page=1_0", None), ("page=%D9%A1", None), ("page=1;--", None)),
         *(("page=99999999999999999999", None), ("page=NaN", None), ("page", None), (f"page={'1' * 10_000}", None)),

@@ -94,9 +94,18 @@ def test_a_page_has_ten_events_by_default(client: Client, customer: str) -> None
 
 def test_a_page_past_the_end_is_empty_and_has_the_true_row_count(client: Client, customer: str) -> None:
     store(client, customer)
-    answer = search(client, customer, page=2_147_483_647, page_size=1_000)
+    answer = search(client, customer, page=100, page_size=1_000)
     assert (list(answer.recordings), answer.meta.row_count) == ([], 1)
-    assert answer.meta.page == 2_147_483_647
+    assert answer.meta.page == 100
+
+
+@pytest.mark.parametrize(("page", "page_size"), [(101, 1_000), (100_001, 1), (2_147_483_647, 1_000)])
+def test_a_page_that_ends_after_100000_events_is_refused(
+    client: Client, customer: str, page: int, page_size: int
+) -> None:
+    with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
+        search(client, customer, page=page, page_size=page_size)
+    assert refusal.violations == {"page": "times the page size must be at most 100,000"}
 
 
 def test_latest_keeps_the_newest_event_of_each_recording(client: Client, customer: str) -> None:

@@ -34,7 +34,7 @@ def run(url: str, use: Callable[[Searches], Coroutine[Any, Any, None]], **option
         runner.run(use_and_close())
 
 
-def test_a_caller_that_gives_up_costs_no_connection(own_database_url: str, customer: str) -> None:
+def test_a_search_that_is_given_up_ends_in_the_database(own_database_url: str, customer: str) -> None:
     url, query = own_database_url, make_query(customer)
 
     async def use(searches: Searches) -> None:
@@ -45,13 +45,50 @@ def test_a_caller_that_gives_up_costs_no_connection(own_database_url: str, custo
             await asyncio.sleep(0)
             waiting = asyncio.create_task(searches.find(query))
             await asyncio.to_thread(until, lambda: blocked_backends(url) == {backend})
+            waiting.cancel()
             given_up.cancel()
-            await asyncio.wait([given_up])
+            await asyncio.wait([given_up, waiting])
             assert given_up.cancelled()
-        assert (await waiting).total == 0
+            assert waiting.cancelled()
+            assert blocked_backends(url) == set()
+            # The connection is as good as before.
+            next_one = asyncio.create_task(searches.find(query))
+            await asyncio.to_thread(until, lambda: blocked_backends(url) == {backend})
+        assert (await next_one).total == 0
         assert backends(url, NAME) == {backend}
 
     run(url, use)
+
+
+def test_searches_given_up_at_once_leave_the_connection_as_it_was(own_database_url: str, customer: str) -> None:
+    url, query = own_database_url, make_query(customer)
+
+    async def use(searches: Searches) -> None:
+        for turns in range(50):
+            given_up = asyncio.create_task(searches.find(query))
+            for _ in range(turns % 5):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            assert (await searches.find(query)).total == 0
+        assert len(backends(url, NAME)) == 1
+
+    run(url, use)
+
+
+def test_a_given_up_search_of_a_database_that_hangs_is_let_go(own_database_url: str, customer: str) -> None:
+    url, query = own_database_url, make_query(customer)
+
+    async def use(searches: Searches) -> None:
+        await searches.find(query)
+        with frozen_backend(url, NAME):
+            given_up = asyncio.create_task(searches.find(query))
+            await asyncio.sleep(0.05)
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            assert (await searches.find(query)).total == 0
+
+    run(url, use, timeout=0.1)
 
 
 def test_a_search_on_a_connection_that_was_cut_is_run_again(own_database_url: str, customer: str) -> None:
