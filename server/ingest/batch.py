@@ -1,27 +1,20 @@
 """Many events in one request: a batch, or a chunk of a write stream."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
-    CreateAnalyticsEventRequest,
-    WriteAnalyticsEventsRequest,
 )
 from server.ingest.group_commit import GroupCommit
 from server.messages.batch_response import EventResult, to_batch_response
 from server.messages.convert import ANALYTICS
 from server.messages.explanations import Explanations
+from server.messages.parse import MAX_EVENTS, parse_slice, split_events
 from server.messages.refusals import FieldViolation, InvalidRequest, find_event_violation
-from server.messages.validation import check
+from server.messages.validation import check_count
 from storage import Event, Outcome, Row, StorageError, encode_rows
-
-# Enough that the work for each slice does not count. One bad event, or one text to be escaped, slows only its slice.
-_SLICE_EVENTS = 100
-
-# As a message, a number takes 11 bytes, and 2 µs to convert. The largest version_info adds 128 KiB to a slice.
-_SLICE_BYTES = 64 << 10
 
 
 class EventBatch:
@@ -83,39 +76,31 @@ def _make_result(event_id: str, outcome: Outcome) -> EventResult:
     raise outcome
 
 
-async def read_batch(
-    request: BatchCreateAnalyticsEventsRequest | WriteAnalyticsEventsRequest, customer: str
-) -> EventBatch:
+async def read_batch(data: bytes, customer: str) -> EventBatch:
     """Return the work of a batch or chunk. Its events are converted now, while another group is being committed.
 
     Args:
-        request: the batch or chunk.
+        data: the batch or chunk.
         customer: whose share of the queue it takes.
 
     Raises:
+        MalformedMessage: it does not parse.
         InvalidRequest: there are no events, or too many.
     """
-    check(request)
-    batch = EventBatch(request.ByteSize(), customer)
+    slices = split_events(data)
+    count = sum(part.events for part in slices)
+    if not 0 < count <= MAX_EVENTS:
+        check_count(BatchCreateAnalyticsEventsRequest(), "events", count)
+    batch = EventBatch(len(data), customer)
     explanations = Explanations()
-    for events in _slice(list(request.events), batch.byte_size):
-        batch.add(ANALYTICS.to_events(events, explanations))
+    for part in slices:
+        events = parse_slice(data, part)
+        if isinstance(events, InvalidRequest):
+            batch.add([explanations.refuse(events.violations)])
+        else:
+            batch.add(ANALYTICS.to_events(events, explanations))
         await asyncio.sleep(0)  # A large batch must not hold up other calls.
     return batch
-
-
-def _slice(events: list[CreateAnalyticsEventRequest], byte_size: int) -> Iterator[list[CreateAnalyticsEventRequest]]:
-    """Yield the events in slices that take some milliseconds each."""
-    if byte_size <= _SLICE_BYTES:
-        yield from (events[start : start + _SLICE_EVENTS] for start in range(0, len(events), _SLICE_EVENTS))
-        return
-    start = size = 0
-    for index, event in enumerate(events):
-        size += event.ByteSize()
-        if size > _SLICE_BYTES or index - start >= _SLICE_EVENTS:
-            yield events[start : index + 1]
-            start, size = index + 1, 0
-    yield events[start:]
 
 
 async def write_batch(commits: GroupCommit, batch: EventBatch) -> BatchCreateAnalyticsEventsResponse:

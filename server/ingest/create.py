@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from server.messages.convert import CreateKind
 from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.format import CreateFormatter
-from server.messages.parse import parse
+from server.messages.parse import parse_create
 from server.messages.refusals import KEY_METADATA, InvalidRequest, find_event_violation
 from storage import Event, KeyReused, Outcome, Row, StorageError, encode_row
 
@@ -38,7 +38,7 @@ class MessageCodec:
 
     def read(self, data: bytes, key: str) -> tuple[Event, Sequence[str]]:
         """Return the event that the message `data` asks to store. Unknown fields of a message are not looked at."""
-        return self._kind.to_event(parse(self._kind.request, data), key), ()
+        return self._kind.to_event(parse_create(self._kind.request, data), key), ()
 
     def format(self, event: Event) -> bytes:
         """Return the response as a message."""

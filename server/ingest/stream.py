@@ -12,6 +12,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 )
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
+from server.messages.customer import find_customer_of_batch
 from server.messages.refusals import TooManyWaiting, forget_frames, make_status
 from server.sharing.places import Places
 from server.sharing.shares import Shares
@@ -51,14 +52,14 @@ class ChunkBudget:
 
 async def write_stream(
     commits: GroupCommit,
-    requests: AsyncIterator[WriteAnalyticsEventsRequest | Exception],
+    requests: AsyncIterator[bytes | Exception],
     places: Places,
     budget: ChunkBudget,
     turns: Turns,
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     """Store each of `requests` and yield its response once it is committed.
 
-    A request that could not be parsed comes as the exception that says so.
+    A request that is too large comes as the exception that says so.
 
     Args:
         commits: what stores them.
@@ -122,11 +123,11 @@ async def write_stream(
                 task = None if in_flight.empty() else in_flight.get_nowait()
 
 
-def _measure(request: WriteAnalyticsEventsRequest | Exception) -> tuple[str, int]:
+def _measure(request: bytes | Exception) -> tuple[str, int]:
     """Return whose chunk it is, judged by its first event, and how many bytes it has."""
     if isinstance(request, Exception):
         return "", 0
-    return request.events[0].customer_id if request.events else "", request.ByteSize()
+    return find_customer_of_batch(request), len(request)
 
 
 def _give_back(budget: ChunkBudget, customer: str, byte_size: int, _: object) -> None:
@@ -134,7 +135,7 @@ def _give_back(budget: ChunkBudget, customer: str, byte_size: int, _: object) ->
 
 
 async def _store(
-    commits: GroupCommit, turns: Turns, request: WriteAnalyticsEventsRequest | Exception, customer: str
+    commits: GroupCommit, turns: Turns, request: bytes | Exception, customer: str
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request

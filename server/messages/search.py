@@ -1,11 +1,13 @@
 """Searches: messages to queries, and pages to messages."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from data_analytics.v1.contact_analytics_service_pb2 import (
     SearchContactAnalyticsEventsRequest,
     SearchContactAnalyticsEventsResponse,
 )
+from data_analytics.v1.event_pb2 import PageMeta
 from data_analytics.v1.lead_analytics_service_pb2 import (
     SearchLeadAnalyticsEventsRequest,
     SearchLeadAnalyticsEventsResponse,
@@ -13,7 +15,7 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
 from server.messages.compiled_rules import get_field_rules
 from server.messages.refusals import FieldViolation, InvalidRequest, limit_reach
 from server.messages.validation import check
-from storage import Page, Query
+from storage import Found, Page, Query
 
 SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
 SearchResponse = TypeVar("SearchResponse", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
@@ -22,6 +24,9 @@ _SEARCH: Any = SearchLeadAnalyticsEventsRequest.DESCRIPTOR
 MAX_RECORDINGS = get_field_rules(_SEARCH.fields_by_name["recording_id"]).repeated.max_items
 MAX_PAGE_BYTES = 16 << 20
 """The documented limit on a page, as a message or as JSON."""
+
+# To print so much takes some milliseconds, if it must all be escaped as well.
+_PART_CHARACTERS = 512 << 10
 
 MAX_REACH = 100_000
 """The limit on page times page size, because the database passes over all events of the pages before."""
@@ -59,27 +64,39 @@ def to_query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
     )
 
 
-def to_search_response(response: type[SearchResponse], query: Query, page: Page) -> SearchResponse:
-    """Return the response that carries `page`, one page of the result of `query`."""
-    message = response()
-    message.meta.page = query.page
-    message.meta.page_size = query.page_size
-    message.meta.row_count = page.total
-    add = message.recordings.add
+def encode_page(response: type[SearchResponse], query: Query, page: Page) -> Iterator[bytes]:
+    """Yield the bytes of the response that carries `page`, one page of the result of `query`, in parts."""
+    meta = PageMeta(page=query.page, page_size=query.page_size, row_count=page.total)
     customer, entity_type, entity, user = query[:4]
-    for tool, recording, event_type, event, text, created, updated in page.events:
-        # Spelled out, because a dict in between takes a twentieth of a search's time.
-        add(
-            customer_id=customer,
-            entity_type=entity_type,
-            entity_id=entity,
-            user_id=user,
-            tool_signature=tool,
-            recording_id=recording,
-            event_type=event_type,
-            event_id=event,
-            message=text,
-            created_at=created,
-            updated_at=updated,
-        )
-    return message
+    for part in slice_page(page.events):
+        message = response(meta=meta) if part.start == 0 else response()
+        add = message.recordings.add
+        for tool, recording, event_type, event, text, created, updated in page.events[part]:
+            # Spelled out, because a dict in between takes a twentieth of a search's time.
+            add(
+                customer_id=customer,
+                entity_type=entity_type,
+                entity_id=entity,
+                user_id=user,
+                tool_signature=tool,
+                recording_id=recording,
+                event_type=event_type,
+                event_id=event,
+                message=text,
+                created_at=created,
+                updated_at=updated,
+            )
+        # Parsers read messages that follow each other as one, with the records of them all.
+        yield message.SerializeToString()
+
+
+def slice_page(events: Sequence[Found]) -> Iterator[slice]:
+    """Yield the places of events that are printed at once: at least one, though it may be empty."""
+    start = size = 0
+    for index, event in enumerate(events):
+        size += len(event.message)
+        if size > _PART_CHARACTERS:
+            yield slice(start, index + 1)
+            start, size = index + 1, 0
+    if start < len(events) or not events:
+        yield slice(start, len(events))

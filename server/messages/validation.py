@@ -24,6 +24,14 @@ def check(request: Message) -> None:
         raise InvalidRequest(violations)
 
 
+def check_count(message: Any, name: str, count: int) -> None:
+    """Raise InvalidRequest if `message` may not have so many items in its list `name`, which are not looked at."""
+    items = getattr(message, name)
+    for _ in range(count):
+        items.add()
+    check(message)
+
+
 def _translate(request: Message, violation: Any) -> Iterator[FieldViolation]:
     if violation.field is None:
         yield from _translate_oneof(request)

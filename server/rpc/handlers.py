@@ -10,12 +10,10 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from server.messages.customer import find_customer, find_customer_of_batch, find_customer_of_search
-from server.messages.parse import parse, parse_events
-from server.messages.refusals import KEY_METADATA, MalformedMessage, MessageTooLarge
+from server.messages.refusals import KEY_METADATA, MessageTooLarge
 from server.rpc.call_log import log_calls
 from server.rpc.errors import abort
 from server.rpc.http_handlers import HttpMethod, make_http_handlers
@@ -34,7 +32,7 @@ MAX_MESSAGE_BYTES = MAX_BATCH_BYTES + (64 << 10)
 Method = Callable[..., Any]
 """Takes a request, the context of its call and, if it is unary, the customer whose share it takes.
 
-Both request and response are messages or, for a method that writes, bytes.
+Request and response are bytes; the responses of a stream are messages.
 """
 
 
@@ -62,12 +60,10 @@ def add_services(
             if rpc.client_streaming:
                 handlers[path] = _make_stream_handler(rpc, method)
             elif isinstance(method, CreateRpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer, in_bytes=True)
-                handlers_with_key[path] = _make_unary_handler(
-                    rpc, method.call_with_key, writes, find_customer, in_bytes=True
-                )
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer)
+                handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, writes, find_customer)
             elif _has_events(rpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch, in_bytes=True)
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch)
             else:
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search)
     for descriptor, methods in http_services.items():
@@ -99,12 +95,9 @@ def _make_unary_handler(
     method: Method,
     limiter: CallLimiter,
     find: Callable[[bytes], str],
-    *,
-    in_bytes: bool = False,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     method = log_calls(rpc, method)
     max_bytes = _get_max_bytes(rpc)
-    parse_request = _make_parser(rpc)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
         size = len(data)
@@ -115,30 +108,25 @@ def _make_unary_handler(
             customer = find(data)
             limiter.acquire(customer, size)
             try:
-                return await method(data if in_bytes else parse_request(data), context, customer)
+                return await method(data, context, customer)
             finally:
                 limiter.release(customer, size)
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
             await abort(context, error, rpc.input_type)
 
     behaviour: Any = handle
-    serializer = None if in_bytes else GetMessageClass(rpc.output_type).SerializeToString
-    return grpc.unary_unary_rpc_method_handler(behaviour, response_serializer=serializer)
+    return grpc.unary_unary_rpc_method_handler(behaviour)
 
 
 def _make_stream_handler(rpc: MethodDescriptor, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
     max_bytes = _get_max_bytes(rpc)
-    parse_request = _make_parser(rpc)
 
     # gRPC would end the call as INTERNAL if this raised, so the method gets the exception in place of a request.
-    def parse_or_fail(data: bytes) -> Message | Exception:
-        try:
-            return MessageTooLarge() if len(data) > max_bytes else parse_request(data)
-        except MalformedMessage as error:
-            return error
+    def limit(data: bytes) -> bytes | Exception:
+        return MessageTooLarge() if len(data) > max_bytes else data
 
     async def handle(
-        requests: AsyncIterator[Message | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
+        requests: AsyncIterator[bytes | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[Any]:
         try:
             async for response in method(requests, context):
@@ -148,9 +136,7 @@ def _make_stream_handler(rpc: MethodDescriptor, method: Method) -> "grpc.RpcMeth
 
     behaviour: Any = handle
     serializer = GetMessageClass(rpc.output_type).SerializeToString
-    return grpc.stream_stream_rpc_method_handler(
-        behaviour, request_deserializer=parse_or_fail, response_serializer=serializer
-    )
+    return grpc.stream_stream_rpc_method_handler(behaviour, request_deserializer=limit, response_serializer=serializer)
 
 
 def _has_events(rpc: MethodDescriptor) -> bool:
@@ -159,10 +145,3 @@ def _has_events(rpc: MethodDescriptor) -> bool:
 
 def _get_max_bytes(rpc: MethodDescriptor) -> int:
     return MAX_BATCH_BYTES if _has_events(rpc) else MAX_REQUEST_BYTES
-
-
-def _make_parser(rpc: MethodDescriptor) -> Callable[[bytes], Message]:
-    message = GetMessageClass(rpc.input_type)
-    if _has_events(rpc):
-        return lambda data: parse_events(message, data)
-    return lambda data: parse(message, data)

@@ -25,6 +25,7 @@ from server.messages.refusals import BODY_WITH_SEARCH, KEY_METADATA, KEY_WITH_BA
 from server.messages.search import SearchRequest
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
+from server.rpc.pages import join_page
 from server.rpc.searcher import Searcher
 from server.sharing.turns import Turns
 
@@ -138,7 +139,7 @@ class HttpSearch:
         if call.body:
             raise InvalidRequest([BODY_WITH_SEARCH])
         query, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
-        response = format_page(query, await self._searcher.find(query))
+        response = await join_page(format_page(query, await self._searcher.find(query)))
         self._unread_pages.count(len(response), call.context)
         await _send_headers(call, self._ignored.count(ignored))
         return response

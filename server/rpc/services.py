@@ -7,8 +7,6 @@ from typing import Any
 import grpc.aio
 
 from data_analytics.v1.analytics_event_service_pb2 import (
-    BatchCreateAnalyticsEventsRequest,
-    WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
 from data_analytics.v1.contact_analytics_service_pb2 import (
@@ -24,14 +22,15 @@ from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget, write_stream
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
-from server.messages.parse import parse_events
+from server.messages.parse import parse
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
-from server.messages.search import MAX_PAGE_BYTES, SearchResponse, to_query, to_search_response
+from server.messages.search import SearchResponse, encode_page, to_query
 from server.rpc.limits import UnreadPageLimiter
+from server.rpc.pages import join_page
 from server.rpc.searcher import Searcher
 from server.sharing.places import Places
 from server.sharing.turns import Turns
-from storage import PageTooLarge, Query
+from storage import Query
 
 _REPLAYED = (("idempotency-replayed", "true"),)
 
@@ -79,12 +78,12 @@ class AnalyticsEvents:
             raise InvalidRequest([KEY_WITH_BATCH])
         async with self._turns.wait(customer):
             self._commits.check_deadline(context.time_remaining)
-            batch = await read_batch(parse_events(BatchCreateAnalyticsEventsRequest, data), customer)
+            batch = await read_batch(data, customer)
         response: bytes = (await write_batch(self._commits, batch)).SerializeToString()
         return response
 
     def WriteAnalyticsEvents(
-        self, request_iterator: AsyncIterator[WriteAnalyticsEventsRequest | Exception], _: Any
+        self, request_iterator: AsyncIterator[bytes | Exception], _: Any
     ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
         """Store chunk after chunk of events."""
         return write_stream(self._commits, request_iterator, self._places, self._budget, self._turns)
@@ -92,13 +91,10 @@ class AnalyticsEvents:
 
 async def _find(
     searcher: Searcher, query: Query, response: type[SearchResponse], pages: UnreadPageLimiter, context: Any
-) -> SearchResponse:
-    """Return one page of a search's result as a message."""
-    page = to_search_response(response, query, await searcher.find(query))
-    size = page.ByteSize()
-    if size > MAX_PAGE_BYTES:
-        raise PageTooLarge
-    pages.count(size, context)
+) -> bytes:
+    """Return one page of a search's result."""
+    page = await join_page(encode_page(response, query, await searcher.find(query)))
+    pages.count(len(page), context)
     return page
 
 
@@ -110,10 +106,9 @@ class LeadAnalytics:
         self._unread_pages = unread_pages
         self.CreateLeadAnalyticsEvent = CreateRpc(commits, LEAD)
 
-    async def SearchLeadAnalyticsEvents(
-        self, request: SearchLeadAnalyticsEventsRequest, context: Any, _: str
-    ) -> SearchLeadAnalyticsEventsResponse:
+    async def SearchLeadAnalyticsEvents(self, data: bytes, context: Any, _: str) -> bytes:
         """Return one page of events about a lead."""
+        request = parse(SearchLeadAnalyticsEventsRequest, data)
         query = to_query(request, "lead", request.lead_id)
         return await _find(self._searcher, query, SearchLeadAnalyticsEventsResponse, self._unread_pages, context)
 
@@ -126,9 +121,8 @@ class ContactAnalytics:
         self._unread_pages = unread_pages
         self.CreateContactAnalyticsEvent = CreateRpc(commits, CONTACT)
 
-    async def SearchContactAnalyticsEvents(
-        self, request: SearchContactAnalyticsEventsRequest, context: Any, _: str
-    ) -> SearchContactAnalyticsEventsResponse:
+    async def SearchContactAnalyticsEvents(self, data: bytes, context: Any, _: str) -> bytes:
         """Return one page of events about a contact."""
+        request = parse(SearchContactAnalyticsEventsRequest, data)
         query = to_query(request, "contact", request.contact_id)
         return await _find(self._searcher, query, SearchContactAnalyticsEventsResponse, self._unread_pages, context)

@@ -50,11 +50,11 @@ class RunningServer:
     def __init__(self, application: Application, loop: asyncio.AbstractEventLoop, client: Client) -> None:
         self.application = application
         self.client = client
-        self._loop = loop
+        self.loop = loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the server's event loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """Answers as JSON: what `json_format` prints of the messages, byte for byte, in the documented order."""
 
+import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -21,7 +23,8 @@ from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.json_codec.format import CreateFormatter, format_batch, format_page
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import EVENT_REFUSED, FieldViolation, InvalidRequest, TooManyCalls, make_status
-from server.messages.search import MAX_PAGE_BYTES, to_search_response
+from server.messages.search import MAX_PAGE_BYTES, encode_page
+from server.rpc.pages import join_page
 from storage import Event, Found, Page, PageTooLarge, Query
 from tests.support.hostile import TROUBLE
 
@@ -58,11 +61,17 @@ def test_a_create_is_answered_as_its_message_is_printed(record_type: str, event:
     assert Parse(printed, kind.response()) == kind.to_response(event)
 
 
+def join(parts: Iterable[bytes]) -> bytes:
+    """Return a page as a server sends it."""
+    return asyncio.run(join_page(parts))
+
+
 @settings(deadline=None)
 @given(QUERIES, PAGES)
 def test_a_page_is_answered_as_its_message_is_printed(query: Query, page: Page) -> None:
-    message = to_search_response(SearchLeadAnalyticsEventsResponse, query, page)
-    printed = format_page(query, page)
+    encoded = join(encode_page(SearchLeadAnalyticsEventsResponse, query, page))
+    message = SearchLeadAnalyticsEventsResponse.FromString(encoded)
+    printed = join(format_page(query, page))
     assert printed == to_json(message)
     assert Parse(printed, SearchLeadAnalyticsEventsResponse()) == message
 
@@ -134,19 +143,19 @@ FOUND = Found("", "r", "view", "", "", "2018-11-02T13:12:04.000Z", "2018-11-02T1
 def test_a_page_may_have_sixteen_mebibytes_of_json_and_no_byte_more(character: str, size: int) -> None:
     record = FOUND._replace(message=character * (60_000 // size))
     count = MAX_PAGE_BYTES // (60_000 + 400)
-    rest = MAX_PAGE_BYTES - len(format_page(QUERY, Page([record] * count + [FOUND], 7)))
+    rest = MAX_PAGE_BYTES - len(join(format_page(QUERY, Page([record] * count + [FOUND], 7))))
     assert rest > 0
     full = Page([*[record] * count, FOUND._replace(message="x" * rest)], 7)
-    printed = format_page(QUERY, full)
+    printed = join(format_page(QUERY, full))
     assert len(printed) == MAX_PAGE_BYTES
     assert json.loads(printed)["meta"] == {"page": 3, "pageSize": 10, "rowCount": 7}
     with pytest.raises(PageTooLarge):
-        format_page(QUERY, Page([*full.events[:-1], FOUND._replace(message="x" * (rest + 1))], 7))
+        join(format_page(QUERY, Page([*full.events[:-1], FOUND._replace(message="x" * (rest + 1))], 7)))
 
 
 def test_a_page_of_a_thousand_of_the_largest_records_is_refused() -> None:
     with pytest.raises(PageTooLarge):
-        format_page(QUERY, Page([FOUND._replace(message="\x01" * 65_536)] * 1_000, 1_000))
+        join(format_page(QUERY, Page([FOUND._replace(message="\x01" * 65_536)] * 1_000, 1_000)))
 
 
 CREATE: Any = CreateLeadAnalyticsEventRequest.DESCRIPTOR

@@ -20,7 +20,7 @@ from server.messages.json_codec.rows import RowReader, Rows
 from server.messages.json_codec.split import MAX_VALUE_BYTES, Splitter, check_ignored
 from server.messages.json_codec.strict import Unreadable
 from server.messages.refusals import FieldViolation, InvalidRequest
-from server.messages.validation import check
+from server.messages.validation import check_count
 
 # A slice of ordinary events takes about half a millisecond.
 _SLICE_EVENTS = 100
@@ -186,7 +186,4 @@ class BatchReading:
         """Refuse a batch without events, or with too many, in the words of the rules of its message."""
         reader = self._reader
         if count > reader.max_events or not count:
-            message = reader.message()
-            for _ in range(min(count, reader.max_events + 1)):
-                getattr(message, reader.name).add()
-            check(message)
+            check_count(reader.message(), reader.name, min(count, reader.max_events + 1))

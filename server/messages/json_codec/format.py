@@ -4,7 +4,7 @@ Every field is there, in the order of its message, with "" for an absent text, a
 JSON cannot have in a string is escaped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import starmap
 from operator import itemgetter
@@ -19,13 +19,10 @@ from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEven
 from server.messages.batch_response import EventResult
 from server.messages.convert import CreateKind
 from server.messages.refusals import FieldViolation
-from server.messages.search import MAX_PAGE_BYTES
-from storage import Event, Found, Page, PageTooLarge, Query
+from server.messages.search import slice_page
+from storage import Event, Found, Page, Query
 
 _encode = msgspec.json.Encoder().encode
-
-# So many of the largest records, all escapes, take 26 MB, so a page over the limit does not take much more than that.
-_CHUNK_RECORDS = 64
 
 
 def _make_struct(message: Any, names: Sequence[str] | None = None) -> Any:
@@ -67,28 +64,18 @@ _Record = _make_struct(RecordedEvent, (*Query._fields[:4], *Found._fields))
 _Meta = _make_struct(PageMeta, ["page", "page_size", "row_count"])
 _SEARCH_FIELDS: Any = SearchLeadAnalyticsEventsResponse.DESCRIPTOR.fields
 _RECORDINGS, _META = [field.json_name.encode() for field in _SEARCH_FIELDS]
+_BEGINNING = b'{"%b":[' % _RECORDINGS
 
 
-def format_page(query: Query, page: Page) -> bytes:
-    """Return one page of the result of `query`.
-
-    Raises:
-        PageTooLarge: the answer is over `MAX_PAGE_BYTES`.
-    """
+def format_page(query: Query, page: Page) -> Iterator[bytes]:
+    """Yield the text of one page of the result of `query`, in parts."""
     make_record = partial(_Record, *query[:4])
-    parts = []
-    size = 0
-    for start in range(0, len(page.events), _CHUNK_RECORDS):
-        records = _encode(list(starmap(make_record, page.events[start : start + _CHUNK_RECORDS])))[1:-1]
-        parts.append(records)
-        size += len(records)
-        if size > MAX_PAGE_BYTES:
-            raise PageTooLarge
-    meta = _encode(_Meta(query.page, query.page_size, page.total))
-    answer = b'{"%b":[%b],"%b":%b}' % (_RECORDINGS, b",".join(parts), _META, meta)
-    if len(answer) > MAX_PAGE_BYTES:
-        raise PageTooLarge
-    return answer
+    for part in slice_page(page.events):
+        records = _encode(list(starmap(make_record, page.events[part])))[1:-1]
+        end = b""
+        if part.stop == len(page.events):
+            end = b'],"%b":%b}' % (_META, _encode(_Meta(query.page, query.page_size, page.total)))
+        yield b"%b%b%b" % (b"," if part.start else _BEGINNING, records, end)
 
 
 _Stored = _make_struct(StoredEvent, ["id", "created_at", "replayed"])

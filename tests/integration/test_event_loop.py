@@ -1,0 +1,120 @@
+"""The event loop, which nothing that a caller sends may hold for long: other callers wait meanwhile."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+
+from data_analytics.v1.analytics_event_service_pb2 import (
+    BatchCreateAnalyticsEventsRequest,
+    CreateAnalyticsEventRequest,
+)
+from tests.abuse.requests import (
+    Request,
+    make_batch,
+    make_create,
+    make_event,
+    make_large_batch,
+    make_raw_batch,
+    make_search,
+)
+from tests.support.in_process import Client, RunningServer
+from tests.support.watchdog import Watchdog
+
+MAX_SECONDS = 0.05
+"""By the contract. Of processor time, which a busy machine does not lengthen."""
+
+PART_BYTES = 64 << 10
+
+
+def call_by_grpc(client: Client, request: Request) -> None:
+    """Send a request as a message, whatever comes of it."""
+    call: Any = client.channel.unary_unary(request.rpc)
+    call.with_call(request.message[5:])
+
+
+def call_as_json(client: Client, request: Request, encoding: str = "") -> None:
+    """Send a request as Envoy passes on what is sent as JSON, whatever comes of it."""
+    metadata = [("x-envoy-original-path", request.path), ("content-encoding", encoding)][: 2 if encoding else 1]
+    path = request.rpc.replace("v1.", "v1.http." if request.method == "GET" else "v1.http.upload.")
+    if request.method == "GET":
+        search: Any = client.channel.unary_stream(path)
+        list(search(HttpBody().SerializeToString(), metadata=metadata))
+        return
+    parts = [request.json[start : start + PART_BYTES] for start in range(0, len(request.json), PART_BYTES)]
+    upload: Any = client.channel.stream_unary(path)
+    upload(iter([HttpBody(data=part).SerializeToString() for part in parts]), metadata=metadata)
+
+
+def make_nested_batch() -> Request:
+    """Return a batch of 8 MiB whose version_info is full of empty lists."""
+    event = b'{"customer_id":"attacker","version_info":{"a":[' + b",".join([b"[]"] * 345_000) + b"]}}"
+    lists = Value(list_value=ListValue(values=[Value(list_value=ListValue())] * 2_000_000))
+    nested = CreateAnalyticsEventRequest(customer_id="attacker", version_info=Struct(fields={"a": lists}))
+    message = BatchCreateAnalyticsEventsRequest(events=[nested]).SerializeToString()
+    return make_raw_batch(b'{"events":[' + b",".join([event] * 8) + b"]}", message)
+
+
+def make_bad_batch() -> Request:
+    """Return a batch of a thousand empty events."""
+    return make_raw_batch(b'{"events":[' + b",".join([b"{}"] * 1_000) + b"]}", b"\x0a\x00" * 1_000)
+
+
+def make_full_batch(count: int, **fields: Any) -> Request:
+    """Return a batch of that many events with these fields, each with a key."""
+    return make_batch([make_event(**fields, idempotency_key=f"{fields.keys()}-{number}") for number in range(count)])
+
+
+REQUESTS: dict[str, Callable[[], Request]] = {
+    "a batch of empty lists": make_nested_batch,
+    "a create of empty lists": lambda: make_create(version_info={"a": [[]] * 250_000}),
+    "a batch of empty events": make_bad_batch,
+    "a batch of opening brackets": lambda: make_raw_batch(b'{"events":[{"version_info":{"a":' + b"[" * 8_380_000, b""),
+    "a batch of large messages": make_large_batch,
+    "a batch of a thousand events": lambda: make_full_batch(1_000),
+    "a batch of text that must be escaped": lambda: make_full_batch(40, message="\t\\\n" * 20_000),
+    "a batch of large numbers": lambda: make_full_batch(100, version_info={"n": [1e99] * 3_000}),
+    "a batch of small numbers": lambda: make_full_batch(100, version_info={"n": [1] * 8_000}),
+    "a search for 500 recordings": lambda: make_search(recording_id=[f"{number:0255}" for number in range(500)]),
+    "a search with a thousand unknown parameters": lambda: _ask_unknown(1_000),
+}
+
+
+def _ask_unknown(count: int) -> Request:
+    search = make_search()
+    return search._replace(path=search.path + "".join(f"&custmer_id{number}=1" for number in range(count)))
+
+
+@pytest.fixture
+def watchdog(server: RunningServer) -> Iterator[Watchdog]:
+    """Yield a watchdog that fails the test if the server's event loop was held for too long."""
+    with Watchdog(server.loop) as watching:
+        yield watching
+    assert watching.longest < MAX_SECONDS, f"held for {watching.longest * 1e3:.0f} ms:\n{watching.culprit}"
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("call", [call_by_grpc, call_as_json])
+@pytest.mark.usefixtures("watchdog")
+def test_no_request_holds_the_event_loop(client: Client, name: str, call: Callable[[Client, Request], None]) -> None:
+    request = REQUESTS[name]()
+    for _ in range(2):  # The second time, the keys are known.
+        with contextlib.suppress(grpc.RpcError):
+            call(client, request)
+
+
+@pytest.mark.parametrize("message", ["m" * 65_000, "\n" * 65_000])
+def test_a_large_page_does_not_hold_the_event_loop(server: RunningServer, client: Client, message: str) -> None:
+    fields = {"recording_id": f"large page {message[:1]!r}", "message": message}
+    for _ in range(2):
+        call_by_grpc(client, make_batch([make_event(**fields)] * 120))
+    search = make_search(recording_id=[fields["recording_id"]], page_size=240)
+    address, unlimited = f"127.0.0.1:{server.application.port}", [("grpc.max_receive_message_length", -1)]
+    with Watchdog(server.loop) as watching, grpc.insecure_channel(address, unlimited) as channel:
+        call_by_grpc(Client(channel), search)
+        call_as_json(Client(channel), search)
+    assert watching.longest < MAX_SECONDS, f"held for {watching.longest * 1e3:.0f} ms:\n{watching.culprit}"
