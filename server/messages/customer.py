@@ -14,8 +14,9 @@ _SEEN_BYTES = 1_100
 # As many recordings as a search may name, and one field more.
 _SEEN_FIELDS = 501
 
-# Not more than this is looked at, so that a large body without a customer costs little.
-_SEEN_JSON_BYTES = 64 << 10
+SEEN_JSON_BYTES = 64 << 10
+"""How much of a body in JSON is looked at."""
+
 _NAME = b'"customer_id"'
 _VALUE = re.compile(rb'\s*:\s*"((?:[^"\\]|\\.){1,3060})"')
 _PARAMETER = re.compile(r"[?&]customer_id=([^&]*)")
@@ -40,7 +41,7 @@ def find_customer_of_search(search: bytes) -> str:
 
 def find_customer_in_json(body: bytes) -> str:
     """Return the customer of a create's body, or that of the first event of a batch's."""
-    name = body.find(_NAME, 0, _SEEN_JSON_BYTES)
+    name = body.find(_NAME, 0, SEEN_JSON_BYTES)
     value = _VALUE.match(body, name + len(_NAME)) if name >= 0 else None
     return value[1].decode(errors="replace") if value else ""
 

@@ -10,7 +10,6 @@ import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from server.messages.customer import find_customer_in_json
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import (
@@ -115,8 +114,8 @@ def _make_upload_handler(
         metadata = _join_metadata(context.invocation_metadata() or ())
         try:
             with Upload(limiter) as upload:
-                body, customer = await _read_body(requests, upload, method.max_body_bytes)
-                answer: bytes = await call_method(HttpCall(body, metadata, context), customer)
+                call, customer = await _read_body(requests, HttpCall(b"", metadata, context), upload, method)
+                answer: bytes = await call_method(call, customer)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
             answer = await _refuse(error, rpc, metadata, context)
         return _pack(answer)
@@ -125,11 +124,13 @@ def _make_upload_handler(
     return grpc.stream_unary_rpc_method_handler(behaviour)
 
 
-async def _read_body(requests: AsyncIterator[bytes], upload: Upload, max_bytes: int) -> tuple[bytes, str]:
-    """Return a body that comes in parts, and its customer.
+async def _read_body(
+    requests: AsyncIterator[bytes], call: HttpCall, upload: Upload, method: HttpMethod
+) -> tuple[HttpCall, str]:
+    """Return a call with its body, which comes in parts, and its customer.
 
     Raises:
-        MessageTooLarge: it has more than `max_bytes`.
+        MessageTooLarge: the body is larger than the method takes.
         RequestLate: it has not arrived in time.
         TooManyCalls: the customer has its share.
     """
@@ -141,16 +142,16 @@ async def _read_body(requests: AsyncIterator[bytes], upload: Upload, max_bytes: 
             async for data in requests:
                 part = HttpBody.FromString(data).data
                 if not parts:
-                    customer = find_customer_in_json(part)
+                    customer = method.find_customer(call._replace(body=part))
                     upload.begin(customer)
                 upload.add(len(part))
                 parts.append(part)
                 size += len(part)
-                if size > max_bytes:
+                if size > method.max_body_bytes:
                     raise MessageTooLarge
     except TimeoutError:
         raise RequestLate from None
-    return b"".join(parts), customer
+    return call._replace(body=b"".join(parts)), customer
 
 
 def _make_answer(

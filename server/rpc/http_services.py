@@ -16,9 +16,9 @@ from server.ingest.batch import EventBatch
 from server.ingest.create import Create, JsonCodec
 from server.ingest.group_commit import GroupCommit
 from server.messages.convert import ANALYTICS, CreateKind
-from server.messages.customer import find_customer_in_json, find_customer_in_url
+from server.messages.customer import SEEN_JSON_BYTES, find_customer_in_json, find_customer_in_url
 from server.messages.json_codec.batch import BatchReader
-from server.messages.json_codec.body import unpack
+from server.messages.json_codec.body import unpack, unpack_beginning
 from server.messages.json_codec.format import format_batch, format_page
 from server.messages.json_codec.query import QueryReader, refuse_parameters
 from server.messages.refusals import BODY_WITH_SEARCH, KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
@@ -47,14 +47,18 @@ class HttpCall(NamedTuple):
         """Return the body without its content-encoding."""
         return unpack(self.body, self.metadata.get(_ENCODING_METADATA, ""), max_bytes)
 
+    def unpack_beginning(self, size: int) -> bytes:
+        """Return up to `size` bytes of the beginning of the body without its content-encoding."""
+        return unpack_beginning(self.body, self.metadata.get(_ENCODING_METADATA, ""), size)
+
 
 class _HttpWrite:
     """The creation of one or many events from JSON."""
 
     @staticmethod
     def find_customer(call: HttpCall) -> str:
-        """Return the customer of the first event in the body. A compressed body is not looked into."""
-        return find_customer_in_json(call.body)
+        """Return the customer of the first event in the body, of which the beginning is enough."""
+        return find_customer_in_json(call.unpack_beginning(SEEN_JSON_BYTES))
 
 
 class HttpCreate(_HttpWrite):

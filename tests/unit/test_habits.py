@@ -14,7 +14,7 @@ Node = TypeVar("Node", bound=ast.AST)
 # Programs rather than tests: each has a main() and a Load of its own.
 PROGRAMS = ("bench", "chaos")
 # Private in name only: documented parts of named tuples, Peewee models and the sys and os modules.
-PUBLIC = {"_asdict", "_exit", "_fields", "_getframe", "_make", "_meta", "_replace"}
+PUBLIC = {"_asdict", "_current_frames", "_exit", "_fields", "_getframe", "_make", "_meta", "_replace"}
 
 MODULES = {path: ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from server.messages.json_codec.body import ENCODINGS, unpack
+from server.messages.json_codec.body import ENCODINGS, unpack, unpack_beginning
 from server.messages.refusals import InvalidRequest, MessageTooLarge, UnsupportedEncoding
 from tests.support.http import compress_raw
 
@@ -32,6 +32,14 @@ WAYS: list[tuple[str, Compress]] = [*COMPRESSED.items(), ("deflate", compress_ra
 def test_a_compressed_body_is_unpacked(encoding: str, compress: Compress, body: bytes) -> None:
     for name in (encoding, encoding.upper(), f" {encoding} "):
         assert unpack(compress(body), name, LIMIT) == body
+
+
+@pytest.mark.parametrize(("encoding", "compress"), WAYS)
+def test_the_beginning_of_a_body_is_known_before_the_rest(encoding: str, compress: Compress) -> None:
+    data = compress(BODY + random.Random(1).randbytes(100_000))
+    assert unpack_beginning(data[:10_000], encoding, 100) == BODY[:100]
+    assert unpack_beginning(b"\xff" * 100, encoding, 100) == b""
+    assert len(unpack_beginning(compress(b"x" * 50_000_000), encoding, 100)) == 100
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", "Identity"])

@@ -27,14 +27,41 @@ def unpack(data: bytes, encoding: str, max_bytes: int) -> bytes:
     """
     if len(data) > max_bytes:
         raise MessageTooLarge
+    window_bits = _find_window_bits(data, encoding)
+    return data if window_bits is None else _inflate(data, window_bits, max_bytes)
+
+
+def unpack_beginning(data: bytes, encoding: str, size: int) -> bytes:
+    """Return the beginning of a body as it was before it was compressed, as far as that can be told.
+
+    Args:
+        data: the body as it was sent, or its beginning.
+        encoding: the value of its `content-encoding` header, or "".
+        size: how much is unpacked at the most, in bytes.
+    """
+    window_bits = _find_window_bits(data, encoding)
+    if window_bits is None:
+        return data
+    try:
+        return zlib.decompressobj(window_bits).decompress(data, size)
+    except zlib.error:
+        return b""
+
+
+def _find_window_bits(data: bytes, encoding: str) -> int | None:
+    """Return what zlib needs to know to unpack a body, or None if it is not compressed.
+
+    Raises:
+        UnsupportedEncoding: it is compressed in another way, or more than once.
+    """
     match encoding.strip().lower():
         case "" | "identity":
-            return data
+            return None
         case "gzip" | "x-gzip":
-            return _inflate(data, _GZIP, max_bytes)
+            return _GZIP
         case "deflate":
             # By the standard this is zlib's format, but some callers send what is inside of it alone.
-            return _inflate(data, _ZLIB if _has_zlib_header(data) else _RAW, max_bytes)
+            return _ZLIB if _has_zlib_header(data) else _RAW
         case _:
             raise UnsupportedEncoding
 
