@@ -19,6 +19,7 @@ from server.ingest.stream import ChunkBudget
 from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
+from server.ports import bind
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
 from server.rpc.http_handlers import HttpMethod
 from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
@@ -26,7 +27,7 @@ from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
-from server.settings import ConfigurationError, Settings, check_listenable, format_host
+from server.settings import ConfigurationError, Settings
 from server.sharing.places import Places
 from server.sharing.turns import Turns
 from server.transport import CORE, health
@@ -74,10 +75,10 @@ class Application:
     """A running server, as `create_server` makes it. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, limits: Limits) -> None:
-        """Put the parts together and bind the port. Calls are answered from `start` on.
+        """Put the parts together and bind the ports. Calls are answered from `start` on.
 
         Raises:
-            ConfigurationError: the port cannot be bound.
+            ConfigurationError: one of the ports cannot be bound.
         """
         self._store = EventStore(settings.database_url)
         self.commits = GroupCommit(self._store)
@@ -104,20 +105,19 @@ class Application:
         }
         http_services = self._make_http_services(pages, IgnoredFields(enabled=settings.ignore_unknown_fields))
         # It is annotated with the stock server, of which it uses what both have.
-        add_services(cast("grpc.aio.Server", self._server), services, http_services, limits)
+        add_services(
+            cast("grpc.aio.Server", self._server),
+            services,
+            http_services,
+            limits,
+            only_unix=settings.envoy_socket is not None,
+        )
         names = [service.full_name for service in services]
         self._health_names = [health.OVERALL, *names]
         add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:
             add_reflection(self._server, [*names, health.SERVICE_NAME])
-        if settings.grpc_port:
-            # gRPC itself would only say that binding failed, and log that in a form of its own.
-            check_listenable("GRPC_PORT", settings.bind_address, settings.grpc_port)
-        host = format_host(settings.bind_address)
-        try:
-            self.port = self._server.add_insecure_port(f"{host}:{settings.grpc_port}")
-        except RuntimeError:
-            raise ConfigurationError(f"GRPC_PORT={settings.grpc_port} cannot be listened on at {host}") from None
+        self.port = bind(self._server, settings)
 
     async def start(self) -> None:
         """Begin to answer calls."""
@@ -194,7 +194,7 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
-        ConfigurationError: its schema is not up to date, its role lacks privileges, or the port cannot be bound.
+        ConfigurationError: its schema is not up to date, its role lacks privileges, or a port cannot be bound.
     """
     try:
         missing = await asyncio.to_thread(find_pending, settings.database_url)

@@ -1,10 +1,9 @@
 """The settings of a server process, read from the environment. All but DATABASE_URL have a default."""
 
-import errno
 import logging
 import os
-import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from server.transport import CORE, TRANSPORTS
@@ -16,6 +15,16 @@ MAX_PORT = 65535
 
 class ConfigurationError(Exception):
     """An environment variable that cannot be used. The message is one line that names it."""
+
+
+class TlsFiles(NamedTuple):
+    """The files of TLS, all PEM."""
+
+    certificate: Path
+    """The certificate, and after it those that lead to its issuer."""
+    key: Path
+    client_ca: Path | None
+    """Who issues the certificates that callers must have; None if they need none."""
 
 
 class Settings(NamedTuple):
@@ -37,6 +46,12 @@ class Settings(NamedTuple):
     """Whether unknown fields of JSON are ignored rather than refused."""
     transport: str = CORE
     """What carries the calls, one of `TRANSPORTS`."""
+    tls: TlsFiles | None = None
+    """What `grpc_port` uses TLS with."""
+    plaintext: bool = False
+    """Whether a port may do without TLS although other machines reach it."""
+    envoy_socket: Path | None = None
+    """The Unix socket for Envoy. If there is none, Envoy uses `grpc_port`, and so may others call what is for Envoy."""
     max_connections: int = MAX_CONNECTIONS
     """How many connections are accepted. No variable sets it: it follows from the limit on open files."""
 
@@ -51,15 +66,19 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     if not url:
         raise ConfigurationError("DATABASE_URL is not set: it names the database, as in postgresql://user@host/name")
     check_database_url("DATABASE_URL", url)
+    grpc_port = read_number(environment, "GRPC_PORT", 50051, 0, MAX_PORT)
     return Settings(
         database_url=url,
         bind_address=environment.get("BIND_ADDRESS") or "127.0.0.1",
-        grpc_port=read_number(environment, "GRPC_PORT", 50051, 0, MAX_PORT),
+        grpc_port=grpc_port,
         log_level=_read_log_level(environment),
         drain_notice=_read_drain_notice(environment),
         reflection=_read_reflection(environment),
         ignore_unknown_fields=_read_unknown_fields(environment),
         transport=_read_transport(environment),
+        tls=read_tls_files(environment),
+        plaintext=read_plaintext(environment),
+        envoy_socket=_read_envoy_socket(environment, grpc_port),
     )
 
 
@@ -89,30 +108,34 @@ def read_number(environment: Mapping[str, str], name: str, default: int, least: 
     return int(text)
 
 
-def check_listenable(variable: str, address: str, port: int) -> None:
-    """Raise ConfigurationError, naming `variable`, if `port` cannot be listened on at `address`, an IP or a name."""
-    try:
-        family, kind, _, _, where = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise ConfigurationError(f"BIND_ADDRESS={address} is not an address: {error.strerror}") from None
-    with socket.socket(family, kind) as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # As servers do, so that connections in TIME_WAIT do not matter.
-        try:
-            probe.bind(where)
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise ConfigurationError(f"BIND_ADDRESS={address} is not an address of this machine") from None
-            hint = ": stop what listens there, or choose another" if error.errno == errno.EADDRINUSE else ""
-            raise ConfigurationError(
-                f"{variable}={port} cannot be listened on at {address}: {error.strerror}{hint}"
-            ) from None
+def read_tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
+    """Return the files of TLS, by absolute paths, or None if it is off.
+
+    Raises:
+        ConfigurationError: one of them is given without another that it needs.
+    """
+    given = {
+        name: Path(path).absolute()
+        for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
+        if (path := environment.get(name))
+    }
+    if not given:
+        return None
+    for name in ("TLS_CERT", "TLS_KEY"):
+        if name not in given:
+            raise ConfigurationError(f"{next(iter(given))} is set and {name} is not: TLS needs both")
+    return TlsFiles(given["TLS_CERT"], given["TLS_KEY"], given.get("TLS_CLIENT_CA"))
 
 
-def format_host(address: str) -> str:
-    """Return an IP address in the form for URLs: IPv6 in brackets."""
-    return f"[{address}]" if ":" in address else address
+def read_plaintext(environment: Mapping[str, str]) -> bool:
+    """Return whether a port may do without TLS although other machines reach it."""
+    return _read_word(environment, "PLAINTEXT", ("off", "on")) == "on"
+
+
+def _read_envoy_socket(environment: Mapping[str, str], grpc_port: int) -> Path | None:
+    # Named after the port, so that each of several workers in one directory has its own.
+    text = environment.get("ENVOY_SOCKET") or f"run/{grpc_port}.sock"
+    return None if text == "off" else Path(text)
 
 
 def _read_drain_notice(environment: Mapping[str, str]) -> int:
@@ -124,17 +147,19 @@ def _read_reflection(environment: Mapping[str, str]) -> bool:
 
 
 def _read_unknown_fields(environment: Mapping[str, str]) -> bool:
-    text = environment.get("UNKNOWN_FIELDS") or "refuse"
-    if text not in ("refuse", "ignore"):
-        raise ConfigurationError(f"UNKNOWN_FIELDS is {text!r}: it must be refuse or ignore")
-    return text == "ignore"
+    return _read_word(environment, "UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore"
 
 
 def _read_transport(environment: Mapping[str, str]) -> str:
-    name = environment.get("GRPC_TRANSPORT") or CORE
-    if name not in TRANSPORTS:
-        raise ConfigurationError(f"GRPC_TRANSPORT is {name!r}: it must be one of {', '.join(TRANSPORTS)}")
-    return name
+    return _read_word(environment, "GRPC_TRANSPORT", TRANSPORTS)
+
+
+def _read_word(environment: Mapping[str, str], name: str, words: Sequence[str]) -> str:
+    """Return which of `words` the variable holds: if it is absent or empty, the first."""
+    word = environment.get(name) or words[0]
+    if word not in words:
+        raise ConfigurationError(f"{name} is {word!r}: it must be {' or '.join(words)}")
+    return word
 
 
 def _read_log_level(environment: Mapping[str, str]) -> int:

@@ -41,6 +41,8 @@ def add_services(
     services: Mapping[ServiceDescriptor, object],
     http_services: Mapping[ServiceDescriptor, Mapping[str, HttpMethod]],
     limits: Limits,
+    *,
+    only_unix: bool = False,
 ) -> None:
     """Register the services under common limits.
 
@@ -49,6 +51,7 @@ def add_services(
         services: for each service, an object whose methods bear the names of its RPCs.
         http_services: for each service, the methods for JSON by the names of their RPCs.
         limits: the limits on what is in flight.
+        only_unix: whether only callers on a Unix socket may call the methods for JSON.
     """
     writes, searches = CallLimiter(limits.writes, limits.write_bytes), CallLimiter(limits.searches, limits.search_bytes)
     handlers: dict[str, Any] = {}
@@ -67,7 +70,7 @@ def add_services(
             else:
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search)
     for descriptor, methods in http_services.items():
-        handlers |= make_http_handlers(descriptor, methods, writes, searches)
+        handlers |= make_http_handlers(descriptor, methods, writes, searches, only_unix=only_unix)
     server.add_generic_rpc_handlers((_Handlers(handlers, handlers_with_key),))
 
 

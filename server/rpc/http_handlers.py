@@ -51,7 +51,12 @@ class HttpMethod(Protocol):
 
 
 def make_http_handlers(
-    descriptor: ServiceDescriptor, methods: Mapping[str, HttpMethod], writes: CallLimiter, searches: CallLimiter
+    descriptor: ServiceDescriptor,
+    methods: Mapping[str, HttpMethod],
+    writes: CallLimiter,
+    searches: CallLimiter,
+    *,
+    only_unix: bool,
 ) -> dict[str, Any]:
     """Return, by the paths of the RPCs for JSON, their handlers. Which there are is said in `protos/http_body.py`.
 
@@ -60,6 +65,7 @@ def make_http_handlers(
         methods: for the name of each RPC, its method.
         writes: the limiter of the creates and batches.
         searches: the limiter of the searches.
+        only_unix: whether only callers on a Unix socket may call them.
     """
     package, service = f"{descriptor.file.package}.http", descriptor.name
     handlers: dict[str, Any] = {}
@@ -70,7 +76,23 @@ def make_http_handlers(
         else:
             handlers[f"/{package}.upload.{service}/{name}"] = _make_upload_handler(rpc, method, writes)
             handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, writes)
-    return handlers
+    return {path: _close(handler) for path, handler in handlers.items()} if only_unix else handlers
+
+
+def _close(handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return `handler` for callers on a Unix socket alone. For all others there is no such method."""
+    answer = handler.stream_unary or handler.unary_unary
+
+    async def handle(request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+        if not context.peer().startswith("unix:"):
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no such method")
+        body: bytes = await answer(request, context)
+        return body
+
+    behaviour: Any = handle
+    if handler.request_streaming:
+        return grpc.stream_unary_rpc_method_handler(behaviour)
+    return grpc.unary_unary_rpc_method_handler(behaviour)
 
 
 def _make_small_handler(

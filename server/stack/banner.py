@@ -4,7 +4,7 @@ import json
 import shlex
 from pathlib import Path
 
-from server.settings import format_host
+from server.addresses import format_host
 from server.stack.settings import DatabaseUrls, StackSettings, hide_password
 
 _EVENT = {
@@ -25,7 +25,7 @@ def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path) -> s
         admin: The Unix socket of Envoy's admin interface.
     """
     host = format_host(settings.connect_address)
-    http = f"http://{host}:{settings.http_port}"
+    http = f"{'https' if settings.tls else 'http'}://{host}:{settings.http_port}"
     lines = {
         "HTTP": http,
         "gRPC": f"{host}:{', '.join(map(str, settings.grpc_ports))}",
@@ -34,6 +34,7 @@ def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path) -> s
     }
     if urls.owner != urls.server:
         lines["OWNER_DATABASE_URL"] = shlex.quote(hide_password(urls.owner))
+    trust = f" --cacert {shlex.quote(str(settings.tls.certificate))}" if settings.tls else ""
     addresses = "\n".join(f"  {name:<18}  {value}" for name, value in lines.items())
     return f"""
 The service is up.
@@ -42,7 +43,7 @@ The service is up.
 
 To store a first event:
 
-curl -i {http}/api/v1/lead_analytics -H 'content-type: application/json' -d '{json.dumps(_EVENT)}'
+curl -i{trust} {http}/api/v1/lead_analytics -H 'content-type: application/json' -d '{json.dumps(_EVENT)}'
 
 Ctrl-C stops everything.
 """

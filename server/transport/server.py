@@ -16,6 +16,7 @@ from server.transport.core import (
     ReceiveClose,
     SendInitialMetadata,
     SendStatus,
+    unwrap,
 )
 from server.transport.core import Server as ServerInCore
 from server.transport.interface import Metadata
@@ -86,12 +87,23 @@ class CoreServer:
         """Do nothing: the generated `add_…_to_server` calls this for what it adds as a generic handler, too."""
 
     def add_insecure_port(self, address: str) -> int:
-        """Bind an address of the form host:port and return the port.
+        """Bind an address of the form host:port or unix:path, and return the port, or 1 for a path.
 
         Raises:
             RuntimeError: it cannot be bound.
         """
-        port: int = self._server.add_http2_port(address.encode())
+        return self._bind(address, None)
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        """Bind an address of the form host:port on which TLS is used, and return the port.
+
+        Raises:
+            RuntimeError: it cannot be bound.
+        """
+        return self._bind(address, unwrap(server_credentials))
+
+    def _bind(self, address: str, credentials: Any) -> int:
+        port: int = self._server.add_http2_port(address.encode(), credentials)
         if not port:
             raise RuntimeError(f"{address} cannot be bound")
         return port

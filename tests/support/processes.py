@@ -31,9 +31,14 @@ def environment(**variables: str) -> dict[str, str]:
         "DRAIN_NOTICE_SECONDS",
         "GRPC_REFLECTION",
         "UNKNOWN_FIELDS",
+        "TLS_CERT",
+        "TLS_KEY",
+        "TLS_CLIENT_CA",
+        "PLAINTEXT",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    return {**inherited, **variables}
+    # By default a worker would make a socket in the project's root.
+    return {**inherited, "ENVOY_SOCKET": "off", **variables}
 
 
 def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[str]":

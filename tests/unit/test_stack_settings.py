@@ -12,7 +12,7 @@ from server.stack.settings import DatabaseUrls, StackError, StackSettings, hide_
 
 ENVOY = """
 - socket_address: { address: 127.0.0.1, port_value: 8080 }
-        - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 50051 } } }
+        - endpoint: { address: { pipe: { path: run/50051.sock } } }
 - pipe: { path: envoy-admin.sock, mode: 384 }
 - max_active_downstream_connections: 10000 # why
 """

@@ -19,7 +19,7 @@ from tests.support.transport import SIZES
 
 PRIVATE = {
     "BatchOperationEvent": {"batch_operations", "completion_type", "success", "tag"},
-    "Call": {"cancel", "start_server_batch"},
+    "Call": {"cancel", "peer", "start_server_batch"},
     "CallDetails": {"deadline", "method"},
     "CallError": {"ok"},
     "CompletionQueue": {"poll", "shutdown"},
