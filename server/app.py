@@ -19,7 +19,7 @@ from server.ingest.stream import ChunkBudget
 from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
-from server.ports import bind
+from server.ports import bind, check
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
 from server.rpc.http_handlers import HttpMethod
 from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
@@ -118,6 +118,7 @@ class Application:
         if settings.reflection:
             add_reflection(self._server, [*names, health.SERVICE_NAME])
         self.port = bind(self._server, settings)
+        self._tls = settings.tls is not None
 
     async def start(self) -> None:
         """Begin to answer calls."""
@@ -125,7 +126,7 @@ class Application:
         self._set_health(HealthCheckResponse.SERVING)
         self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
         await self._server.start()
-        log.info("started", extra={"port": self.port})
+        log.info("started", extra={"port": self.port, "tls": self._tls})
 
     async def stop(self, grace: float, notice: float = 0.0) -> None:
         """Stop in order: report it to health checks, accept no new calls, finish those in flight, and disconnect.
@@ -196,6 +197,7 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
         DatabaseUnavailable: the database cannot be reached.
         ConfigurationError: its schema is not up to date, its role lacks privileges, or a port cannot be bound.
     """
+    check(settings)
     try:
         missing = await asyncio.to_thread(find_pending, settings.database_url)
     except PrivilegesMissing as error:

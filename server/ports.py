@@ -15,12 +15,8 @@ from server.transport.interface import Server
 log = logging.getLogger(__name__)
 
 
-def bind(server: Server, settings: Settings) -> int:
-    """Bind the port and the socket that `settings` ask for, and return the port.
-
-    Raises:
-        ConfigurationError: one of them cannot be bound, or should not be as it is.
-    """
+def check(settings: Settings) -> None:
+    """Raise ConfigurationError if what `settings` ask for cannot be listened on, or should not be as it is."""
     address, tls = settings.bind_address, settings.tls
     if settings.grpc_port:
         # gRPC itself would only say that binding failed, and log that in a form of its own.
@@ -31,11 +27,25 @@ def bind(server: Server, settings: Settings) -> int:
             f"ENVOY_SOCKET=off lets everybody who reaches BIND_ADDRESS={address} call what is for Envoy: "
             "set TLS_CLIENT_CA too, or leave ENVOY_SOCKET out"
         )
-    target = f"{format_host(address)}:{settings.grpc_port}"
+    if tls is not None:
+        check_permissions(tls)
+        read_certificate(tls)
+
+
+def bind(server: Server, settings: Settings) -> int:
+    """Bind the port and the socket that `settings` ask for, and return the port.
+
+    Raises:
+        ConfigurationError: one of them cannot be bound.
+    """
+    target = f"{format_host(settings.bind_address)}:{settings.grpc_port}"
     try:
-        port = server.add_secure_port(target, _make_credentials(tls)) if tls else server.add_insecure_port(target)
+        if settings.tls is None:
+            port = server.add_insecure_port(target)
+        else:
+            port = server.add_secure_port(target, _make_credentials(settings.tls))
     except RuntimeError:
-        raise ConfigurationError(f"GRPC_PORT={settings.grpc_port} cannot be listened on at {address}") from None
+        raise ConfigurationError(f"GRPC_PORT={settings.grpc_port} cannot be listened on at {target}") from None
     if (path := settings.envoy_socket) is not None:
         with private_socket(path):
             try:
@@ -47,7 +57,6 @@ def bind(server: Server, settings: Settings) -> int:
 
 def _make_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Return credentials that follow the files: for each new connection, gRPC asks whether the certificate changed."""
-    check_permissions(files)
     certificate = read_certificate(files)
     watch = CertificateWatch(
         files,

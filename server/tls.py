@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from server.settings import ConfigurationError, TlsFiles
 
-# How often the files are looked at.
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+"""How often the files are looked at."""
 
 # A file that was changed so recently may change again without a new time of change.
 _UNSETTLED_SECONDS = 2.0
@@ -72,16 +72,20 @@ def check_permissions(files: TlsFiles) -> None:
 class CertificateWatch:
     """Finds out when the files hold another certificate. May be asked in any thread, but in one at a time."""
 
-    def __init__(self, files: TlsFiles, current: Certificate, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, files: TlsFiles, current: Certificate, warn: Callable[[str], None], seconds: float = LOOK_SECONDS
+    ) -> None:
         """Begin to watch.
 
         Args:
             files: the files.
             current: what they held.
             warn: called with why the files cannot be used, once for each reason.
+            seconds: how often the files are looked at, at most.
         """
         self._files = files
         self._current = current
+        self._seconds = seconds
         self._warn = warn
         self._state: object = None
         self._warned: str | None = None
@@ -91,7 +95,7 @@ class CertificateWatch:
         """Return the certificate if it is another one than before. Until its files fit together, it is not."""
         if time.monotonic() < self._next_look:
             return None
-        self._next_look = time.monotonic() + _LOOK_SECONDS
+        self._next_look = time.monotonic() + self._seconds
         try:
             state, is_settled = self._look()
             if state == self._state:

@@ -25,12 +25,22 @@ _KEEPALIVE = {
 
 def check_url(url: str) -> None:
     """Raise ValueError, without quoting `url`, if libpq cannot parse it. Does not connect."""
+    if _has_misplaced_at(url):
+        # libpq would take a part of the password for a host or a port, and quote that in its messages.
+        raise ValueError("@, / and % in a password must be written as %40, %2F and %25")
     try:
         psycopg2.extensions.parse_dsn(url)
     except psycopg2.ProgrammingError as error:
         # libpq's message quotes the whole URL, password included.
         reason = str(error).strip().replace(url, "…")
         raise ValueError(f"{reason}: it must be like postgresql://user@host/name") from None
+
+
+def _has_misplaced_at(url: str) -> bool:
+    """Return whether an @ of a URI stands elsewhere than at the end of the user and the password."""
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.partition("?")[0].partition("/")
+    return scheme in ("postgres", "postgresql") and (authority.count("@") > 1 or "@" in path)
 
 
 def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extensions.connection:

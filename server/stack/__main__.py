@@ -26,6 +26,7 @@ def main() -> int:
         settings = read_stack_settings(os.environ)
         if os.geteuid() == 0:
             leave_root(settings.data_dir)
+        os.umask(0o077)
         from server.stack.supervisor import Supervisor
 
         asyncio.run(Supervisor(settings).run())

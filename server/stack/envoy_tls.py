@@ -9,9 +9,7 @@ from typing import Any
 
 from server.settings import TlsFiles
 from server.stack import console
-from server.tls import Certificate, CertificateWatch
-
-_LOOK_SECONDS = 1.0
+from server.tls import LOOK_SECONDS, Certificate, CertificateWatch
 
 
 class EnvoyTls:
@@ -52,7 +50,7 @@ class EnvoyTls:
         )
         unwritten: Certificate | None = None
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
             unwritten = await asyncio.to_thread(watch.find_new) or unwritten
             if unwritten is not None:
                 with contextlib.suppress(OSError):  # The disk is full, say. It is tried again.

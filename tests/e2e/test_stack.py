@@ -52,7 +52,7 @@ def start_in_vain(directory: Path, **environment: str) -> tuple[int, str]:
 def read_endpoints(stack: Stack) -> dict[int, Endpoint]:
     """Return what Envoy knows about each worker, by port."""
     found: dict[int, dict[str, str]] = {}
-    lines = re.findall(r"^writes::127\.0\.0\.1:(\d+)::(\w+)::(.*)$", stack.ask_envoy("/clusters"), re.MULTILINE)
+    lines = re.findall(r"^writes::/.*/(\d+)\.sock::(\w+)::(.*)$", stack.ask_envoy("/clusters"), re.MULTILINE)
     for port, name, value in lines:
         found.setdefault(int(port), {})[name] = value
     return {

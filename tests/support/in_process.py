@@ -58,8 +58,17 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(database_url: str, limits: Limits = LIMITS, transport: str = TRANSPORT) -> Iterator[RunningServer]:
-    """Run a server on a free port until the block ends, in the role that may store events and read them."""
+def running_server(
+    database_url: str, limits: Limits = LIMITS, transport: str = TRANSPORT, **more: Any
+) -> Iterator[RunningServer]:
+    """Run a server on a free port until the block ends, in the role that may store events and read them.
+
+    Args:
+        database_url: the database.
+        limits: the limits on what is in flight.
+        transport: what carries the calls.
+        more: other settings.
+    """
     # What most tests have is the URL of the owner.
     url = as_server(database_url) if "://postgres@" in database_url else database_url
     loop = make_event_loop()
@@ -67,7 +76,7 @@ def running_server(database_url: str, limits: Limits = LIMITS, transport: str = 
     thread.start()
 
     async def start() -> Application:
-        settings = Settings(url, "127.0.0.1", 0, logging.INFO, transport=transport)
+        settings = Settings(url, "127.0.0.1", 0, logging.INFO, transport=transport, **more)
         application = await create_server(settings, limits)
         await application.start()
         return application

@@ -15,13 +15,17 @@ ENVOY = """
         - endpoint: { address: { pipe: { path: run/50051.sock } } }
 - pipe: { path: envoy-admin.sock, mode: 384 }
 - max_active_downstream_connections: 10000 # why
+#tls a: { path: tls-certificate.yaml }
+#mtls b: { path: tls-client-ca.yaml }
 """
-ADMIN = Path("/run/envoy.sock")
+RUN = Path("/run")
+ADMIN = RUN / "envoy.sock"
+TLS = {"TLS_CERT": "/pki/a.crt", "TLS_KEY": "/pki/a.key"}
 
 
 def render_envoy(settings: StackSettings, text: str = ENVOY, max_connections: int = 10_000) -> str:
     """Return what Envoy reads."""
-    return render(text, settings, ADMIN, max_connections)
+    return render(text, settings, RUN, max_connections)
 
 
 def test_an_empty_environment_has_good_defaults() -> None:
@@ -48,6 +52,10 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("OWNER_DATABASE_URL", "postgresql://owner@h/x"),
         ("GRPC_REFLECTION", "yes"),
         ("DRAIN_NOTICE_SECONDS", "-1"),
+        ("PLAINTEXT", "yes"),
+        ("TLS_CERT", "/pki/a.crt"),
+        ("TLS_KEY", "/pki/a.key"),
+        ("TLS_CLIENT_CA", "/pki/ca.crt"),
     ],
 )
 def test_a_malformed_variable_is_named(name: str, value: str) -> None:
@@ -70,22 +78,53 @@ def test_a_password_is_never_shown(text: str, shown: str | None) -> None:
     assert hide_password(text) == (shown or text.replace("secret", "***"))
 
 
-def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None:
+def test_the_addresses_of_envoy_are_replaced() -> None:
     settings = read_stack_settings({"HTTP_PORT": "50051", "GRPC_PORT": "8080", "WORKERS": "1"})
     assert render_envoy(settings, max_connections=800).split("\n") == [
         "",
         '- socket_address: { address: "127.0.0.1", port_value: 50051 }',
-        '        - endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 8080 } } }',
+        '        - endpoint: { address: { pipe: { path: "/run/8080.sock" } } }',
         '- pipe: { path: "/run/envoy.sock", mode: 384 }',
         "- max_active_downstream_connections: 800 # why",
+        '#tls a: { path: "/run/tls-certificate.json" }',
+        '#mtls b: { path: "/run/tls-client-ca.json" }',
         "",
     ]
+
+
+@pytest.mark.parametrize(("more", "marks"), [({}, ("", "#mtls ")), ({"TLS_CLIENT_CA": "/pki/ca.crt"}, ("", ""))])
+def test_tls_is_put_into_envoys_configuration_if_it_is_set(more: dict[str, str], marks: tuple[str, str]) -> None:
+    lines = render_envoy(read_stack_settings({**TLS, **more})).splitlines()
+    assert lines[-2:] == [
+        f'{marks[0]}a: {{ path: "/run/tls-certificate.json" }}',
+        f'{marks[1]}b: {{ path: "/run/tls-client-ca.json" }}',
+    ]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "::ffff:c000:201"])
+def test_an_address_for_other_machines_needs_tls_or_the_word_of_the_operator(address: str) -> None:
+    variables = {"BIND_ADDRESS": address}
+    with pytest.raises(ConfigurationError, match=rf"BIND_ADDRESS={address} .*TLS_CERT and TLS_KEY, or PLAINTEXT=on"):
+        read_stack_settings(variables)
+    assert read_stack_settings({**variables, "PLAINTEXT": "on"}).bind_address == address
+    assert read_stack_settings({**variables, **TLS}).bind_address == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+def test_an_address_that_only_this_machine_reaches_needs_neither(address: str) -> None:
+    assert read_stack_settings({"BIND_ADDRESS": address}).tls is None
+
+
+def test_the_command_that_is_shown_trusts_the_certificate() -> None:
+    settings = read_stack_settings({"TLS_CERT": "/my pki/a.crt", "TLS_KEY": "/pki/a.key"})
+    text = format_banner(settings, DatabaseUrls("", ""), ADMIN)
+    assert "curl -i --cacert '/my pki/a.crt' https://127.0.0.1:8080/" in text
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_envoy_has_an_endpoint_for_each_worker_and_the_last_is_a_standby(workers: int) -> None:
     text = render_envoy(read_stack_settings({"WORKERS": str(workers)}))
-    lines = re.findall(r"^ *- (?:(priority): 1|endpoint: .* port_value: (5005\d) )", text, re.MULTILINE)
+    lines = re.findall(r"^ *- (?:(priority): 1|endpoint: .*/(5005\d)\.sock)", text, re.MULTILINE)
     ports = [port for _, port in lines]
     expected = [str(50051 + number) for number in range(workers)]
     if workers > 1:
@@ -101,10 +140,9 @@ def test_the_ports_of_all_workers_have_to_be_free_of_others() -> None:
 
 
 def test_what_listens_on_any_address_is_reached_at_the_loopback() -> None:
-    settings = read_stack_settings({"BIND_ADDRESS": "::"})
+    settings = read_stack_settings({"BIND_ADDRESS": "::", "PLAINTEXT": "on"})
     text = render_envoy(settings)
     assert 'address: "::", port_value: 8080, ipv4_compat: true' in text
-    assert 'address: "::1", port_value: 50051 }' in text
     assert "http://[::1]:8080/" in format_banner(settings, DatabaseUrls("", ""), ADMIN)
 
 
