@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from server.settings import TlsFiles
+
 _NAMES = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
 
 
@@ -31,6 +33,13 @@ class Pem(NamedTuple):
         for path, content in zip(paths, self, strict=True):
             replace(path, content)
         return paths
+
+
+def write_files(directory: Path, pem: Pem, client_ca: bytes | None = None) -> TlsFiles:
+    """Write the files of a server: its certificate, and who issues the certificates of its callers."""
+    if client_ca is not None:
+        replace(directory / "ca.crt", client_ca)
+    return TlsFiles(*pem.write(directory, "server"), directory / "ca.crt" if client_ca is not None else None)
 
 
 class Issuer:

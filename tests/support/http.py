@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import ssl
 import urllib.parse
 import zlib
 from typing import Any, NamedTuple
@@ -24,12 +25,15 @@ class Answer(NamedTuple):
 class Http:
     """A client of one port that opens a new connection for each request."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self._tls = tls
 
     def __call__(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
         """Send a request. A `body` other than bytes is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        if self._tls:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self._tls)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         try:
             connection.request(method, path, data, {"content-type": "application/json", **(headers or {})})

@@ -102,7 +102,7 @@ def test_tls_is_put_into_envoys_configuration_if_it_is_set(more: dict[str, str],
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "::ffff:c000:201"])
-def test_an_address_for_other_machines_needs_tls_or_the_word_of_the_operator(address: str) -> None:
+def test_an_address_for_other_machines_needs_tls_or_the_operators_word(address: str) -> None:
     variables = {"BIND_ADDRESS": address}
     with pytest.raises(ConfigurationError, match=rf"BIND_ADDRESS={address} .*TLS_CERT and TLS_KEY, or PLAINTEXT=on"):
         read_stack_settings(variables)

@@ -9,21 +9,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from server.settings import ConfigurationError, TlsFiles
 from server.tls import Certificate, CertificateWatch, check_permissions, read_certificate
-from tests.support.certificates import Issuer, Pem, encode_key, replace
+from tests.support.certificates import Issuer, encode_key, replace, write_files
 
 ISSUER = Issuer()
 
 
-def write(directory: Path, pem: Pem, client_ca: bytes | None = None) -> TlsFiles:
-    """Write the files of TLS."""
-    if client_ca is not None:
-        replace(directory / "ca.crt", client_ca)
-    return TlsFiles(*pem.write(directory, "server"), directory / "ca.crt" if client_ca is not None else None)
-
-
 def test_files_that_fit_together_are_read_as_they_are(tmp_path: Path) -> None:
     pem = ISSUER.issue()
-    files = write(tmp_path, pem, ISSUER.certificate)
+    files = write_files(tmp_path, pem, ISSUER.certificate)
     assert read_certificate(files) == Certificate(pem.certificate, pem.key, ISSUER.certificate)
 
 
@@ -47,7 +40,7 @@ def test_files_that_fit_together_are_read_as_they_are(tmp_path: Path) -> None:
     ],
 )
 def test_files_that_cannot_be_used_are_named(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
-    files = write(tmp_path, ISSUER.issue(), ISSUER.certificate)
+    files = write_files(tmp_path, ISSUER.issue(), ISSUER.certificate)
     if content is None:
         (tmp_path / name).unlink()
     else:
@@ -63,7 +56,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, name: str, content:
     ("mode", "fits"), [(0o600, True), (0o640, True), (0o644, False), (0o604, False), (0o602, False)]
 )
 def test_a_key_that_is_open_to_every_account_is_refused(tmp_path: Path, mode: int, *, fits: bool) -> None:
-    files = write(tmp_path, ISSUER.issue())
+    files = write_files(tmp_path, ISSUER.issue())
     files.key.chmod(mode)
     if fits:
         check_permissions(files)
@@ -76,7 +69,7 @@ class Watched:
     """Files of TLS that are watched, and what was said about them."""
 
     def __init__(self, directory: Path, seconds: float = 0.0) -> None:
-        self.files = write(directory, ISSUER.issue())
+        self.files = write_files(directory, ISSUER.issue())
         self.warnings: list[str] = []
         self.watch = CertificateWatch(self.files, read_certificate(self.files), self.warnings.append, seconds)
 
