@@ -114,17 +114,17 @@ def read_tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
     Raises:
         ConfigurationError: one of them is given without another that it needs.
     """
-    given = {
-        name: Path(path).absolute()
-        for name in ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
-        if (path := environment.get(name))
-    }
-    if not given:
-        return None
-    for name in ("TLS_CERT", "TLS_KEY"):
-        if name not in given:
-            raise ConfigurationError(f"{next(iter(given))} is set and {name} is not: TLS needs both")
-    return TlsFiles(given["TLS_CERT"], given["TLS_KEY"], given.get("TLS_CLIENT_CA"))
+    certificate, key = environment.get("TLS_CERT"), environment.get("TLS_KEY")
+    client_ca = environment.get("TLS_CLIENT_CA")
+    if certificate and key:
+        return TlsFiles(
+            Path(certificate).absolute(), Path(key).absolute(), Path(client_ca).absolute() if client_ca else None
+        )
+    if certificate or key or client_ca:
+        given = "TLS_CERT" if certificate else "TLS_KEY" if key else "TLS_CLIENT_CA"
+        missing = "TLS_KEY" if certificate else "TLS_CERT"
+        raise ConfigurationError(f"{given} is set and {missing} is not: TLS needs TLS_CERT and TLS_KEY")
+    return None
 
 
 def read_plaintext(environment: Mapping[str, str]) -> bool:

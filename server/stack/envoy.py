@@ -112,8 +112,8 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
         ),
         (_ENDPOINT.format("run/50051.sock"), workers),
         ("pipe: { path: envoy-admin.sock,", f"pipe: {{ path: {json.dumps(str(run / ADMIN_SOCKET))},"),
-        ("{ path: tls-certificate.yaml }", f"{{ path: {json.dumps(str(tls.certificate))} }}"),
-        ("{ path: tls-client-ca.yaml }", f"{{ path: {json.dumps(str(tls.client_ca))} }}"),
+        ("{ path: ./tls-certificate.yaml }", f"{{ path: {json.dumps(str(tls.certificate))} }}"),
+        ("{ path: ./tls-client-ca.yaml }", f"{{ path: {json.dumps(str(tls.client_ca))} }}"),
         (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),
     ):
         if text.count(old) != 1:

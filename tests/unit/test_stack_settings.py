@@ -15,8 +15,8 @@ ENVOY = """
         - endpoint: { address: { pipe: { path: run/50051.sock } } }
 - pipe: { path: envoy-admin.sock, mode: 384 }
 - max_active_downstream_connections: 10000 # why
-#tls a: { path: tls-certificate.yaml }
-#mtls b: { path: tls-client-ca.yaml }
+#tls a: { path: ./tls-certificate.yaml }
+#mtls b: { path: ./tls-client-ca.yaml }
 """
 RUN = Path("/run")
 ADMIN = RUN / "envoy.sock"
