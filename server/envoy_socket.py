@@ -1,6 +1,7 @@
 """The Unix socket on which a worker serves Envoy: nobody but its account can connect to it."""
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -49,4 +50,5 @@ def _prepare_directory(directory: Path, name: str) -> None:
 
 def _is_in_use(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(os.fspath(path)) == 0
+        probe.settimeout(1.0)
+        return probe.connect_ex(os.fspath(path)) not in (errno.ECONNREFUSED, errno.ENOENT)

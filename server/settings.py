@@ -12,6 +12,9 @@ from storage.connection import check_url
 
 MAX_PORT = 65535
 
+TLS_VARIABLES = ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
+"""What names the files of TLS, in the order of `TlsFiles`."""
+
 
 class ConfigurationError(Exception):
     """An environment variable that cannot be used. The message is one line that names it."""

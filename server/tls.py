@@ -53,10 +53,15 @@ def read_certificate(files: TlsFiles) -> Certificate:
         raise ConfigurationError(f"TLS_KEY={files.key} has a passphrase: it must have none") from None
     if certificate.client_ca is not None:
         try:
-            context.load_verify_locations(cadata=certificate.client_ca.decode())
+            context.load_verify_locations(cadata=drop_comments(certificate.client_ca))
         except (ssl.SSLError, ValueError):
             raise ConfigurationError(f"TLS_CLIENT_CA={files.client_ca} holds no certificate as PEM") from None
     return certificate
+
+
+def drop_comments(pem: bytes) -> str:
+    """Return PEM as text. What is not ASCII stands between its blocks, and in any encoding."""
+    return pem.decode("ascii", "ignore")
 
 
 def check_permissions(files: TlsFiles) -> None:

@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: how they are opened, and when an error means that one is lost."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,8 +32,8 @@ def check_url(url: str) -> None:
     try:
         psycopg2.extensions.parse_dsn(url)
     except psycopg2.ProgrammingError as error:
-        # libpq's message quotes the whole URL, password included.
-        reason = str(error).strip().replace(url, "…")
+        # libpq's message quotes the whole URL, or what it takes for a word of it: either may be the password.
+        reason = re.sub(r'(missing "=" after )?".*"', r'\1"…"', str(error).strip().replace(url, "…"))
         raise ValueError(f"{reason}: it must be like postgresql://user@host/name") from None
 
 

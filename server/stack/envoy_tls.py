@@ -9,7 +9,7 @@ from typing import Any
 
 from server.settings import TlsFiles
 from server.stack import console
-from server.tls import LOOK_SECONDS, Certificate, CertificateWatch
+from server.tls import LOOK_SECONDS, Certificate, CertificateWatch, drop_comments
 
 
 class EnvoyTls:
@@ -34,9 +34,10 @@ class EnvoyTls:
             _replace(self.client_ca, "client_ca", {"validation_context": trusted})
 
     def remove(self) -> None:
-        """Remove both files."""
+        """Remove both files, and one that was not written to its end."""
         for path in (self.certificate, self.client_ca):
             path.unlink(missing_ok=True)
+            _name_new(path).unlink(missing_ok=True)
 
     async def follow(self, files: TlsFiles, current: Certificate) -> None:
         """Write the files whenever the operator's change, until this is cancelled.
@@ -60,14 +61,17 @@ class EnvoyTls:
 
 
 def _quote(pem: bytes) -> dict[str, str]:
-    return {"inline_string": pem.decode()}
+    return {"inline_string": drop_comments(pem)}
+
+
+def _name_new(path: Path) -> Path:
+    return path.with_suffix(".new")
 
 
 def _replace(path: Path, name: str, secret: dict[str, Any]) -> None:
     kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
-    new = path.with_suffix(".new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
+    new = _name_new(path)
+    new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump({"resources": [{"@type": kind, "name": name, **secret}]}, file)
     new.replace(path)

@@ -7,6 +7,7 @@ import signal
 import sys
 
 from server import open_files
+from server.settings import TLS_VARIABLES
 from server.stack import console
 from server.stack.banner import format_banner
 from server.stack.child_process import Command, escalate_all, run_to_end
@@ -77,13 +78,11 @@ class Supervisor:
         max_connections = _raise_open_files()
         run = make_run_directory(settings.data_dir, cleanup)
         common = {"BIND_ADDRESS": settings.bind_address, "PYTHONUNBUFFERED": "1"}
+        tls = EnvoyTls(run)
+        tls.remove()  # What a stack that was killed has left.
         if settings.tls and certificate:
             # The workers have another working directory than this process.
-            names = {"TLS_CERT": settings.tls.certificate, "TLS_KEY": settings.tls.key}
-            common |= {name: str(path) for name, path in names.items()}
-            if settings.tls.client_ca:
-                common |= {"TLS_CLIENT_CA": str(settings.tls.client_ca)}
-            tls = EnvoyTls(run)
+            common |= {name: str(path) for name, path in zip(TLS_VARIABLES, settings.tls, strict=True) if path}
             cleanup.callback(tls.remove)
             tls.write(certificate)
             following = asyncio.create_task(tls.follow(settings.tls, certificate))

@@ -22,7 +22,7 @@ from tests.support.until import until
 
 CREATE = "/api/v1/lead_analytics"
 ISSUER = Issuer()
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs/operations.md").read_text()
 
 
 def find_block(language: str, part: str) -> str:

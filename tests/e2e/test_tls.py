@@ -12,7 +12,7 @@ from typing import NamedTuple
 import grpc
 import pytest
 
-from server.settings import TlsFiles
+from server.settings import TLS_VARIABLES, TlsFiles
 from tests.support import requests
 from tests.support.certificates import Issuer, Pem, replace, write_files
 from tests.support.http import Http
@@ -57,8 +57,7 @@ def make_pki(directory: Path, stack: Stack) -> Path:
 
 def name_files(files: TlsFiles) -> dict[str, str]:
     """Return the variables that name the files."""
-    names = ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
-    return {name: str(path) for name, path in zip(names, files, strict=True) if path}
+    return {name: str(path) for name, path in zip(TLS_VARIABLES, files, strict=True) if path}
 
 
 def name_database(stack: Stack) -> dict[str, str]:

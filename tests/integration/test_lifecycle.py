@@ -47,11 +47,24 @@ def test_a_url_that_fails_only_on_connecting_is_named_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("module", ["server", "storage.migrate"])
-def test_a_malformed_url_is_refused_without_its_password(module: str) -> None:
-    ended = run_module(module, DATABASE_URL="user:secret@host/db")
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("user:secret@host/db", "postgresql://user@host/name"),
+        ("host=h password=my secret", 'missing "=" after "…"'),
+        ('host=h password=my se"cret', 'missing "=" after "…"'),
+        ("postgresql://u:%secret@host/db", "percent-encoded"),
+        # libpq itself would take a part of these passwords for a host, a port or a database.
+        ("postgresql://u:my@secret@host/db", "must be written as %40"),
+        ("postgresql://u:my/secret@host/db", "must be written as"),
+        ("postgres://u:my/se@cret?x=secret", "must be written as"),
+    ],
+)
+def test_a_malformed_url_is_refused_without_its_password(module: str, url: str, reason: str) -> None:
+    ended = run_module(module, DATABASE_URL=url)
     assert ended.returncode == 2
-    assert_one_line(ended.stderr, "DATABASE_URL is malformed", "postgresql://user@host/name")
-    assert "secret" not in ended.stderr
+    assert_one_line(ended.stderr, "DATABASE_URL is malformed", reason)
+    assert "cret" not in ended.stderr
 
 
 def test_a_role_that_may_not_create_tables_fails_in_one_line(database_url: str) -> None:
