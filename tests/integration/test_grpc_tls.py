@@ -112,11 +112,8 @@ def test_a_certificate_is_replaced_without_a_failed_call(
 
 
 @pytest.mark.open_files(3_000)
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_thousand_handshakes_that_stall_keep_nobody_out(
-    database_url: str, customer: str, tmp_path: Path, transport: str
-) -> None:
-    with running_server(database_url, transport=transport, tls=write_files(tmp_path, ISSUER.issue())) as server:
+def test_a_thousand_handshakes_that_stall_keep_nobody_out(database_url: str, customer: str, tmp_path: Path) -> None:
+    with running_server(database_url, tls=write_files(tmp_path, ISSUER.issue())) as server:
         port = server.application.port
         with stalled_handshakes(port, 1000) as connections:
             assert [create(port, customer) for _ in range(10)] == ["OK"] * 10

@@ -119,6 +119,8 @@ def test_the_command_that_is_shown_trusts_the_certificate() -> None:
     settings = read_stack_settings({"TLS_CERT": "/my pki/a.crt", "TLS_KEY": "/pki/a.key"})
     text = format_banner(settings, DatabaseUrls("", ""), ADMIN)
     assert "curl -i --cacert '/my pki/a.crt' https://127.0.0.1:8080/" in text
+    text = format_banner(read_stack_settings({**TLS, "TLS_CLIENT_CA": "/pki/ca.crt"}), DatabaseUrls("", ""), ADMIN)
+    assert "curl -i --cacert /pki/a.crt --cert YOUR.crt --key YOUR.key https://" in text
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
