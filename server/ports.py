@@ -1,6 +1,7 @@
 """Where a worker is called: its port, for everybody, and its Unix socket, for Envoy."""
 
 import logging
+import os
 from typing import Any
 from urllib.parse import quote
 
@@ -49,7 +50,7 @@ def bind(server: Server, settings: Settings) -> int:
     if (path := settings.envoy_socket) is not None:
         with private_socket(path):
             try:
-                server.add_insecure_port(f"unix:{quote(str(path))}")
+                server.add_insecure_port(f"unix:{quote(os.fsencode(path))}")
             except RuntimeError:
                 raise ConfigurationError(f"ENVOY_SOCKET={path} cannot be listened on") from None
     return port

@@ -1,5 +1,6 @@
 """The workers: the server processes, each on a port and on a Unix socket of its own."""
 
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ def make_workers(
                 # On SIGINT, Python prints a traceback until the worker has installed its own handler.
                 startup_stop_signal=signal.SIGTERM,
             ),
-            partial(find_fault, f"unix:{quote(str(name_socket(run, port)))}"),
+            partial(find_fault, f"unix:{quote(os.fsencode(name_socket(run, port)))}"),
             dependencies=dependencies,
         )
         for number, port in enumerate(settings.grpc_ports, 1)
