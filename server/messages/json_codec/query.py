@@ -142,15 +142,21 @@ class _Fault(Exception):
 
 
 def refuse_parameters(path: str) -> None:
-    """Check that the URL of a call that takes a body has no parameters.
+    """Check that the URL of a call that takes a body has no parameters but a publishable key.
 
     Raises:
-        InvalidRequest: it has.
+        InvalidRequest: it has others, or the key twice.
     """
     parameters = [each for each in path.partition("?")[2].split("&") if each]
-    if parameters:
+    if parameters and not (len(parameters) == 1 and _is_publishable_key(parameters[0])):
         names = [_try_decode(each.partition("=")[0]) for each in parameters[:MAX_VIOLATIONS]]
         raise InvalidRequest([_describe_unknown(name, frozenset()) for name in names])
+
+
+def _is_publishable_key(parameter: str) -> bool:
+    """Return whether a parameter is the credential of a beacon, which has no headers."""
+    name, _, value = parameter.partition("=")
+    return _try_decode(name) == "key" and _try_decode(value).startswith("pk_")
 
 
 def _describe_unknown(name: str, known: frozenset[str]) -> FieldViolation:
