@@ -121,7 +121,7 @@ def _read_database_urls(environment: Mapping[str, str]) -> DatabaseUrls | None:
 def _read_origins(environment: Mapping[str, str]) -> tuple[str, ...] | None:
     text = environment.get("CORS_ORIGINS")
     if not text:
-        # A key names the origins that it is for. Without keys, any page that a developer visits could read the loopback.
+        # Each key names the origins that it is for. Without keys, any page could read a developer's loopback.
         return None if environment.get("AUTH") == "on" else ()
     origins = tuple(each.strip() for each in text.split(","))
     for origin in origins:

@@ -31,6 +31,7 @@ def environment(**variables: str) -> dict[str, str]:
         "DRAIN_NOTICE_SECONDS",
         "GRPC_REFLECTION",
         "UNKNOWN_FIELDS",
+        "CORS_ORIGINS",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return {**inherited, **variables}
