@@ -18,6 +18,7 @@ from openapi_parts import (
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_REPLAYED,
     IGNORED_FIELDS,
+    PUBLISHABLE_KEY,
     STATUS,
     Json,
     make_error_responses,
@@ -99,7 +100,7 @@ class Document:
             },
             "content": make_json_content(self._add_response_schema(method.output_type)),
         }
-        parameters = [CONTENT_ENCODING] if has_body else list(self._make_parameters(method.input_type))
+        parameters = [CONTENT_ENCODING, PUBLISHABLE_KEY] if has_body else list(self._make_parameters(method.input_type))
         if is_create:
             parameters.append(IDEMPOTENCY_KEY)
         return {

@@ -15,6 +15,7 @@ ENVOY = """
         - endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: 50051 } } }
 - pipe: { path: envoy-admin.sock, mode: 384 }
 - max_active_downstream_connections: 10000 # why
+- allow_origin_string_match: [] # why
 """
 ADMIN = Path("/run/envoy.sock")
 
@@ -48,6 +49,13 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("OWNER_DATABASE_URL", "postgresql://owner@h/x"),
         ("GRPC_REFLECTION", "yes"),
         ("DRAIN_NOTICE_SECONDS", "-1"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "app.example"),
+        ("CORS_ORIGINS", "https://app.example/"),
+        ("CORS_ORIGINS", "https://*.example"),
+        ("CORS_ORIGINS", "https://App.example"),
+        ("CORS_ORIGINS", "https://app.example,"),
     ],
 )
 def test_a_malformed_variable_is_named(name: str, value: str) -> None:
@@ -78,8 +86,26 @@ def test_the_addresses_of_envoy_are_replaced_even_by_each_others_ports() -> None
         '        - endpoint: { address: { socket_address: { address: "127.0.0.1", port_value: 8080 } } }',
         '- pipe: { path: "/run/envoy.sock", mode: 384 }',
         "- max_active_downstream_connections: 800 # why",
+        "- allow_origin_string_match: [] # why",
         "",
     ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "matchers"),
+    [
+        ({}, "[]"),
+        ({"AUTH": "off"}, "[]"),
+        ({"AUTH": "on"}, '[{"safe_regex": {"regex": ".+"}}]'),
+        (
+            {"CORS_ORIGINS": "https://app.example:8443, chrome-extension://abcd"},
+            '[{"exact": "https://app.example:8443"}, {"exact": "chrome-extension://abcd"}]',
+        ),
+        ({"CORS_ORIGINS": "http://[::1]:3000", "AUTH": "on"}, '[{"exact": "http://[::1]:3000"}]'),
+    ],
+)
+def test_pages_of_these_origins_may_read_responses(environment: dict[str, str], matchers: str) -> None:
+    assert f"allow_origin_string_match: {matchers} #" in render_envoy(read_stack_settings(environment))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
