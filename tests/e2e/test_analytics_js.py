@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.chaos.faults import kill_all_workers, kill_envoy
-from tests.support.browser import Chromium, Pages, make_event, stored_messages, wait_for_messages
+from tests.support.browser import Chromium, Inbox, Pages, make_event, stored_messages, wait_for_messages
 from tests.support.database import query
 from tests.support.stack import Stack
 from tests.support.until import until
@@ -55,11 +55,15 @@ def browser(chromium: Chromium) -> Iterator[Browser]:
 def context(browser: Browser, stack: Stack, pages: Pages) -> Iterator[BrowserContext]:
     """Yield a new profile, which has kept nothing."""
     pages.html = HTML % stack.http_port
-    pages.received.clear()
-    pages.answers.clear()
     with contextlib.closing(browser.new_context()) as opened:
         opened.add_init_script(FASTER)
         yield opened
+
+
+@pytest.fixture
+def inbox(pages: Pages) -> Inbox:
+    """Return a stand-in for the service."""
+    return pages.make_inbox()
 
 
 def open_page(context: BrowserContext, pages: Pages, **options: object) -> Page:
@@ -219,116 +223,150 @@ def test_nothing_is_lost_or_doubled_while_the_service_is_killed(
     until(stack.serves)
 
 
-def test_beacons_have_at_most_60_kb_and_carry_the_key(context: BrowserContext, pages: Pages, customer: str) -> None:
-    page = open_page(context, pages, url=pages.origin, key="pk_a/b")
+def test_beacons_have_at_most_60_kb_and_carry_the_key(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
+    page = open_page(context, pages, url=inbox.url, key="pk_a/b")
     page.evaluate(START_TRACKING, [make_event(customer, "x" * 5_000) for _ in range(20)])
     page.goto("about:blank")
-    until(lambda: pages.received)
-    beacons = [each for each in pages.received if "key=" in each.path]
+    until(lambda: inbox.received)
+    beacons = [each for each in inbox.received if "key=" in each.path]
     assert {each.path for each in beacons} == {"/api/v1/events:batch?key=pk_a%2Fb"}
     assert all(len(each.body) <= 60_000 for each in beacons)
     assert len(beacons[0].events) == 11
     assert beacons[0].headers["content-type"].startswith("text/plain")
 
 
-def test_a_key_is_sent_as_a_bearer_token(context: BrowserContext, pages: Pages, customer: str) -> None:
-    pages.answers = [answer(STORED)]
-    page = open_page(context, pages, url=pages.origin, key="pk_a_b")
-    track(page, customer, 1)
-    until(lambda: pages.received)
-    assert pages.received[0].headers["authorization"] == "Bearer pk_a_b"
-    assert pages.received[0].path == "/api/v1/events:batch"
-    assert "cookie" not in pages.received[0].headers
+def test_a_page_that_is_hidden_sends_what_it_has(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
+    inbox.answers = [answer(STORED)] * 3
+    page = open_page(context, pages, url=inbox.url)
+    page.evaluate(
+        """(event) => {
+          analytics.track(event);
+          Object.defineProperty(document, "visibilityState", { value: "hidden" });
+          document.dispatchEvent(new Event("visibilitychange"));
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        make_event(customer, 1),
+    )
+    until(lambda: len(inbox.received) >= 2)
+    beacon, batch = inbox.received[:2]  # The page cannot know whether the beacon has arrived.
+    assert beacon.headers["content-type"].startswith("text/plain")
+    assert beacon.events == batch.events
 
 
-def test_a_token_is_asked_for_again_when_it_has_expired(context: BrowserContext, pages: Pages, customer: str) -> None:
-    pages.answers = [(401, ALLOWED, {"code": 16, "message": "expired", "details": []}), answer(STORED)]
-    page = open_page(context, pages, url=pages.origin, token=1)
+def test_a_key_is_sent_as_a_bearer_token(context: BrowserContext, pages: Pages, inbox: Inbox, customer: str) -> None:
+    inbox.answers = [answer(STORED)]
+    page = open_page(context, pages, url=inbox.url, key="pk_a_b")
     track(page, customer, 1)
-    until(lambda: len(pages.received) == 2)
-    assert [each.headers["authorization"] for each in pages.received] == ["Bearer token-1", "Bearer token-2"]
+    until(lambda: inbox.received)
+    assert inbox.received[0].headers["authorization"] == "Bearer pk_a_b"
+    assert inbox.received[0].path == "/api/v1/events:batch"
+    assert "cookie" not in inbox.received[0].headers
+
+
+def test_a_token_is_asked_for_again_when_it_has_expired(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
+    inbox.answers = [(401, ALLOWED, {"code": 16, "message": "expired", "details": []}), answer(STORED)]
+    page = open_page(context, pages, url=inbox.url, token=1)
+    track(page, customer, 1)
+    until(lambda: len(inbox.received) >= 2)
+    assert [each.headers["authorization"] for each in inbox.received] == ["Bearer token-1", "Bearer token-2"]
     assert refused(page) == []
 
 
-def test_a_token_never_stands_in_a_url(context: BrowserContext, pages: Pages, customer: str) -> None:
-    pages.answers = [answer(STORED)]
-    page = open_page(context, pages, url=pages.origin, token=1)
+def test_a_token_never_stands_in_a_url(context: BrowserContext, pages: Pages, inbox: Inbox, customer: str) -> None:
+    inbox.answers = [answer(STORED)]
+    page = open_page(context, pages, url=inbox.url, token=1)
     track(page, customer, 1)
-    until(lambda: pages.received)
+    until(lambda: inbox.received)
     page.evaluate(START_TRACKING, [make_event(customer, 2)])
     page.goto("about:blank")
-    until(lambda: len(pages.received) == 2)
-    assert "?" not in pages.received[1].path
-    assert pages.received[1].headers["authorization"] == "Bearer token-1"
+    until(lambda: len(inbox.received) >= 2)
+    assert {each.path for each in inbox.received} == {"/api/v1/events:batch"}
+    assert all(each.headers["authorization"].startswith("Bearer token-") for each in inbox.received)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
 def test_what_passes_is_retried_with_the_same_keys(
-    context: BrowserContext, pages: Pages, customer: str, status: int
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str, status: int
 ) -> None:
-    pages.answers = [(status, ALLOWED, {"code": 14, "message": "later", "details": []}), answer(STORED)]
-    page = open_page(context, pages, url=pages.origin)
+    inbox.answers = [(status, ALLOWED, {"code": 14, "message": "later", "details": []}), answer(STORED)]
+    page = open_page(context, pages, url=inbox.url)
     track(page, customer, 1)
-    until(lambda: len(pages.received) == 2)
-    assert pages.received[0].events == pages.received[1].events
+    until(lambda: len(inbox.received) >= 2)
+    assert inbox.received[0].events == inbox.received[1].events
     assert refused(page) == []
 
 
-def test_no_request_is_sent_before_retry_after(context: BrowserContext, pages: Pages, customer: str) -> None:
+def test_no_request_is_sent_before_retry_after(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
     busy = (429, {**ALLOWED, "retry-after": "3"}, {"code": 8, "message": "busy", "details": []})
-    pages.answers = [busy, answer(STORED)]
-    page = open_page(context, pages, url=pages.origin)
+    inbox.answers = [busy, answer(STORED)]
+    page = open_page(context, pages, url=inbox.url)
     track(page, customer, 1)
-    until(lambda: pages.received)
+    until(lambda: inbox.received)
     start = time.monotonic()
-    until(lambda: len(pages.received) == 2)
+    until(lambda: len(inbox.received) >= 2)
     assert time.monotonic() - start > 0.29
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422])
 def test_what_does_not_pass_is_told_and_not_retried(
-    context: BrowserContext, pages: Pages, customer: str, status: int
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str, status: int
 ) -> None:
-    pages.answers = [(status, ALLOWED, {"code": 7, "message": "never", "details": []}), answer(STORED)]
-    page = open_page(context, pages, url=pages.origin, key="pk_a_b")
+    inbox.answers = [(status, ALLOWED, {"code": 7, "message": "never", "details": []}), answer(STORED)]
+    page = open_page(context, pages, url=inbox.url, key="pk_a_b")
     track(page, customer, 1)
     until(lambda: refused(page))
     ((event, violations),) = refused(page)
     assert (event["message"], violations) == ("1", [{"field": "", "description": "never"}])
     track(page, customer, 2)
-    until(lambda: len(pages.received) == 2)
-    assert [event["message"] for event in pages.received[1].events] == ["2"]
+    until(lambda: len(inbox.received) >= 2)
+    assert [event["message"] for event in inbox.received[1].events] == ["2"]
 
 
-def test_an_answer_of_something_else_is_no_refusal(context: BrowserContext, pages: Pages, customer: str) -> None:
-    pages.answers = [(403, ALLOWED, "log in to this network"), (200, ALLOWED, "welcome"), answer(STORED)]
-    page = open_page(context, pages, url=pages.origin)
+def test_an_answer_of_something_else_is_no_refusal(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
+    inbox.answers = [(403, ALLOWED, "log in to this network"), (200, ALLOWED, "welcome"), answer(STORED)]
+    page = open_page(context, pages, url=inbox.url)
     track(page, customer, 1)
-    until(lambda: len(pages.received) == 3)
+    until(lambda: len(inbox.received) >= 3)
     assert refused(page) == []
 
 
-def test_an_event_that_another_call_writes_is_sent_again(context: BrowserContext, pages: Pages, customer: str) -> None:
+def test_an_event_that_another_call_writes_is_sent_again(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
     busy = {"field": "idempotency_key", "description": "is being written by another call: retry this event"}
-    pages.answers = [answer(STORED, {"refused": {"violations": [busy]}}), answer(STORED)]
-    page = open_page(context, pages, url=pages.origin)
+    inbox.answers = [answer(STORED, {"refused": {"violations": [busy]}}), answer(STORED)]
+    page = open_page(context, pages, url=inbox.url)
     track(page, customer, 1, 2)
-    until(lambda: len(pages.received) == 2)
-    assert [event["message"] for event in pages.received[1].events] == ["2"]
+    until(lambda: len(inbox.received) >= 2)
+    assert [event["message"] for event in inbox.received[1].events] == ["2"]
     assert refused(page) == []
 
 
-def test_a_full_queue_refuses_further_events_and_says_so(context: BrowserContext, pages: Pages, customer: str) -> None:
-    page = open_page(context, pages, url=pages.origin)
+def test_a_full_queue_refuses_further_events_and_says_so(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
+    page = open_page(context, pages, url=inbox.url)
     track(page, customer, *range(1_003))
     assert {violations[0]["description"] for _, violations in refused(page)} == {"1000 events wait already"}
     assert [event["message"] for event, _ in refused(page)] == ["1000", "1001", "1002"]
 
 
-def test_an_event_that_is_28_days_old_is_given_up(context: BrowserContext, pages: Pages, customer: str) -> None:
-    page = open_page(context, pages, url=pages.origin)
+def test_an_event_that_is_28_days_old_is_given_up(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
+    page = open_page(context, pages, url=inbox.url)
     track(page, customer, 1)
-    until(lambda: pages.received)
+    until(lambda: inbox.received)
     page.add_init_script("const now = Date.now; Date.now = () => now() + 29 * 86400000")
     page.reload()
     until(lambda: refused(page))

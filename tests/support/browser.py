@@ -91,7 +91,7 @@ def _write_extension(files: Path, url: str) -> None:
 
 
 class Received(NamedTuple):
-    """A request that the pages' server received."""
+    """A request that an inbox has received."""
 
     path: str
     headers: dict[str, str]
@@ -104,17 +104,26 @@ class Received(NamedTuple):
         return events
 
 
-class Pages:
-    """A web server of another origin. Every GET is `html`. It also takes batches, as a service that is in trouble."""
+class Inbox:
+    """A stand-in for the service, at a URL of its own, that answers a page's batches as a test wants it to."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.origin = f"http://page.localhost:{self.port}"
-        self.html = ""
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.received: list[Received] = []
         self.answers: list[tuple[int, dict[str, str], object]] = []
-        """The answers to the next batches: status, headers and body. Later ones are 503."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._make_handler())
+        """The status, headers and body of the next responses. Later ones are 503."""
+
+
+class Pages:
+    """A web server of another origin than the service's. Every GET gets `html`."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.port = port
+        self.origin = f"http://page.localhost:{port}"
+        self.html = ""
+        self._inboxes: dict[str, Inbox] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._make_handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="pages").start()
 
@@ -123,16 +132,26 @@ class Pages:
         self._server.shutdown()
         self._server.server_close()
 
-    def _make_handler(pages) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's here
+    def make_inbox(self) -> Inbox:
+        """Return a new inbox. A page that a test has left behind goes on sending to that of its own test."""
+        name = str(len(self._inboxes))
+        self._inboxes[name] = Inbox(f"{self.origin}/{name}")
+        return self._inboxes[name]
+
+    def _make_handler(self) -> type[BaseHTTPRequestHandler]:
+        pages, inboxes = self, self._inboxes
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self._answer(200, {"content-type": "text/html; charset=utf-8"}, pages.html.encode())
 
             def do_POST(self) -> None:
+                _, name, path = self.path.split("/", 2)
+                inbox = inboxes[name]
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                pages.received.append(Received(self.path, headers, body))
-                status, more, answer = pages.answers.pop(0) if pages.answers else (503, {}, {"code": 14})
+                inbox.received.append(Received(f"/{path}", headers, body))
+                status, more, answer = inbox.answers.pop(0) if inbox.answers else (503, {}, {"code": 14})
                 self._answer(status, {"content-type": "application/json", **more}, json.dumps(answer).encode())
 
             def log_message(self, *_: object) -> None:
@@ -142,8 +161,8 @@ class Pages:
                 self.send_response(status)
                 for name, value in {**headers, "content-length": str(len(body))}.items():
                     self.send_header(name, value)
-                self.end_headers()
                 with contextlib.suppress(OSError):  # The page has gone.
+                    self.end_headers()
                     self.wfile.write(body)
 
         return Handler
