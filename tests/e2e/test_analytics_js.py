@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from tests.chaos.faults import kill_all_workers, kill_envoy
 from tests.support.browser import Chromium, Inbox, Pages, make_event, stored_messages, wait_for_messages
 from tests.support.database import query
+from tests.support.processes import ROOT
 from tests.support.stack import Stack
 from tests.support.until import until
 
@@ -104,6 +105,15 @@ def test_an_event_is_stored_with_its_time_and_a_key(
     ((local_time, key),) = query(stack.database_url, sql, customer)
     assert local_time.endswith("Z")
     assert len(key) == 32
+
+
+def test_the_example_of_the_documentation_stores_an_event(
+    stack: Stack, context: BrowserContext, pages: Pages, customer: str
+) -> None:
+    example = (ROOT / "docs/browsers.md").read_text().partition("```html\n")[2].partition("```")[0]
+    pages.html = example.replace("localhost:8080", f"localhost:{stack.http_port}").replace('"acme"', f'"{customer}"')
+    context.new_page().goto(pages.origin)
+    wait_for_messages(stack, customer, [""])
 
 
 def test_many_events_make_few_requests(stack: Stack, context: BrowserContext, pages: Pages, customer: str) -> None:
