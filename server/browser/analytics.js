@@ -2,6 +2,8 @@
 //
 // An event is kept in IndexedDB until the service has answered for it. It has an idempotency key, so it may be sent more
 // than once: after a reload, by two tabs, or as a beacon when the page goes away.
+//
+// An item is an event on its way: its `text` as JSON, the `time` it was tracked, and its `id` in the database.
 
 const MAX_WAITING = 1000; // events
 const MAX_BYTES = 60000; // of an event and of a request: a browser carries 64 KiB for a page that has gone
@@ -24,7 +26,7 @@ function makeKey() {
 
 function openDatabase(name) {
   return new Promise((resolve, reject) => {
-    setTimeout(reject, 3000);
+    setTimeout(reject, 10000);
     const request = indexedDB.open(name);
     request.onupgradeneeded = () => request.result.createObjectStore("events", { keyPath: "id", autoIncrement: true });
     request.onsuccess = () => resolve(request.result);
@@ -45,10 +47,11 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
   const database = openDatabase(name);
   database.catch(() => {}); // Without a database, as in a sandboxed frame, events are kept in memory alone.
   const own = new Set(); // what this page has tracked and, as far as it knows, nobody has acknowledged
+  // The last one that was used.
   let credential = typeof key == "string" ? key : "";
   let timer;
   let failures = 0;
-  let resumeAt = 0;
+  let resumeAt = 0; // when the next request may be sent
   let queue = Promise.resolve();
 
   // Do `work` on the store, and return the result of its last request once it is committed.
@@ -104,10 +107,10 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
   // Send one batch of what waits. Return whether there may be more.
   async function sendBatch() {
     const known = [...own].filter((item) => item.id);
-    const kept = await useStore("readonly", (store) => store.getAll(null, MAX_WAITING)).catch(() => []);
-    const ids = new Set(kept.map((item) => item.id));
-    for (const item of known) if (!ids.has(item.id)) own.delete(item); // Another tab has sent it.
-    const waiting = [...kept, ...[...own].filter((item) => !item.id)];
+    const kept = await useStore("readonly", (store) => store.getAll()).catch(() => null);
+    const ids = new Set(kept?.map((item) => item.id));
+    if (kept) for (const item of known) if (!ids.has(item.id)) own.delete(item); // Another tab has sent it.
+    const waiting = [...(kept || []), ...[...own].filter((item) => !ids.has(item.id))];
     const old = waiting.filter((item) => item.time < Date.now() - MAX_AGE);
     if (old[0]) await refuseAll(old, [{ field: "", description: "could not be sent for 28 days" }]);
     const batch = cut(waiting.filter((item) => !old.includes(item)));
@@ -151,14 +154,14 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
   }
 
   // One tab sends at a time, where the browser has locks.
-  function start() {
+  function send() {
     clearTimeout(timer);
     timer = undefined;
     queue = queue.then(async () => navigator.locks.request(name, sendAll)).catch(sendAll);
   }
 
   function schedule(delay) {
-    timer ??= setTimeout(start, Math.max(delay, resumeAt - Date.now()));
+    timer ??= setTimeout(send, Math.max(delay, resumeAt - Date.now()));
   }
 
   function leave() {
@@ -183,8 +186,8 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
   }
   addEventListener("online", () => {
     resumeAt = 0;
-    start();
+    send();
   });
-  start(); // What was left from before.
+  send(); // What was left from before.
   return { track };
 }

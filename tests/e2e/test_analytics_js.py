@@ -396,6 +396,21 @@ def test_an_event_is_stored_where_the_browser_lacks_something(
     wait_for_messages(stack, customer, [str(number) for number in range(200)])
 
 
+def test_an_event_is_sent_though_what_was_kept_is_gone(
+    stack: Stack, context: BrowserContext, pages: Pages, customer: str
+) -> None:
+    context.add_init_script(
+        """const { transaction } = IDBDatabase.prototype;
+        IDBDatabase.prototype.transaction = function (...given) {
+          if (window.isGone) throw new Error("gone");
+          return transaction.apply(this, given);
+        }"""
+    )
+    page = open_page(context, pages)
+    page.evaluate("(event) => analytics.track(event).then(() => { isGone = true; })", make_event(customer, 1))
+    wait_for_messages(stack, customer, ["1"])
+
+
 def test_an_event_kept_in_memory_is_sent_as_the_page_goes_away(
     stack: Stack, context: BrowserContext, pages: Pages, customer: str
 ) -> None:

@@ -1,5 +1,6 @@
 """What a page of another origin, and an extension, can do at the service itself, in a real Chromium."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,13 @@ def test_no_page_reads_a_response_that_it_asked_for_with_cookies(stack: Stack, p
     assert page.evaluate(attempt, [search, {"credentials": "include"}]) == "TypeError"
 
 
+def test_a_refusal_of_envoys_own_is_readable(http: Http, pages: Pages) -> None:
+    path, headers = "/api/v1/lead_analytics/search", {"origin": pages.origin}
+    answer = http("GET", path, b" " * 20_000, headers)
+    assert answer.status == 413
+    assert answer.headers["access-control-allow-origin"] == pages.origin
+
+
 def test_a_page_searches(stack: Stack, page: Page, customer: str) -> None:
     post(page, service(stack, "/api/v1/events"), make_event(customer))
     query = f"customer_id={customer}&user_id=user&lead_id=lead&recording_id=recording"
@@ -178,16 +186,19 @@ def test_no_page_may_call_grpc(http: Http, pages: Pages) -> None:
     assert "access-control-allow-headers" not in answer.headers
 
 
-def test_the_script_and_its_types_are_served_to_every_page(http: Http) -> None:
-    for path in ("/analytics.js", "/analytics.d.ts"):
-        answer = http("GET", path, headers={"origin": "https://any.example"})
-        assert answer.status == 200
-        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-        assert answer.headers["cache-control"] == "public, max-age=3600"
-        assert answer.headers["access-control-allow-origin"] == "*"
-        assert b"createAnalytics" in answer.body
-        assert http("HEAD", path).status == 200
-        assert http("POST", path).headers["allow"] == "GET, HEAD"
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [("/analytics.js", "text/javascript; charset=utf-8"), ("/analytics.d.ts", "text/plain")],
+)
+def test_the_script_and_its_types_are_served_to_every_page(http: Http, path: str, content_type: str) -> None:
+    answer = http("GET", path, headers={"origin": "https://any.example", "accept-encoding": "gzip"})
+    assert answer.status == 200
+    assert answer.headers["content-type"] == content_type
+    assert answer.headers["cache-control"] == "public, max-age=3600"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert b"createAnalytics" in gzip.decompress(answer.body)
+    assert http("HEAD", path).status == 200
+    assert http("POST", path).headers["allow"] == "GET, HEAD"
 
 
 def test_the_worker_of_an_extension_stores_and_reads(
