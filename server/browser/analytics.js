@@ -128,9 +128,10 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
     const answer = await response.json();
     if (status == 200) {
       const done = answer.outcomes.filter((outcome) => {
-        const violations = outcome.refused?.violations;
-        if (violations?.some((each) => inProgress.test(each.description))) return false;
-        if (violations) refuse(JSON.parse(batch[outcome.index].text), violations);
+        if (!outcome.refused) return true;
+        const violations = outcome.refused.violations || [];
+        if (violations.some((each) => inProgress.test(each.description))) return false;
+        refuse(JSON.parse(batch[outcome.index].text), violations);
         return true;
       });
       await forget(done.map((outcome) => batch[outcome.index]));
