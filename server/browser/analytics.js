@@ -47,8 +47,7 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
   const database = openDatabase(name);
   database.catch(() => {}); // Without a database, as in a sandboxed frame, events are kept in memory alone.
   const own = new Set(); // what this page has tracked and, as far as it knows, nobody has acknowledged
-  // The last one that was used.
-  let credential = typeof key == "string" ? key : "";
+  let credential = typeof key == "string" ? key : ""; // the last one that was sent
   let timer;
   let failures = 0;
   let resumeAt = 0; // when the next request may be sent
@@ -124,7 +123,7 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
       signal: AbortSignal.timeout(TIMEOUT),
     });
     const { status } = response;
-    resumeAt = Date.now() + 1000 * (response.headers.get("retry-after") || 0);
+    resumeAt = Date.now() + 1000 * (+response.headers.get("retry-after") || 0);
     const answer = await response.json();
     if (status == 200) {
       const done = answer.outcomes.filter((outcome) => {
@@ -162,7 +161,7 @@ export function createAnalytics({ url = new URL(import.meta.url).origin, key = "
   }
 
   function schedule(delay) {
-    timer ??= setTimeout(send, Math.max(delay, resumeAt - Date.now()));
+    timer ??= setTimeout(send, Math.min(Math.max(delay, resumeAt - Date.now()), MAX_BACKOFF));
   }
 
   function leave() {

@@ -325,6 +325,15 @@ def test_no_request_is_sent_before_retry_after(
     assert time.monotonic() - start > 0.29
 
 
+def test_a_retry_after_that_is_a_date_is_taken_for_none(
+    context: BrowserContext, pages: Pages, inbox: Inbox, customer: str
+) -> None:
+    headers = {**ALLOWED, "retry-after": "Wed, 25 Nov 2099 21:44:25 GMT"}
+    inbox.answers = [(503, headers, {"code": 14, "message": "later", "details": []}), answer(STORED)]
+    track(open_page(context, pages, url=inbox.url), customer, 1)
+    until(lambda: len(inbox.received) >= 2)
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 422])
 def test_what_does_not_pass_is_told_and_not_retried(
     context: BrowserContext, pages: Pages, inbox: Inbox, customer: str, status: int

@@ -4,6 +4,8 @@ import gzip
 import re
 
 from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
+from server.messages.refusals import KEY_REUSED, find_event_violation
+from storage import KeyInProgress
 from tests.support.processes import ROOT
 
 DIRECTORY = ROOT / "server" / "browser"
@@ -31,3 +33,11 @@ def test_the_types_have_each_field_of_an_event_and_which_are_required() -> None:
 def test_the_script_uses_no_cookies_and_stores_nothing_about_the_browser() -> None:
     for name in ("cookie", "userAgent", "screen", "languages", "canvas", "referrer"):
         assert name not in SCRIPT
+
+
+def test_the_script_knows_the_refusal_of_an_event_that_passes() -> None:
+    (pattern,) = re.findall(r"inProgress = /(.*)/;", SCRIPT)
+    passing = find_event_violation(KeyInProgress())
+    assert passing
+    assert re.search(pattern, passing.description)
+    assert not re.search(pattern, KEY_REUSED.description)
