@@ -93,6 +93,7 @@ bench: $(VENV)/bench ## Measure against baselines (ARGS="--rows 1,4 --rounds 9",
 chaos: install ## Break the stack 200 times under load (ARGS="--rounds 20"), send random requests, then attack it
 	$(BIN)/python -m tests.chaos $(ARGS)
 	CHAOS_CASES=2000 $(BIN)/python -m pytest tests/e2e/test_openapi.py tests/integration/test_any_message.py
+	CHAOS_ROUNDS=200 $(BIN)/python -m pytest tests/e2e/test_analytics_js.py
 	$(BIN)/python -m tests.abuse $(ABUSE)
 
 N ?= 100000

@@ -73,12 +73,13 @@ def _derive_file(
             changed.input_type = changed.output_type = HTTP_BODY
             rule = changed.options.Extensions[annotations_pb2.http]
             if change(changed, rule):
-                _add_encoded_path(rule)
+                _add_encoded_paths(rule)
                 copy.method.append(changed)
     return derived
 
 
-def _add_encoded_path(rule: http_pb2.HttpRule) -> None:
+def _add_encoded_paths(rule: http_pb2.HttpRule) -> None:
     """Route a path with a percent-encoded colon as the one with a colon. The transcoder compares them undecoded."""
-    for encoded in ("%3A", "%3a") if ":" in rule.post else ():
-        rule.additional_bindings.add(post=rule.post.replace(":", encoded), body=rule.body)
+    for path in [rule.post, *[each.post for each in rule.additional_bindings]]:
+        for encoded in ("%3A", "%3a") if ":" in path else ():
+            rule.additional_bindings.add(post=path.replace(":", encoded), body=rule.body)

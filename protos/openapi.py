@@ -18,6 +18,7 @@ from openapi_parts import (
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_REPLAYED,
     IGNORED_FIELDS,
+    PUBLISHABLE_KEY,
     STATUS,
     Json,
     make_error_responses,
@@ -62,7 +63,10 @@ class Document:
                     if verb := http.WhichOneof("pattern"):  # a method without one is gRPC only
                         name = f".{file.package}.{service.name}.{method.name}"
                         operation = self._make_operation(name, method, has_body=bool(http.body))
-                        paths.setdefault(getattr(http, verb), {})[verb] = {"tags": [service.name], **operation}
+                        for number, rule in enumerate([http, *http.additional_bindings]):
+                            path = paths.setdefault(getattr(rule, verb), {})
+                            identity = {"operationId": f"{method.name}{number + 1 if number else ''}"}
+                            path[verb] = {"tags": [service.name], **operation, **identity}
         version = self._files[0].package.rpartition(".")[2]
         return {
             "openapi": "3.1.0",
@@ -96,11 +100,10 @@ class Document:
             },
             "content": make_json_content(self._add_response_schema(method.output_type)),
         }
-        parameters = [CONTENT_ENCODING] if has_body else list(self._make_parameters(method.input_type))
+        parameters = [CONTENT_ENCODING, PUBLISHABLE_KEY] if has_body else list(self._make_parameters(method.input_type))
         if is_create:
             parameters.append(IDEMPOTENCY_KEY)
         return {
-            "operationId": method.name,
             "summary": summary.removesuffix("."),
             "description": self._comments[name],
             "parameters": parameters,

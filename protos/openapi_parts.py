@@ -52,6 +52,15 @@ CONTENT_ENCODING: Json = {
 }
 """The request header of a compressed body."""
 
+PUBLISHABLE_KEY: Json = {
+    "name": "key",
+    "in": "query",
+    "description": "A publishable key, for beacons, which have no headers. Other callers send it in the Authorization "
+    "header.",
+    "schema": {"type": "string", "pattern": "^pk_"},
+}
+"""The query parameter of a create or a batch."""
+
 IGNORED_FIELDS: Json = {
     "description": "Present if the operator has chosen to ignore unknown fields or parameters, and the request has "
     "some: their names, separated by a comma and a space. Otherwise they are refused.",

@@ -115,6 +115,7 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
         ("{ path: ./tls-certificate.yaml }", f"{{ path: {json.dumps(str(tls.certificate))} }}"),
         ("{ path: ./tls-client-ca.yaml }", f"{{ path: {json.dumps(str(tls.client_ca))} }}"),
         (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),
+        (_format_origins(()), _format_origins(settings.origins)),
     ):
         if text.count(old) != 1:
             raise StackError(f"envoy.yaml contains {old!r} {text.count(old)} times: it must contain it exactly once")
@@ -132,6 +133,11 @@ def _format_address(address: str, port: int, more: str = "") -> str:
 
 def _format_limit(connections: int) -> str:
     return f"max_active_downstream_connections: {connections} "
+
+
+def _format_origins(origins: Sequence[str] | None) -> str:
+    matchers = [{"safe_regex": {"regex": ".+"}}] if origins is None else [{"exact": origin} for origin in origins]
+    return f"allow_origin_string_match: {json.dumps(matchers)} "
 
 
 def _find_http_fault(settings: StackSettings) -> str | None:

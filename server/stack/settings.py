@@ -22,6 +22,9 @@ from server.settings import (
 
 PROJECT_ROOT = Path(__file__).parents[2]
 
+# A browser sends it in lower case, without a path, and without the port that is its scheme's default.
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
 # One worker for each core keeps all cores busy. The limit is what the embedded PostgreSQL's connections allow.
 _MAX_WORKERS = 8
 DEFAULT_WORKERS = min(_MAX_WORKERS, len(os.sched_getaffinity(0)))
@@ -54,6 +57,8 @@ class StackSettings:
     """The database to use; None runs the embedded PostgreSQL."""
     tls: TlsFiles | None
     """What Envoy and the workers' ports use TLS with."""
+    origins: tuple[str, ...] | None
+    """The origins whose pages may read responses; None if any may."""
 
     @property
     def connect_address(self) -> str:
@@ -106,6 +111,7 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         data_dir=Path(data_dir).absolute(),
         database_urls=_read_database_urls(environment),
         tls=tls,
+        origins=_read_origins(environment),
     )
 
 
@@ -126,6 +132,20 @@ def _read_database_urls(environment: Mapping[str, str]) -> DatabaseUrls | None:
     check_database_url("DATABASE_URL", server)
     check_database_url("OWNER_DATABASE_URL", owner)
     return DatabaseUrls(server, owner)
+
+
+def _read_origins(environment: Mapping[str, str]) -> tuple[str, ...] | None:
+    text = environment.get("CORS_ORIGINS")
+    if not text:
+        # Each key names the origins that it is for. Without keys, any page could read a developer's loopback.
+        return None if environment.get("AUTH") == "on" else ()
+    origins = tuple(each.strip() for each in text.split(","))
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ConfigurationError(
+                f"CORS_ORIGINS has {origin!r}: it must be a list of origins, such as https://app.example, with commas"
+            )
+    return origins
 
 
 def _read_port(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -1,19 +1,29 @@
 """The stack that users run, shared by all tests of this tier that leave it as they found it."""
 
+import contextlib
 from collections.abc import Iterator
 
 import grpc
 import pytest
 
+from tests.support.browser import EXTENSION_ORIGIN, Chromium, Pages, find_chromium
 from tests.support.http import Http
 from tests.support.in_process import Client
 from tests.support.stack import Stack, running
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def pages() -> Iterator[Pages]:
+    """Run a web server whose pages the stack lets in."""
+    with contextlib.closing(Pages()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, pages: Pages) -> Iterator[Stack]:
     """Run PostgreSQL, the server and Envoy on free ports."""
-    with running(tmp_path_factory.mktemp("stack")) as started:
+    origins = f"{pages.origin}, {EXTENSION_ORIGIN}"
+    with running(tmp_path_factory.mktemp("stack"), CORS_ORIGINS=origins) as started:
         yield started.wait_until_up()
 
 
@@ -29,3 +39,10 @@ def client(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Client]:
     port = stack.grpc_port if request.param == "directly" else stack.http_port
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Client(channel)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """Yield the browser of this machine. Its driver occupies the event loop of this thread as long as it runs."""
+    with find_chromium() as found:
+        yield found

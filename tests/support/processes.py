@@ -35,6 +35,7 @@ def environment(**variables: str) -> dict[str, str]:
         "TLS_KEY",
         "TLS_CLIENT_CA",
         "PLAINTEXT",
+        "CORS_ORIGINS",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     # By default a worker would make a socket in the project's root.

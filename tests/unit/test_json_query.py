@@ -235,11 +235,26 @@ def test_no_more_unknown_parameters_are_named_than_are_told() -> None:
     assert len([fault for fault in refuse(query) if "not a known" in fault[1]]) == MAX_VIOLATIONS
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/v1/lead_analytics", "/api/v1/lead_analytics?", "/api/v1/analytics_events:batch?&"]
-)
-def test_a_create_without_parameters_is_let_pass(path: str) -> None:
-    refuse_parameters(path)
+@pytest.mark.parametrize("query", ["", "?", "?&", "?key=pk_a_b", "?key=pk_a_b&", "?k%65y=pk%5Fa_b"])
+def test_a_create_without_parameters_but_a_publishable_key_is_let_pass(query: str) -> None:
+    refuse_parameters(f"/api/v1/lead_analytics{query}")
+
+
+@pytest.mark.parametrize("query", ["key=", "key", "key=sk_a_b", "key=PK_a", "Key=pk_a", "key[]=pk_a", "key=%FFpk_a"])
+def test_another_key_in_the_url_of_a_create_is_an_unknown_parameter(query: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        refuse_parameters(f"/api/v1/events?{query}")
+    assert [fault.description for fault in caught.value.violations] == ["is not a known parameter"]
+
+
+def test_a_publishable_key_in_the_url_is_given_once() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        refuse_parameters("/api/v1/events?key=pk_a&key=pk_a&sort=up")
+    assert [fault.field for fault in caught.value.violations] == ["sort", "key"]
+
+
+def test_a_search_knows_no_key() -> None:
+    assert refuse(f"{ASKED}&key=pk_a_b") == [("key", "is not a known parameter")]
 
 
 def test_the_parameters_of_a_create_are_refused_by_name() -> None:

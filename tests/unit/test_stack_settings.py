@@ -15,6 +15,7 @@ ENVOY = """
         - endpoint: { address: { pipe: { path: run/50051.sock } } }
 - pipe: { path: envoy-admin.sock, mode: 384 }
 - max_active_downstream_connections: 10000 # why
+- allow_origin_string_match: [] # why
 #tls a: { path: ./tls-certificate.yaml }
 #mtls b: { path: ./tls-client-ca.yaml }
 """
@@ -56,6 +57,13 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("TLS_CERT", "/pki/a.crt"),
         ("TLS_KEY", "/pki/a.key"),
         ("TLS_CLIENT_CA", "/pki/ca.crt"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "app.example"),
+        ("CORS_ORIGINS", "https://app.example/"),
+        ("CORS_ORIGINS", "https://*.example"),
+        ("CORS_ORIGINS", "https://App.example"),
+        ("CORS_ORIGINS", "https://app.example,"),
     ],
 )
 def test_a_malformed_variable_is_named(name: str, value: str) -> None:
@@ -86,6 +94,7 @@ def test_the_addresses_of_envoy_are_replaced() -> None:
         '        - endpoint: { address: { pipe: { path: "/run/8080.sock" } } }',
         '- pipe: { path: "/run/envoy.sock", mode: 384 }',
         "- max_active_downstream_connections: 800 # why",
+        "- allow_origin_string_match: [] # why",
         '#tls a: { path: "/run/tls-certificate.json" }',
         '#mtls b: { path: "/run/tls-client-ca.json" }',
         "",
@@ -121,6 +130,23 @@ def test_the_command_that_is_shown_trusts_the_certificate() -> None:
     assert "curl -i --cacert '/my pki/a.crt' https://127.0.0.1:8080/" in text
     text = format_banner(read_stack_settings({**TLS, "TLS_CLIENT_CA": "/pki/ca.crt"}), DatabaseUrls("", ""), ADMIN)
     assert "curl -i --cacert /pki/a.crt --cert YOUR.crt --key YOUR.key https://" in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "matchers"),
+    [
+        ({}, "[]"),
+        ({"AUTH": "off"}, "[]"),
+        ({"AUTH": "on"}, '[{"safe_regex": {"regex": ".+"}}]'),
+        (
+            {"CORS_ORIGINS": "https://app.example:8443, chrome-extension://abcd"},
+            '[{"exact": "https://app.example:8443"}, {"exact": "chrome-extension://abcd"}]',
+        ),
+        ({"CORS_ORIGINS": "http://[::1]:3000", "AUTH": "on"}, '[{"exact": "http://[::1]:3000"}]'),
+    ],
+)
+def test_pages_of_these_origins_may_read_responses(environment: dict[str, str], matchers: str) -> None:
+    assert f"allow_origin_string_match: {matchers} #" in render_envoy(read_stack_settings(environment))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

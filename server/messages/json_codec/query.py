@@ -142,15 +142,26 @@ class _Fault(Exception):
 
 
 def refuse_parameters(path: str) -> None:
-    """Check that the URL of a call that takes a body has no parameters.
+    """Check that the URL of a call that takes a body has no parameters, except one `key`, a publishable one.
 
     Raises:
         InvalidRequest: it has.
     """
     parameters = [each for each in path.partition("?")[2].split("&") if each]
-    if parameters:
-        names = [_try_decode(each.partition("=")[0]) for each in parameters[:MAX_VIOLATIONS]]
-        raise InvalidRequest([_describe_unknown(name, frozenset()) for name in names])
+    if not parameters:
+        return
+    others = [each for each in parameters if not _is_publishable_key(each)]
+    faults = [_describe_unknown(_try_decode(each.partition("=")[0]), frozenset()) for each in others[:MAX_VIOLATIONS]]
+    if len(parameters) - len(others) > 1:
+        faults.append(FieldViolation("key", refusals.GIVEN_TWICE))
+    if faults:
+        raise InvalidRequest(faults)
+
+
+def _is_publishable_key(parameter: str) -> bool:
+    """Return whether a parameter is the credential of a beacon, which has no headers."""
+    name, _, value = parameter.partition("=")
+    return _try_decode(name) == "key" and _try_decode(value).startswith("pk_")
 
 
 def _describe_unknown(name: str, known: frozenset[str]) -> FieldViolation:
