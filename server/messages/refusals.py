@@ -14,12 +14,15 @@ from google.rpc.code_pb2 import (
     DEADLINE_EXCEEDED,
     INTERNAL,
     INVALID_ARGUMENT,
+    PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
     UNAVAILABLE,
 )
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from server.access.caller import NotPermitted, Unauthenticated
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
     DatabaseUnavailable,
@@ -28,6 +31,7 @@ from storage import (
     KeyReused,
     PageTooLarge,
     SearchTimedOut,
+    TooManyLookups,
     TooManySearches,
     WriteFailed,
 )
@@ -97,6 +101,8 @@ class _Refusal(NamedTuple):
 
 
 _REFUSALS: dict[type[Exception], _Refusal] = {
+    Unauthenticated: _Refusal(UNAUTHENTICATED, "valid credentials are required, once"),
+    NotPermitted: _Refusal(PERMISSION_DENIED, "these credentials do not allow this"),
     MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch", http_status=413),
     UnsupportedEncoding: _Refusal(
         INVALID_ARGUMENT, "this content-encoding is not supported: use gzip or deflate", http_status=415
@@ -105,6 +111,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     SearchTimedOut: _Refusal(DEADLINE_EXCEEDED, "the search took too long"),
     TooManyWaiting: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
+    TooManyLookups: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManyCalls: _Refusal(RESOURCE_EXHAUSTED, "too many requests are in flight", is_retryable=True),
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
     NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
@@ -116,6 +123,8 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
 _BUG = _Refusal(INTERNAL, "internal error")
 
 _HTTP_STATUSES = {
+    UNAUTHENTICATED: 401,
+    PERMISSION_DENIED: 403,
     INVALID_ARGUMENT: 422,
     RESOURCE_EXHAUSTED: 429,
     DEADLINE_EXCEEDED: 504,
@@ -123,6 +132,9 @@ _HTTP_STATUSES = {
     UNAVAILABLE: 503,
     INTERNAL: 500,
 }
+
+# Of one event of a batch. It says the same whether the customer exists or not.
+EVENT_NOT_PERMITTED = FieldViolation("", "PERMISSION_DENIED: these credentials do not allow this event")
 
 EVENT_REFUSED = FieldViolation("", "the database cannot store this event")
 KEY_REUSED = FieldViolation(
@@ -313,6 +325,16 @@ def make_status(error: Exception, request: Descriptor, *, use_json_names: bool =
     if use_json_names:
         violations = [FieldViolation(_to_json_path(request, path), text) for path, text in violations]
     return _pack_violations(violations)
+
+
+def make_headers(error: Exception, status: Status) -> list[tuple[str, str]]:
+    """Return the headers, or trailers, that go with the status of `error`."""
+    headers = []
+    if seconds := find_retry_seconds(status):
+        headers.append(("retry-after", str(seconds)))
+    if isinstance(error, Unauthenticated):
+        headers.append(("www-authenticate", "Bearer"))
+    return headers
 
 
 def find_retry_seconds(status: Status) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import grpc.aio
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from server.access.caller import get_caller
 from server.ingest.batch import EventBatch
 from server.ingest.create import Create, JsonCodec
 from server.ingest.group_commit import GroupCommit
@@ -76,7 +77,7 @@ class HttpCreate(_HttpWrite):
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
         self._commits.check_deadline(call.context.time_remaining)
         body = call.unpack_body(self.max_body_bytes)
-        create = Create(self._codec, body, call.metadata.get(KEY_METADATA, ""), customer)
+        create = Create(self._codec, body, call.metadata.get(KEY_METADATA, ""), customer, get_caller())
         response = await self._commits.write(create)
         if create.is_replayed or create.ignored:
             headers = [_REPLAYED] if create.is_replayed else []
@@ -104,7 +105,7 @@ class HttpBatch(_HttpWrite):
         async with self._turns.wait(customer):
             self._commits.check_deadline(call.context.time_remaining)
             body = call.unpack_body(self.max_body_bytes)
-            batch = EventBatch(len(body), customer)
+            batch = EventBatch(len(body), customer, get_caller())
             reading = self._reader.read(body)
             for events in reading:
                 batch.add(events)

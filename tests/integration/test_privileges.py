@@ -37,7 +37,12 @@ class Roles:
         )
 
 
-GRANTS = [("analytics_event", "INSERT"), ("analytics_event", "SELECT"), ("schema_migration", "SELECT")]
+GRANTS = [
+    ("access_key", "SELECT"),
+    ("analytics_event", "INSERT"),
+    ("analytics_event", "SELECT"),
+    ("schema_migration", "SELECT"),
+]
 
 
 @pytest.fixture

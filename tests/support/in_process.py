@@ -58,8 +58,14 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(database_url: str, limits: Limits = LIMITS, transport: str = TRANSPORT) -> Iterator[RunningServer]:
-    """Run a server on a free port until the block ends, in the role that may store events and read them."""
+def running_server(
+    database_url: str, limits: Limits = LIMITS, transport: str = TRANSPORT, **settings: Any
+) -> Iterator[RunningServer]:
+    """Run a server on a free port until the block ends, in the role that may store events and read them.
+
+    Unless `settings` say something else, callers need no credentials.
+    """
+    settings = {"auth": False, **settings}
     # What most tests have is the URL of the owner.
     url = as_server(database_url) if "://postgres@" in database_url else database_url
     loop = make_event_loop()
@@ -67,8 +73,9 @@ def running_server(database_url: str, limits: Limits = LIMITS, transport: str = 
     thread.start()
 
     async def start() -> Application:
-        settings = Settings(url, "127.0.0.1", 0, logging.INFO, transport=transport)
-        application = await create_server(settings, limits)
+        application = await create_server(
+            Settings(url, "127.0.0.1", 0, logging.INFO, transport=transport, **settings), limits
+        )
         await application.start()
         return application
 

@@ -31,6 +31,11 @@ def environment(**variables: str) -> dict[str, str]:
         "DRAIN_NOTICE_SECONDS",
         "GRPC_REFLECTION",
         "UNKNOWN_FIELDS",
+        "AUTH",
+        "JWKS_FILE",
+        "JWKS_URL",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return {**inherited, **variables}

@@ -141,13 +141,23 @@ class _Fault(Exception):
         self.description = description
 
 
+KEY_PARAMETER = "key="
+"""How the parameter begins by which a page gives its key where it can send no headers."""
+
+
+def find_keys(path: str) -> list[str]:
+    """Return the keys of a caller in the URL `path?query`."""
+    parameters = path.partition("?")[2].split("&")
+    return [each.removeprefix(KEY_PARAMETER) for each in parameters if each.startswith(KEY_PARAMETER)]
+
+
 def refuse_parameters(path: str) -> None:
-    """Check that the URL of a call that takes a body has no parameters.
+    """Check that the URL of a call that takes a body has no parameters but a caller's key.
 
     Raises:
         InvalidRequest: it has.
     """
-    parameters = [each for each in path.partition("?")[2].split("&") if each]
+    parameters = [each for each in path.partition("?")[2].split("&") if each and not each.startswith(KEY_PARAMETER)]
     if parameters:
         names = [_try_decode(each.partition("=")[0]) for each in parameters[:MAX_VIOLATIONS]]
         raise InvalidRequest([_describe_unknown(name, frozenset()) for name in names])

@@ -1,0 +1,111 @@
+"""The look-up of keys for a server: one statement at a time, for all keys that are asked for meanwhile."""
+
+import asyncio
+import contextlib
+import logging
+
+import psycopg2
+
+from storage.access_keys import EXISTS, FIND, NOTE_USE, AccessKey, make_access_key
+from storage.async_connection import AsyncConnection
+from storage.errors import DatabaseUnavailable, TooManyLookups
+
+log = logging.getLogger(__name__)
+
+# What the database may take for a look-up before it counts as away.
+_SECONDS = 2.0
+
+# A flood of keys that are not known must not fill the memory.
+_MAX_WAITING = 1_000
+
+
+class KeyFinder:
+    """Finds keys by id, on one connection that it opens when it needs it. Belongs to one event loop."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare to use the database at `url`, a libpq connection URI or string, without connecting yet."""
+        self._url = url
+        self._connection: AsyncConnection | None = None
+        self._waiting: dict[str, asyncio.Future[AccessKey | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+        # One statement at a time.
+        self._turn = asyncio.Lock()
+
+    async def find(self, key_id: str) -> AccessKey | None:
+        """Return the key or signer of that id, or None if there is none.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached.
+            TooManyLookups: as many as may wait are waiting.
+        """
+        found = self._waiting.get(key_id)
+        if found is None:
+            if len(self._waiting) >= _MAX_WAITING:
+                raise TooManyLookups
+            found = self._waiting[key_id] = asyncio.get_running_loop().create_future()
+            if self._task is None:
+                self._task = asyncio.create_task(self._find_waiting())
+        return await asyncio.shield(found)
+
+    async def has_keys(self) -> bool:
+        """Return whether there has ever been a key. Raises DatabaseUnavailable if the database cannot be reached."""
+        return bool((await self._execute(EXISTS, ()))[0][0])
+
+    async def note_use(self, key_id: str) -> None:
+        """Note that a key is used, if the database can be written to."""
+        with contextlib.suppress(DatabaseUnavailable):
+            await self._execute(NOTE_USE, ([key_id],))
+
+    def close(self) -> None:
+        """Close the connection. Look-ups fail from now on."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _find_waiting(self) -> None:
+        """Look keys up until none is asked for."""
+        while self._waiting:
+            asked, self._waiting = self._waiting, {}
+            try:
+                rows = await self._execute(FIND, (list(asked),))
+            except DatabaseUnavailable as error:
+                log.warning("keys cannot be looked up", extra={"keys": len(asked), "reason": str(error)})
+                for future in asked.values():
+                    future.set_exception(DatabaseUnavailable(*error.args))
+                    future.exception()  # The one who asked may have gone.
+            except asyncio.CancelledError:
+                for future in asked.values():
+                    future.cancel()
+                raise
+            else:
+                keys = {key.id: key for key in map(make_access_key, rows)}
+                for key_id, future in asked.items():
+                    future.set_result(keys.get(key_id))
+        self._task = None
+
+    async def _execute(self, sql: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+        async with self._turn:
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    if self._connection is not None:
+                        with contextlib.suppress(DatabaseUnavailable):  # It may have been closed while it was idle.
+                            return await self._connection.execute(sql, values)
+                        self._connection = None
+                    self._connection = await AsyncConnection.open(self._url, "analytics access", {})
+                    return await self._connection.execute(sql, values)
+            except TimeoutError:
+                self._forget()
+                raise DatabaseUnavailable("it does not answer") from None
+            except psycopg2.Error as error:
+                self._forget()
+                raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
+            except DatabaseUnavailable:
+                self._forget()
+                raise
+
+    def _forget(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
