@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from server.settings import MAX_PORT, ConfigurationError, check_database_url, check_server_variables, read_number
+from server.access.provider import ProviderSettings
+from server.settings import (
+    MAX_PORT,
+    ConfigurationError,
+    check_database_url,
+    check_server_variables,
+    read_auth,
+    read_number,
+    read_provider,
+)
 
 PROJECT_ROOT = Path(__file__).parents[2]
 
@@ -42,6 +51,10 @@ class StackSettings:
     """An absolute path."""
     database_urls: DatabaseUrls | None
     """The database to use; None runs the embedded PostgreSQL."""
+    auth: bool | None = None
+    """What AUTH says, if it says anything."""
+    provider: ProviderSettings | None = None
+    """The identity provider, if there is one."""
 
     @property
     def connect_address(self) -> str:
@@ -90,6 +103,8 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         bind_address=_read_address(environment, "BIND_ADDRESS", "127.0.0.1"),
         data_dir=Path(data_dir).absolute(),
         database_urls=_read_database_urls(environment),
+        auth=read_auth(environment),
+        provider=read_provider(environment),
     )
 
 

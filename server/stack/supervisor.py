@@ -7,6 +7,8 @@ import signal
 import sys
 
 from server import open_files
+from server.access.switch import is_auth_on
+from server.settings import check_open_address
 from server.stack import console
 from server.stack.banner import format_banner
 from server.stack.child_process import Command, escalate_all, run_to_end
@@ -15,10 +17,11 @@ from server.stack.envoy import make_envoy
 from server.stack.postgres import prepare_postgres
 from server.stack.preflight import check_database, check_ports
 from server.stack.run_directory import make_run_directory
-from server.stack.settings import PROJECT_ROOT, StackSettings
+from server.stack.settings import PROJECT_ROOT, StackError, StackSettings
 from server.stack.supervised_process import SupervisedProcess
 from server.stack.workers import make_workers
 from server.transport.options import MAX_CONNECTIONS
+from storage import DatabaseUnavailable
 from storage.privileges import SERVER_ROLE
 
 
@@ -94,12 +97,17 @@ class Supervisor:
             stop_signals=[(signal.SIGTERM, 15.0)],
         )
         await run_to_end(migrate)
+        try:
+            auth = await asyncio.to_thread(is_auth_on, settings.auth, settings.provider, urls.server)
+        except DatabaseUnavailable as error:
+            raise StackError(f"DATABASE_URL: the database cannot be reached: {error}") from None
+        check_open_address(settings.bind_address, settings.auth, is_on=auth)
         workers = make_workers(settings, environment, self._processes[:])
         for worker in workers:
             await self._start(worker, cleanup)
         envoy, admin = make_envoy(PROJECT_ROOT / "envoy.yaml", settings, run, max_connections, workers)
         await self._start(envoy, cleanup)
-        console.show(format_banner(settings, urls, admin.path))
+        console.show(format_banner(settings, urls, admin.path, auth=auth))
 
     async def _start(self, process: SupervisedProcess, cleanup: contextlib.AsyncExitStack) -> None:
         async def stop() -> None:

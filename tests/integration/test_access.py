@@ -1,0 +1,383 @@
+"""Who may call a server by gRPC, and what each caller may do."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import pytest
+
+from data_analytics.v1.analytics_event_service_pb2 import (
+    BatchCreateAnalyticsEventsRequest,
+    WriteAnalyticsEventsRequest,
+)
+from server.messages.refusals import EVENT_NOT_PERMITTED
+from server.transport import TRANSPORTS
+from tests.support.access import (
+    bearer,
+    make_key,
+    make_signer,
+    providers_claims,
+    revoke,
+    run_command,
+    sign,
+    signers_claims,
+    write_jwks,
+)
+from tests.support.database import query
+from tests.support.in_process import Client, RunningServer, running_server
+from tests.support.processes import free_port, run_module
+from tests.support.refusals import Refusal, refused
+from tests.support.requests import analytics_event, contact_event, lead_event, lead_search
+from tests.support.until import until
+
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def guarded(database_url: str, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[RunningServer]:
+    """Yield a server, on either transport, whose callers need credentials."""
+    provider = write_jwks(tmp_path_factory.mktemp("provider") / "jwks.json")
+    with running_server(database_url, transport=request.param, auth=True, provider=provider) as running:
+        yield running
+
+
+@pytest.fixture
+def other() -> str:
+    """Return another customer than the test's own."""
+    return f"other {uuid.uuid4()}"
+
+
+def create(server: RunningServer, customer: str, credentials: str | None = None, **fields: Any) -> Any:
+    metadata = tuple(bearer(credentials).items()) if credentials is not None else ()
+    return server.client.leads.CreateLeadAnalyticsEvent(lead_event(customer, **fields), timeout=5, metadata=metadata)
+
+
+def count(url: str, customer: str) -> int:
+    ((number,),) = query(url, "SELECT count(*) FROM analytics_event WHERE customer_id = %s", customer)
+    return int(number)
+
+
+def check_unauthenticated(refusal: Refusal) -> None:
+    assert refusal.trailers["www-authenticate"] == "Bearer"
+    assert (refusal.status.code, list(refusal.status.details)) == (16, [])
+
+
+class Call(NamedTuple):
+    """A way to make each RPC."""
+
+    name: str
+    make: Any
+
+
+CALLS = [
+    Call("lead", lambda c, m: c.leads.CreateLeadAnalyticsEvent(lead_event("c"), timeout=5, metadata=m)),
+    Call("contact", lambda c, m: c.contacts.CreateContactAnalyticsEvent(contact_event("c"), timeout=5, metadata=m)),
+    Call("event", lambda c, m: c.events.CreateAnalyticsEvent(analytics_event("c"), timeout=5, metadata=m)),
+    Call("search", lambda c, m: c.leads.SearchLeadAnalyticsEvents(lead_search("c"), timeout=5, metadata=m)),
+    Call(
+        "batch",
+        lambda c, m: c.events.BatchCreateAnalyticsEvents(
+            BatchCreateAnalyticsEventsRequest(events=[analytics_event("c")]), timeout=5, metadata=m
+        ),
+    ),
+    Call("stream", lambda c, m: list(c.events.WriteAnalyticsEvents(iter([]), timeout=5, metadata=m))),
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_no_rpc_is_answered_without_credentials(guarded: RunningServer, call: Call) -> None:
+    for metadata in (
+        [],
+        [("authorization", "")],
+        [("authorization", "Bearer ")],
+        [("authorization", "Basic YTpi")],
+        [("authorization", f"Bearer {'a' * 9_000}")],
+    ):
+        with refused(UNAUTHENTICATED) as refusal:
+            call.make(guarded.client, metadata)
+        check_unauthenticated(refusal)
+
+
+def test_health_checks_need_no_credentials(guarded: RunningServer) -> None:
+    assert guarded.client.is_serving()
+
+
+def test_a_secret_key_writes_and_reads_its_customer(
+    guarded: RunningServer, database_url: str, customer: str, other: str
+) -> None:
+    key = make_key(database_url, "secret", customer)
+    create(guarded, customer, key)
+    metadata = tuple(bearer(key).items())
+    found = guarded.client.leads.SearchLeadAnalyticsEvents(lead_search(customer), timeout=5, metadata=metadata)
+    assert found.meta.row_count == 1
+    for refuse in (
+        lambda: create(guarded, other, key),
+        lambda: guarded.client.leads.SearchLeadAnalyticsEvents(lead_search(other), timeout=5, metadata=metadata),
+    ):
+        with refused(PERMISSION_DENIED) as refusal:
+            refuse()
+        assert list(refusal.status.details) == []
+    assert count(database_url, other) == 0
+
+
+def test_a_refusal_is_the_same_whether_the_customer_exists(
+    guarded: RunningServer, database_url: str, customer: str, other: str
+) -> None:
+    existing = make_key(database_url, "secret", other)
+    create(guarded, other, existing, idempotency_key="theirs")
+    key = make_key(database_url, "secret", customer)
+    refusals = []
+    for target, idempotency_key in ((other, "theirs"), (other, ""), (f"no {other}", "theirs")):
+        with refused(PERMISSION_DENIED) as refusal:
+            create(guarded, target, key, idempotency_key=idempotency_key)
+        refusals.append((refusal.status, refusal.trailers))
+    assert refusals[0] == refusals[1] == refusals[2]
+
+
+def test_each_scope_allows_its_own_calls_and_no_others(
+    guarded: RunningServer, database_url: str, customer: str
+) -> None:
+    reader = make_key(database_url, "secret", customer, "--scope", "events:read")
+    writer = make_key(database_url, "publishable", customer)
+    create(guarded, customer, writer)
+    metadata = tuple(bearer(reader).items())
+    found = guarded.client.leads.SearchLeadAnalyticsEvents(lead_search(customer), timeout=5, metadata=metadata)
+    assert found.meta.row_count == 1
+    with refused(PERMISSION_DENIED):
+        create(guarded, customer, reader)
+    with refused(PERMISSION_DENIED):
+        guarded.client.leads.SearchLeadAnalyticsEvents(
+            lead_search(customer), timeout=5, metadata=tuple(bearer(writer).items())
+        )
+
+
+def test_a_key_of_some_users_writes_and_reads_no_others(
+    guarded: RunningServer, database_url: str, customer: str
+) -> None:
+    key = make_key(database_url, "secret", customer, "--user", "user", "--user", "second")
+    create(guarded, customer, key)
+    create(guarded, customer, key, user_id="second")
+    with refused(PERMISSION_DENIED):
+        create(guarded, customer, key, user_id="third")
+    with refused(PERMISSION_DENIED):
+        guarded.client.leads.SearchLeadAnalyticsEvents(
+            lead_search(customer, user_id="third"), timeout=5, metadata=tuple(bearer(key).items())
+        )
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_signers_token_writes_for_its_subject_alone(
+    guarded: RunningServer, database_url: str, customer: str, other: str, algorithm: str, tmp_path: Path
+) -> None:
+    signer = make_signer(database_url, tmp_path, customer, algorithm)
+    token = sign(signers_claims("user", customers="*", scope="events:read events:erase"), signer, algorithm)
+    create(guarded, customer, token)
+    with refused(PERMISSION_DENIED):
+        create(guarded, customer, token, user_id="another")
+    with refused(PERMISSION_DENIED):
+        create(guarded, other, token)
+    with refused(PERMISSION_DENIED):
+        guarded.client.leads.SearchLeadAnalyticsEvents(
+            lead_search(customer), timeout=5, metadata=tuple(bearer(token).items())
+        )
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_providers_token_does_what_its_claims_say(
+    guarded: RunningServer, database_url: str, customer: str, other: str, algorithm: str
+) -> None:
+    token = sign(providers_claims([customer, "x"], aud=["else", "analytics"]), algorithm, algorithm)
+    create(guarded, customer, token)
+    with refused(PERMISSION_DENIED):
+        create(guarded, other, token)
+    everywhere = sign(providers_claims("*", scope="openid events:read"), algorithm, algorithm)
+    metadata = tuple(bearer(everywhere).items())
+    found = guarded.client.leads.SearchLeadAnalyticsEvents(lead_search(customer), timeout=5, metadata=metadata)
+    assert found.meta.row_count == 1
+    with refused(PERMISSION_DENIED):
+        create(guarded, customer, everywhere)
+
+
+def test_in_a_batch_anothers_event_is_refused_alone(
+    guarded: RunningServer, database_url: str, customer: str, other: str
+) -> None:
+    key = make_key(database_url, "secret", customer)
+    events = [analytics_event(customer), analytics_event(other), analytics_event(""), analytics_event(customer)]
+    answer = guarded.client.events.BatchCreateAnalyticsEvents(
+        BatchCreateAnalyticsEventsRequest(events=events), timeout=5, metadata=tuple(bearer(key).items())
+    )
+    assert (answer.stored_count, answer.refused_count) == (2, 2)
+    (violation,) = answer.outcomes[1].refused.violations
+    assert (violation.field, violation.description) == EVENT_NOT_PERMITTED
+    assert answer.outcomes[2].refused.violations[0].field == "customer_id"
+    assert count(database_url, other) == 0
+
+
+def test_a_stream_ends_when_its_key_is_revoked(
+    guarded: RunningServer, database_url: str, customer: str, other: str
+) -> None:
+    key = make_key(database_url, "secret", customer)
+    chunk = WriteAnalyticsEventsRequest(events=[analytics_event(customer), analytics_event(other)])
+    seen = 0
+
+    def chunks() -> Iterator[WriteAnalyticsEventsRequest]:
+        end = time.monotonic() + 50
+        while time.monotonic() < end:
+            yield chunk
+            time.sleep(0.1)
+
+    call = guarded.client.events.WriteAnalyticsEvents(chunks(), timeout=55, metadata=tuple(bearer(key).items()))
+    with refused(UNAUTHENTICATED):
+        for answer in call:
+            assert (answer.committed.stored_count, answer.committed.refused_count) == (1, 1)
+            if not seen:
+                revoke(database_url, key)
+            seen += 1
+    assert seen
+    assert count(database_url, other) == 0
+
+
+def test_a_revoked_key_is_refused_within_5_s(guarded: RunningServer, database_url: str, customer: str) -> None:
+    key = make_key(database_url, "secret", customer)
+    create(guarded, customer, key)
+    revoke(database_url, key)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        try:
+            create(guarded, customer, key)
+        except grpc.RpcError as error:
+            assert error.code() == UNAUTHENTICATED  # noqa: PT017 - it is not known which call is refused
+        time.sleep(0.05)
+    with refused(UNAUTHENTICATED):
+        create(guarded, customer, key)
+
+
+def test_an_expired_key_is_refused(guarded: RunningServer, database_url: str, customer: str) -> None:
+    key = make_key(database_url, "secret", customer, "--expires", "2s")
+    create(guarded, customer, key)
+    until(lambda: not _is_accepted(guarded, customer, key))
+    with refused(UNAUTHENTICATED):
+        create(guarded, customer, key)
+
+
+def _is_accepted(server: RunningServer, customer: str, key: str) -> bool:
+    try:
+        create(server, customer, key)
+    except grpc.RpcError as error:
+        assert error.code() == UNAUTHENTICATED  # noqa: PT017 - it is not known which call is refused
+        return False
+    return True
+
+
+def test_two_credentials_are_refused(guarded: RunningServer, database_url: str, customer: str) -> None:
+    key = make_key(database_url, "secret", customer)
+    pair = next(iter(bearer(key).items()))
+    twice = ("authorization", f"Bearer {key}, Bearer {key}")
+    for metadata in ((pair, pair), (pair, ("authorization", "")), (twice,)):
+        with refused(UNAUTHENTICATED):
+            guarded.client.leads.CreateLeadAnalyticsEvent(lead_event(customer), timeout=5, metadata=metadata)
+
+
+def test_customers_are_compared_byte_by_byte(guarded: RunningServer, database_url: str, customer: str) -> None:
+    own = f"Café İ {customer}"
+    key = make_key(database_url, "secret", own)
+    create(guarded, own, key)
+    for alike in (
+        f"Cafe\u0301 İ {customer}",
+        own.lower(),
+        own.upper(),
+        f"{own} ",
+        f" {own}",
+        own.replace(" ", "\u00a0"),
+        f"{own}\u200b",
+        own.replace("İ", "I"),
+        own.replace("İ", "i\u0307"),
+    ):
+        with refused(PERMISSION_DENIED):
+            create(guarded, alike, key)
+        assert count(database_url, alike) == 0
+
+
+def test_the_last_of_a_repeated_field_is_the_one_that_counts(
+    guarded: RunningServer, database_url: str, customer: str, other: str
+) -> None:
+    key = make_key(database_url, "secret", customer)
+    # On the wire, the last of two values of a field counts.
+    call: Any = guarded.client.channel.unary_unary(
+        "/data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent",
+        request_serializer=None,
+        response_deserializer=None,
+    )
+    own, theirs = lead_event(customer).SerializeToString(), lead_event(other).SerializeToString()
+    metadata = tuple(bearer(key).items())
+    call(theirs + own, timeout=5, metadata=metadata)
+    with refused(PERMISSION_DENIED):
+        call(own + theirs, timeout=5, metadata=metadata)
+    assert (count(database_url, customer), count(database_url, other)) == (1, 0)
+
+
+def test_a_key_is_noted_as_used(guarded: RunningServer, database_url: str, customer: str) -> None:
+    key = make_key(database_url, "secret", customer)
+    create(guarded, customer, key)
+    used = "SELECT last_used_at = date_trunc('hour', now()) FROM access_key WHERE customer_id = %s"
+    until(lambda: query(database_url, used, customer) == [(True,)])
+
+
+def test_the_first_key_turns_credentials_on_for_good(own_database_url: str, customer: str) -> None:
+    with running_server(own_database_url, auth=None) as server:
+        create(server, customer)
+        key = make_key(own_database_url, "secret", customer)
+        until(lambda: not _is_open(server, customer))
+        create(server, customer, key)
+        revoke(own_database_url, key)
+    with running_server(own_database_url, auth=None) as server:
+        with refused(UNAUTHENTICATED):
+            create(server, customer)
+        with refused(grpc.StatusCode.UNIMPLEMENTED):
+            list_services(server.client)
+    with running_server(own_database_url, auth=None, reflection=True) as server:
+        assert list_services(server.client)
+
+
+def _is_open(server: RunningServer, customer: str) -> bool:
+    try:
+        create(server, customer)
+    except grpc.RpcError as error:
+        assert error.code() == UNAUTHENTICATED  # noqa: PT017 - it is not known which call is refused
+        return False
+    return True
+
+
+def list_services(client: Client) -> Any:
+    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+    from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+    request = ServerReflectionRequest(list_services="")
+    (answer,) = ServerReflectionStub(client.channel).ServerReflectionInfo(iter([request]), timeout=5)
+    return answer.list_services_response.service
+
+
+def test_a_worker_says_at_its_start_whether_credentials_are_needed(own_database_url: str) -> None:
+    def start(**variables: str) -> Any:
+        return run_module("server", DATABASE_URL=own_database_url, GRPC_PORT=str(free_port()), **variables)
+
+    ended = start(BIND_ADDRESS="0.0.0.0")
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("BIND_ADDRESS=0.0.0.0 is open to others")
+
+
+def test_the_command_shows_a_secret_only_once(database_url: str, customer: str) -> None:
+    key = make_key(database_url, "secret", customer, "--note", "for tests")
+    secret = key.split("_")[2]
+    _, out, _ = run_command(database_url, "list", "--customer", customer)
+    assert out.startswith("_".join(key.split("_")[:2]))
+    assert "for tests" in out
+    assert secret not in out
+    assert query(
+        database_url, "SELECT access_key::text LIKE %s FROM access_key WHERE customer_id = %s", f"%{secret}%", customer
+    ) == [(False,)]
