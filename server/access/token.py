@@ -158,4 +158,7 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _read_time(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unauthenticated
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise Unauthenticated from None
