@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from tests.support.access import AUDIENCE, ISSUER, write_jwks
 from tests.support.http import Http
 from tests.support.in_process import Client
+from tests.support.postgres import make_passable
 from tests.support.stack import Stack, running
 
 
@@ -29,3 +31,14 @@ def client(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Client]:
     port = stack.grpc_port if request.param == "directly" else stack.http_port
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Client(channel)
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run a stack whose callers need credentials, at the log level that says most."""
+    directory = tmp_path_factory.mktemp("guarded")
+    make_passable(directory)
+    provider = write_jwks(directory / "jwks.json")
+    variables = {"JWKS_FILE": provider.jwks_file, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "LOG_LEVEL": "DEBUG"}
+    with running(directory / "stack", **variables) as stack:
+        yield stack.wait_until_up()

@@ -6,7 +6,6 @@ import json
 import socket
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -16,8 +15,6 @@ import pytest
 
 from server.stack.envoy_admin import EnvoyAdmin
 from tests.support.access import (
-    AUDIENCE,
-    ISSUER,
     bearer,
     make_key,
     make_signer,
@@ -25,12 +22,10 @@ from tests.support.access import (
     revoke,
     sign,
     signers_claims,
-    write_jwks,
 )
 from tests.support.database import query
 from tests.support.http import Answer, Http
 from tests.support.in_process import Client
-from tests.support.postgres import make_passable
 from tests.support.refusals import refused
 from tests.support.requests import lead_event
 from tests.support.stack import Stack, running
@@ -44,17 +39,6 @@ SEARCHES = ("/api/v1/lead_analytics/search", "/api/v1/contact_analytics/search")
 UNAUTHENTICATED = {"code": 16, "message": "valid credentials are required, once", "details": []}
 NOT_PERMITTED = {"code": 7, "message": "these credentials do not allow this", "details": []}
 PAGE = "https://app.example.com"
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Run a stack whose callers need credentials, at the log level that says most."""
-    directory = tmp_path_factory.mktemp("guarded")
-    make_passable(directory)
-    provider = write_jwks(directory / "jwks.json")
-    variables = {"JWKS_FILE": provider.jwks_file, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "LOG_LEVEL": "DEBUG"}
-    with running(directory / "stack", **variables) as stack:
-        yield stack.wait_until_up()
 
 
 @pytest.fixture(scope="module")
