@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -105,9 +106,13 @@ class Provider:
 
 def _make_request(url: str) -> Callable[[], bytes]:
     def request() -> bytes:
-        with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - checked by `check_url`
-            text: bytes = answer.read(_MAX_BYTES + 1)
-            return text
+        try:
+            with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - checked by `check_url`
+                text: bytes = answer.read(_MAX_BYTES + 1)
+                return text
+        except urllib.error.HTTPError as error:
+            error.close()  # It holds the connection.
+            raise
 
     return request
 

@@ -26,9 +26,6 @@ _VALID_SECONDS = 4.5
 _RENEW_SECONDS = 2.5
 _RETRY_SECONDS = 0.5
 
-# How long a credential is accepted that cannot be verified again because the database is away.
-_AWAY_SECONDS = 60.0
-
 # All together: what a flood of valid tokens may take.
 _MAX_CHARACTERS = 16 << 20
 
@@ -49,15 +46,17 @@ class _Known:
 class Verifier:
     """The credentials that one server has verified. Belongs to one event loop."""
 
-    def __init__(self, keys: KeyFinder, provider: Provider | None) -> None:
+    def __init__(self, keys: KeyFinder, provider: Provider | None, *, away_seconds: float = 60.0) -> None:
         """Create it without any.
 
         Args:
             keys: finds the keys and signers.
             provider: the identity provider, if its tokens are accepted.
+            away_seconds: how long a credential is accepted that cannot be verified again, because the database is away.
         """
         self._keys = keys
         self._provider = provider
+        self._away_seconds = away_seconds
         self._known: dict[str, _Known] = {}
         self._characters = 0
         self._renewing: dict[str, asyncio.Task[Caller]] = {}
@@ -94,7 +93,7 @@ class Verifier:
         try:
             caller = await self._verify(credential)
         except (DatabaseUnavailable, TooManyLookups):
-            if known is None or time.monotonic() > known.verified_at + _AWAY_SECONDS or _is_expired(known.caller):
+            if known is None or time.monotonic() > known.verified_at + self._away_seconds or _is_expired(known.caller):
                 raise
             return known.caller
         except Unauthenticated:

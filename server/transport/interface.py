@@ -20,6 +20,9 @@ class Refusal(NamedTuple):
     """A response, if the caller expects its refusals in one."""
 
 
+FAILED = Refusal(grpc.StatusCode.UNKNOWN, "unexpected error")
+"""Of a call about which the decision has failed."""
+
 Verdict = Refusal | None
 """Whether a call is refused."""
 

@@ -9,7 +9,7 @@ import grpc.aio
 
 from server.transport import AIO, CORE
 from server.transport.calls import Bounds
-from server.transport.interface import Admit, Metadata, Refusal, Server
+from server.transport.interface import FAILED, Admit, Metadata, Refusal, Server
 from server.transport.options import Sizes, make_options
 
 DEFAULT_BOUNDS = Bounds()
@@ -68,9 +68,13 @@ class _Admission(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        verdict = self._admit(handler_call_details.method, handler_call_details.invocation_metadata)
-        if verdict is not None and not isinstance(verdict, Refusal):
-            verdict = await verdict
+        try:
+            verdict = self._admit(handler_call_details.method, handler_call_details.invocation_metadata)
+            if verdict is not None and not isinstance(verdict, Refusal):
+                verdict = await verdict
+        except Exception:  # Its text is not for the caller.
+            log.exception("unexpected error", extra={"method": handler_call_details.method})
+            verdict = FAILED
         return handler if verdict is None else _make_refuser(verdict)
 
 

@@ -19,7 +19,7 @@ from server.transport.core import (
     SendStatus,
 )
 from server.transport.core import Server as ServerInCore
-from server.transport.interface import Admit, Metadata, Refusal, Verdict
+from server.transport.interface import FAILED, Admit, Metadata, Refusal, Verdict
 from server.transport.options import Options
 from server.transport.reader import QueueReader
 
@@ -36,7 +36,6 @@ _GOAWAY_SECONDS = 0.3
 
 _STOPPING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 _NO_SUCH_METHOD = Refusal(grpc.StatusCode.UNIMPLEMENTED, "no such method")
-_FAILED = Refusal(grpc.StatusCode.UNKNOWN, "unexpected error")
 
 
 class _CallDetails(NamedTuple):
@@ -175,7 +174,7 @@ class CoreServer:
             handler, verdict = variables.run(self._look_up, _CallDetails(method, event.invocation_metadata))
         except Exception:
             log.exception("unexpected error", extra={"method": method})
-            self._refuse(event.call, _FAILED)
+            self._refuse(event.call, FAILED)
             return
         if verdict is None:
             CallContext(self._calls, event, method, handler, variables).begin()
@@ -206,7 +205,7 @@ class CoreServer:
             refusal = _STOPPING
         except Exception:
             log.exception("unexpected error", extra={"method": method})
-            refusal = _FAILED
+            refusal = FAILED
         if self._stopping:
             refusal = _STOPPING
         if refusal is None:

@@ -23,7 +23,7 @@ from tests.support.access import (
     sign,
     signers_claims,
 )
-from tests.support.database import query
+from tests.support.database import count_events
 from tests.support.http import Answer, Http
 from tests.support.in_process import Client
 from tests.support.refusals import refused
@@ -78,11 +78,6 @@ def search(http: Http, customer: str, credentials: str | None, path: str = SEARC
     entity = "lead_id" if "lead" in path else "contact_id"
     query_ = urlencode({"customer_id": customer, "user_id": "u", entity: "l", "recording_id": "r"})
     return http("GET", f"{path}?{query_}", headers=bearer(credentials) if credentials is not None else {})
-
-
-def count(url: str, customer: str) -> int:
-    ((number,),) = query(url, "SELECT count(*) FROM analytics_event WHERE customer_id = %s", customer)
-    return int(number)
 
 
 def check_unauthenticated(answer: Answer) -> None:
@@ -184,7 +179,7 @@ def test_a_key_does_what_it_is_for_at_its_own_customer_alone(http: Http, url: st
             check_forbidden(answer)
         else:
             assert answer.status == 422
-    assert (count(url, customer), count(url, other)) == (1, 1)
+    assert (count_events(url, customer), count_events(url, other)) == (1, 1)
 
 
 def test_a_large_create_is_decided_by_its_event_too(http: Http, url: str, customer: str, other: str) -> None:
@@ -203,7 +198,7 @@ def test_in_a_batch_anothers_event_is_refused_alone(http: Http, url: str, custom
     assert (answer.json["stored_count"], answer.json["refused_count"]) == (2, 1)
     (violation,) = answer.json["outcomes"][1]["refused"]["violations"]
     assert violation["description"].startswith("PERMISSION_DENIED")
-    assert count(url, other) == 0
+    assert count_events(url, other) == 0
 
 
 def test_what_two_readers_could_read_differently_crosses_no_customer(
@@ -224,7 +219,7 @@ def test_what_two_readers_could_read_differently_crosses_no_customer(
     assert with_body.status in (413, 422)
     named = {**bearer(key), "customer_id": other, "customer-id": other, "x-customer-id": other}
     check_forbidden(http.post(LEAD, lead(other), named))
-    assert count(url, other) == 0
+    assert count_events(url, other) == 0
 
 
 def test_customers_are_compared_byte_by_byte(http: Http, url: str, customer: str) -> None:
@@ -260,7 +255,7 @@ def test_two_headers_are_refused(guarded: Stack, url: str, customer: str) -> Non
             head = f"POST {LEAD} HTTP/1.1\r\nhost: t\r\n{more}content-length: {len(body)}\r\n\r\n{body}"
             connection.sendall(head.encode())
             assert connection.recv(1 << 16).startswith(b"HTTP/1.1 401 Unauthorized\r\n"), more
-    assert count(url, customer) == 0
+    assert count_events(url, customer) == 0
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tests.support.access import (
     signers_claims,
     write_jwks,
 )
-from tests.support.database import query
+from tests.support.database import count_events, query
 from tests.support.in_process import Client, RunningServer, running_server
 from tests.support.processes import free_port, run_module
 from tests.support.refusals import Refusal, refused
@@ -54,11 +54,6 @@ def other() -> str:
 def create(server: RunningServer, customer: str, credentials: str | None = None, **fields: Any) -> Any:
     metadata = tuple(bearer(credentials).items()) if credentials is not None else ()
     return server.client.leads.CreateLeadAnalyticsEvent(lead_event(customer, **fields), timeout=5, metadata=metadata)
-
-
-def count(url: str, customer: str) -> int:
-    ((number,),) = query(url, "SELECT count(*) FROM analytics_event WHERE customer_id = %s", customer)
-    return int(number)
 
 
 def check_unauthenticated(refusal: Refusal) -> None:
@@ -121,7 +116,7 @@ def test_a_secret_key_writes_and_reads_its_customer(
         with refused(PERMISSION_DENIED) as refusal:
             refuse()
         assert list(refusal.status.details) == []
-    assert count(database_url, other) == 0
+    assert count_events(database_url, other) == 0
 
 
 def test_a_refusal_is_the_same_whether_the_customer_exists(
@@ -214,7 +209,7 @@ def test_in_a_batch_anothers_event_is_refused_alone(
     (violation,) = answer.outcomes[1].refused.violations
     assert (violation.field, violation.description) == EVENT_NOT_PERMITTED
     assert answer.outcomes[2].refused.violations[0].field == "customer_id"
-    assert count(database_url, other) == 0
+    assert count_events(database_url, other) == 0
 
 
 def test_a_stream_ends_when_its_key_is_revoked(
@@ -238,7 +233,7 @@ def test_a_stream_ends_when_its_key_is_revoked(
                 revoke(database_url, key)
             seen += 1
     assert seen
-    assert count(database_url, other) == 0
+    assert count_events(database_url, other) == 0
 
 
 def test_a_revoked_key_is_refused_within_5_s(guarded: RunningServer, database_url: str, customer: str) -> None:
@@ -299,7 +294,7 @@ def test_customers_are_compared_byte_by_byte(guarded: RunningServer, database_ur
     ):
         with refused(PERMISSION_DENIED):
             create(guarded, alike, key)
-        assert count(database_url, alike) == 0
+        assert count_events(database_url, alike) == 0
 
 
 def test_the_last_of_a_repeated_field_is_the_one_that_counts(
@@ -317,7 +312,7 @@ def test_the_last_of_a_repeated_field_is_the_one_that_counts(
     call(theirs + own, timeout=5, metadata=metadata)
     with refused(PERMISSION_DENIED):
         call(own + theirs, timeout=5, metadata=metadata)
-    assert (count(database_url, customer), count(database_url, other)) == (1, 0)
+    assert (count_events(database_url, customer), count_events(database_url, other)) == (1, 0)
 
 
 def test_a_key_is_noted_as_used(guarded: RunningServer, database_url: str, customer: str) -> None:
