@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg2
-from peewee import SQL, BlobField, Field, IntegerField, Model, TextField
+from peewee import SQL, BlobField, DoubleField, Field, IntegerField, Model, TextField
 
 from storage.connection import connect
 from storage.errors import DatabaseUnavailable
@@ -44,6 +44,20 @@ class AccessKeyModel(Model):
         table_name = "access_key"
 
 
+class AccessRateModel(Model):
+    """A token bucket, from which all workers take what the calls of one key may spend."""
+
+    key_id = TextField(primary_key=True)
+    events = DoubleField()
+    bytes = DoubleField()
+    updated_at = TimestampField()
+
+    class Meta:
+        """Small, like the table of keys."""
+
+        table_name = "access_rate"
+
+
 class AccessKey(NamedTuple):
     """A key or signer as it is stored. The field names are the column names."""
 
@@ -79,6 +93,25 @@ EXISTS = "SELECT EXISTS (SELECT FROM access_key)"
 NOTE_USE = """
 UPDATE access_key SET last_used_at = date_trunc('hour', now())
 WHERE id = ANY(%s) AND (last_used_at IS NULL OR last_used_at < date_trunc('hour', now()))
+"""
+# The bucket fills up to what a second allows. `now()` is the time at which the statement began.
+TAKE = """
+WITH bucket AS (
+    SELECT least(%(events_rate)s, events + %(events_rate)s * seconds) AS events,
+           least(%(bytes_rate)s, bytes + %(bytes_rate)s * seconds) AS bytes
+    FROM (SELECT *, greatest(extract(epoch FROM now() - updated_at), 0)::float8 AS seconds
+          FROM access_rate WHERE key_id = %(key_id)s FOR UPDATE) AS filled
+)
+UPDATE access_rate
+SET events = bucket.events - least(bucket.events, %(events)s),
+    bytes = bucket.bytes - least(bucket.bytes, %(bytes)s),
+    updated_at = greatest(now(), updated_at)
+FROM bucket WHERE key_id = %(key_id)s
+RETURNING least(bucket.events, %(events)s), least(bucket.bytes, %(bytes)s)
+"""
+FILL = """
+INSERT INTO access_rate (key_id, events, bytes, updated_at) VALUES (%(key_id)s, %(events_rate)s, %(bytes_rate)s, now())
+ON CONFLICT (key_id) DO NOTHING
 """
 _REVOKE = "UPDATE access_key SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING id"
 

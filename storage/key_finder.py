@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
+from typing import Any
 
 import psycopg2
 
-from storage.access_keys import EXISTS, FIND, NOTE_USE, AccessKey, make_access_key
+from storage.access_keys import EXISTS, FILL, FIND, NOTE_USE, TAKE, AccessKey, make_access_key
 from storage.async_connection import AsyncConnection
 from storage.errors import DatabaseUnavailable, TooManyLookups
 
@@ -51,6 +52,26 @@ class KeyFinder:
         """Return whether there has ever been a key. Raises DatabaseUnavailable if the database cannot be reached."""
         return bool((await self._execute(EXISTS, ()))[0][0])
 
+    async def take(self, key_id: str, rates: tuple[float, float], wanted: tuple[float, float]) -> tuple[float, float]:
+        """Take from the bucket of a key, which all workers share, and return how much was in it.
+
+        Args:
+            key_id: the key.
+            rates: how many events and bytes a second come into the bucket. It holds as many.
+            wanted: how many events and bytes to take.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached.
+        """
+        names = ("events_rate", "bytes_rate", "events", "bytes")
+        values = {"key_id": key_id, **dict(zip(names, map(float, (*rates, *wanted)), strict=True))}
+        taken = await self._execute(TAKE, values)
+        if not taken:
+            await self._execute(FILL, values)
+            taken = await self._execute(TAKE, values)
+        ((events, bytes_),) = taken
+        return events, bytes_
+
     async def note_use(self, key_id: str) -> None:
         """Note that a key is used, if the database can be written to."""
         with contextlib.suppress(DatabaseUnavailable):
@@ -85,7 +106,7 @@ class KeyFinder:
                     future.set_result(keys.get(key_id))
         self._task = None
 
-    async def _execute(self, sql: str, values: tuple[object, ...]) -> list[tuple[object, ...]]:
+    async def _execute(self, sql: str, values: Any) -> list[Any]:
         async with self._turn:
             try:
                 async with asyncio.timeout(_SECONDS):

@@ -16,6 +16,9 @@ _NEEDED = (
     ("INSERT", "analytics_event"),
     ("SELECT", "schema_migration"),
     ("SELECT", "access_key"),
+    ("SELECT", "access_rate"),
+    ("INSERT", "access_rate"),
+    ("UPDATE", "access_rate"),
 )
 
 # Of one column: when a key was last used.

@@ -24,6 +24,8 @@ from storage.access_keys import AccessKey, insert_key, list_keys, revoke_key
 from storage.connection import check_url
 
 MAX_CHARACTERS = 255
+# What a new key may write a second, unless it is said: events, and bytes.
+RATES = {PUBLISHABLE: (100, 1 << 20), SIGNER: (1_000, 8 << 20), SECRET: (10_000, 64 << 20)}
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -70,7 +72,9 @@ def _make_parser() -> argparse.ArgumentParser:
     create.add_argument("--origin", action="append", metavar="URL", help="of a page that may use it (repeat)")
     create.add_argument("--scope", action="append", choices=SCOPES, help="what it may do (repeat)")
     create.add_argument("--user", action="append", metavar="ID", help="the user_id that it is limited to (repeat)")
-    create.add_argument("--events-per-second", type=_read_count, metavar="N", help="how many events it may write")
+    create.add_argument(
+        "--events-per-second", type=_read_count, metavar="N", help="how many events it may write a second"
+    )
     create.add_argument("--bytes-per-second", type=_read_count, metavar="N", help="of how many bytes together")
     create.add_argument("--expires", type=_read_duration, metavar="90d", help="after how long: s, m, h or d")
     create.add_argument("--public-key", type=Path, metavar="FILE", help="a signer's key: PEM, a certificate, or a JWK")
@@ -111,8 +115,8 @@ def _create(options: argparse.Namespace, url: str) -> None:
         scopes=scopes,
         origins=[check_origin(each) for each in options.origin] if options.origin else None,
         users=options.user,
-        events_per_second=options.events_per_second,
-        bytes_per_second=options.bytes_per_second,
+        events_per_second=options.events_per_second or RATES[kind][0],
+        bytes_per_second=options.bytes_per_second or RATES[kind][1],
         note=options.note,
         created_at=now,
         expires_at=None if options.expires is None else now + options.expires,

@@ -1,8 +1,10 @@
 """Who calls, and what that caller may do. Every decision about a customer's data is made here."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from server.access.rates import Meter
 
 WRITE: Final = "events:write"
 READ: Final = "events:read"
@@ -34,6 +36,8 @@ class Caller:
     """From which web pages, as their `origin` header has it. None means from anywhere."""
     expires_at: float | None = None
     """In seconds since the epoch."""
+    meter: Meter | None = field(default=None, compare=False)
+    """What its calls spend. None if there is no limit."""
     share: str = ""
     """Whose share of the server's limits the calls take. Empty if that goes by the customer in each request."""
 

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from server.access.caller import Caller, Unauthenticated
 from server.access.key import is_secret_of, is_signer_id, parse_key
 from server.access.provider import Provider
+from server.access.rates import Meter, Rate
 from server.access.token import PublicKey, read_kid, verify_providers_token, verify_signers_token
 from storage import DatabaseUnavailable, TooManyLookups
 from storage.access_keys import AccessKey
@@ -60,6 +63,8 @@ class Verifier:
         self._known: dict[str, _Known] = {}
         self._characters = 0
         self._renewing: dict[str, asyncio.Task[Caller]] = {}
+        self._meters: WeakValueDictionary[str, Meter] = WeakValueDictionary()
+        """By key, as long as a caller that was verified has it."""
         self._noting: set[asyncio.Task[None]] = set()
 
     def find(self, credential: str) -> Caller | None:
@@ -149,6 +154,7 @@ class Verifier:
             users=None if row.users is None else frozenset(row.users),
             origins=None if row.origins is None else frozenset(row.origins),
             expires_at=_to_timestamp(row.expires_at),
+            meter=self._find_meter(row),
             share=row.id,
         )
 
@@ -163,7 +169,16 @@ class Verifier:
             raise Unauthenticated from None
         caller = verify_signers_token(token, key, row.id, row.customer_id)
         self._check_row(row)
-        return caller
+        return replace(caller, meter=self._find_meter(row))
+
+    def _find_meter(self, row: AccessKey) -> Meter | None:
+        rate = Rate(row.events_per_second, row.bytes_per_second)
+        if not any(rate):
+            return None
+        meter = self._meters.get(row.id)
+        if meter is None or meter.rate != rate:
+            meter = self._meters[row.id] = Meter(self._keys, row.id, rate)
+        return meter
 
     def _check_row(self, row: AccessKey) -> None:
         """Raise Unauthenticated if a key or signer is revoked or expired, and otherwise note that it is used."""

@@ -147,6 +147,8 @@ async def _store(
         raise request
     async with turns.wait(customer):
         batch = await read_batch(request, customer, caller)
+    if caller.meter is not None:
+        await caller.meter.wait(batch.event_count, batch.byte_size)
     while True:
         try:
             return await write_batch(commits, batch)

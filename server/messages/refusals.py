@@ -23,6 +23,7 @@ from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from server.access.caller import NotPermitted, Unauthenticated
+from server.access.rates import OverRate
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
     DatabaseUnavailable,
@@ -112,6 +113,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     TooManyWaiting: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManyLookups: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
+    OverRate: _Refusal(RESOURCE_EXHAUSTED, "the key has written as much as it may", is_retryable=True),
     TooManyCalls: _Refusal(RESOURCE_EXHAUSTED, "too many requests are in flight", is_retryable=True),
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
     NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
@@ -321,7 +323,8 @@ def make_status(error: Exception, request: Descriptor, *, use_json_names: bool =
     elif violation := _VIOLATIONS.get(type(error)):
         violations = [violation]
     else:
-        return _pack_refusal(_REFUSALS.get(type(error), _BUG))
+        seconds = error.retry_seconds if isinstance(error, OverRate) else RETRY_AFTER_SECONDS
+        return _pack_refusal(_REFUSALS.get(type(error), _BUG), seconds)
     if use_json_names:
         violations = [FieldViolation(_to_json_path(request, path), text) for path, text in violations]
     return _pack_violations(violations)
@@ -334,6 +337,8 @@ def make_headers(error: Exception, status: Status) -> list[tuple[str, str]]:
         headers.append(("retry-after", str(seconds)))
     if isinstance(error, Unauthenticated):
         headers.append(("www-authenticate", "Bearer"))
+    if isinstance(error, OverRate):
+        headers += error.headers
     return headers
 
 
@@ -361,8 +366,8 @@ def _pack_violations(violations: list[FieldViolation]) -> Status:
     return status
 
 
-def _pack_refusal(refusal: _Refusal) -> Status:
+def _pack_refusal(refusal: _Refusal, retry_seconds: int) -> Status:
     status = Status(code=refusal.code, message=refusal.message)
     if refusal.is_retryable:
-        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_SECONDS)))
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=retry_seconds)))
     return status

@@ -46,7 +46,10 @@ class CreateRpc:
     async def __call__(self, data: bytes, context: Any, customer: str, key: str = "") -> bytes:
         """Store the event that `data` asks to store, under the idempotency `key` of the metadata if there is one."""
         self._commits.check_deadline(context.time_remaining)
-        create = Create(self._codec, data, key, customer, get_caller())
+        caller = get_caller()
+        if caller.meter is not None:
+            await caller.meter.spend(1, len(data))
+        create = Create(self._codec, data, key, customer, caller)
         response = await self._commits.write(create)
         if create.is_replayed:
             with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
@@ -84,9 +87,14 @@ class AnalyticsEvents:
         if any(name == KEY_METADATA for name, _ in context.invocation_metadata() or ()):
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
+        caller = get_caller()
+        if caller.meter is not None:
+            await caller.meter.check()
         async with self._turns.wait(customer):
             self._commits.check_deadline(context.time_remaining)
-            batch = await read_batch(data, customer, get_caller())
+            batch = await read_batch(data, customer, caller)
+        if caller.meter is not None:
+            await caller.meter.spend(batch.event_count, len(data))
         response: bytes = (await write_batch(self._commits, batch)).SerializeToString()
         return response
 

@@ -1,6 +1,6 @@
-"""The keys and signers of callers. Nothing is locked that a server uses."""
+"""The keys and signers of callers, and what is left of their rates. Nothing is locked that a server uses."""
 
-from peewee import SQL, BlobField, DateTimeField, Field, IntegerField, Model, TextField
+from peewee import SQL, BlobField, DateTimeField, DoubleField, Field, IntegerField, Model, TextField
 
 
 class TimestampField(DateTimeField):
@@ -34,8 +34,18 @@ def up(migrator, db):
             database = db
             table_name = "access_key"
 
-    db.create_tables([AccessKey])
+    class AccessRate(Model):
+        key_id = TextField(primary_key=True)
+        events = DoubleField()
+        bytes = DoubleField()
+        updated_at = TimestampField()
+
+        class Meta:
+            database = db
+            table_name = "access_rate"
+
+    db.create_tables([AccessKey, AccessRate])
 
 
 def down(migrator, db):
-    db.execute_sql("DROP TABLE access_key")
+    db.execute_sql("DROP TABLE access_key, access_rate")

@@ -39,6 +39,9 @@ class Roles:
 
 GRANTS = [
     ("access_key", "SELECT"),
+    ("access_rate", "INSERT"),
+    ("access_rate", "SELECT"),
+    ("access_rate", "UPDATE"),
     ("analytics_event", "INSERT"),
     ("analytics_event", "SELECT"),
     ("schema_migration", "SELECT"),
