@@ -32,8 +32,12 @@ class KeyFinder:
         # One statement at a time.
         self._turn = asyncio.Lock()
 
-    async def find(self, key_id: str) -> AccessKey | None:
+    async def find(self, key_id: str, *, is_known: bool = False) -> AccessKey | None:
         """Return the key or signer of that id, or None if there is none.
+
+        Args:
+            key_id: the id.
+            is_known: whether it was found a moment ago. Then it does not matter how many others wait.
 
         Raises:
             DatabaseUnavailable: the database cannot be reached.
@@ -41,7 +45,7 @@ class KeyFinder:
         """
         found = self._waiting.get(key_id)
         if found is None:
-            if len(self._waiting) >= _MAX_WAITING:
+            if len(self._waiting) >= _MAX_WAITING and not is_known:
                 raise TooManyLookups
             found = self._waiting[key_id] = asyncio.get_running_loop().create_future()
             if self._task is None:

@@ -15,7 +15,7 @@ from server.access.key import is_secret_of, is_signer_id, parse_key
 from server.access.provider import Provider
 from server.access.rates import Meter, Rate
 from server.access.token import PublicKey, read_kid, verify_providers_token, verify_signers_token
-from storage import DatabaseUnavailable, TooManyLookups
+from storage import DatabaseUnavailable
 from storage.access_keys import AccessKey
 from storage.key_finder import KeyFinder
 
@@ -93,11 +93,11 @@ class Verifier:
             Unauthenticated: it is not valid now.
             DatabaseUnavailable, TooManyLookups: nobody can tell.
         """
-        known = self._known.get(credential)
         started = time.monotonic()
         try:
-            caller = await self._verify(credential)
-        except (DatabaseUnavailable, TooManyLookups):
+            caller = await self._verify(credential, is_known=credential in self._known)
+        except DatabaseUnavailable:
+            known = self._known.get(credential)
             if known is None or time.monotonic() > known.verified_at + self._away_seconds or _is_expired(known.caller):
                 raise
             return known.caller
@@ -122,27 +122,27 @@ class Verifier:
 
         task.add_done_callback(end)
 
-    async def _verify(self, credential: str) -> Caller:
+    async def _verify(self, credential: str, *, is_known: bool) -> Caller:
         if len(credential) > MAX_CREDENTIAL_CHARACTERS:
             raise Unauthenticated
         scheme, _, text = credential.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated
         if text.startswith(("pk_", "sk_")):
-            return await self._verify_key(text)
+            return await self._verify_key(text, is_known=is_known)
         kid = read_kid(text)
         if is_signer_id(kid):
-            return await self._verify_signers_token(text, kid)
+            return await self._verify_signers_token(text, kid, is_known=is_known)
         key = await self._provider.find(kid) if self._provider is not None else None
         if self._provider is None or key is None:
             raise Unauthenticated
         return verify_providers_token(text, key, kid, self._provider.issuer, self._provider.audience)
 
-    async def _verify_key(self, text: str) -> Caller:
+    async def _verify_key(self, text: str, *, is_known: bool) -> Caller:
         key = parse_key(text)
         if key is None:
             raise Unauthenticated
-        row = await self._keys.find(key.id)
+        row = await self._keys.find(key.id, is_known=is_known)
         is_right = is_secret_of(key, row.secret_hash if row else None)
         if row is None or not is_right or row.kind != key.kind:
             raise Unauthenticated
@@ -158,8 +158,8 @@ class Verifier:
             share=row.id,
         )
 
-    async def _verify_signers_token(self, token: str, kid: str) -> Caller:
-        row = await self._keys.find(kid)
+    async def _verify_signers_token(self, token: str, kid: str, *, is_known: bool) -> Caller:
+        row = await self._keys.find(kid, is_known=is_known)
         if row is None or row.public_key is None or row.algorithm is None:
             raise Unauthenticated
         try:

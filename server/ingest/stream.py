@@ -77,7 +77,10 @@ async def write_stream(
         SilentStream: nothing has come for too long.
         Exception: that of the first chunk that failed, after the responses to the chunks in flight at that time.
     """
+    caller = await renew()
     with places.enter() as place:
+        if caller.share:
+            place.name(caller.share)
         # Its length is bounded by `window`, which has a slot again only when the caller has read a response.
         in_flight: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
         window = asyncio.Semaphore(MAX_CHUNKS)

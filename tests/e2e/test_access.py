@@ -305,6 +305,18 @@ def test_a_token_of_4_kib_works_and_a_larger_one_is_refused(http: Http, url: str
         assert http.post(LEAD, lead(customer), bearer(large)).status in (401, 431)
 
 
+def test_a_key_over_its_rate_is_refused_with_the_headers_that_say_so(http: Http, url: str, customer: str) -> None:
+    key = make_key(url, "publishable", customer, "--events-per-second", "3")
+    answers = [http.post(LEAD, lead(customer), bearer(key)) for _ in range(20)]
+    assert answers[0].status == 201
+    answer = next(each for each in answers if each.status != 201)
+    assert (answer.status, answer.json["code"]) == (429, 8)
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["ratelimit-policy"] == '"events";q=3;w=1, "bytes";q=1048576;w=1'
+    assert answer.headers["ratelimit"] == '"events";r=0;t=1'
+    assert http.post(BATCH, batch(customer), bearer(key)).status in (200, 429)
+
+
 def test_native_callers_through_envoy_need_credentials_too(guarded: Stack, url: str, customer: str) -> None:
     key = make_key(url, "secret", customer)
     with grpc.insecure_channel(f"127.0.0.1:{guarded.http_port}") as channel:

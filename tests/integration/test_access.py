@@ -13,6 +13,8 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     WriteAnalyticsEventsRequest,
 )
+from server.access.key import format_key, make_id, parse_key
+from server.access.key import make_key as new_key
 from server.messages.refusals import EVENT_NOT_PERMITTED
 from server.transport import TRANSPORTS
 from tests.support.access import (
@@ -313,6 +315,23 @@ def test_the_last_of_a_repeated_field_is_the_one_that_counts(
     with refused(PERMISSION_DENIED):
         call(own + theirs, timeout=5, metadata=metadata)
     assert (count_events(database_url, customer), count_events(database_url, other)) == (1, 0)
+
+
+def test_it_does_not_show_what_is_wrong_with_a_key(guarded: RunningServer, database_url: str, customer: str) -> None:
+    key, revoked = make_key(database_url, "secret", customer), make_key(database_url, "secret", customer)
+    revoke(database_url, revoked)
+    expired = make_key(database_url, "secret", customer, "--expires", "1s")
+    time.sleep(1)
+    parsed = parse_key(key)
+    assert parsed is not None
+    wrong = format_key(new_key(parsed.id))
+    unknown = format_key(new_key(make_id("secret")))
+    refusals = []
+    for credentials in (revoked, expired, wrong, unknown):
+        with refused(UNAUTHENTICATED) as refusal:
+            create(guarded, customer, credentials)
+        refusals.append((refusal.status, refusal.trailers))
+    assert all(each == refusals[0] for each in refusals)
 
 
 def test_a_key_is_noted_as_used(guarded: RunningServer, database_url: str, customer: str) -> None:
