@@ -40,10 +40,10 @@ PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
-def guarded(database_url: str, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[RunningServer]:
+def guarded(guarded_url: str, tmp_path_factory: pytest.TempPathFactory, request: Any) -> Iterator[RunningServer]:
     """Yield a server, on either transport, whose callers need credentials."""
     provider = write_jwks(tmp_path_factory.mktemp("provider") / "jwks.json")
-    with running_server(database_url, transport=request.param, auth=True, provider=provider) as running:
+    with running_server(guarded_url, transport=request.param, auth=True, provider=provider) as running:
         yield running
 
 
@@ -104,9 +104,9 @@ def test_health_checks_need_no_credentials(guarded: RunningServer) -> None:
 
 
 def test_a_secret_key_writes_and_reads_its_customer(
-    guarded: RunningServer, database_url: str, customer: str, other: str
+    guarded: RunningServer, guarded_url: str, customer: str, other: str
 ) -> None:
-    key = make_key(database_url, "secret", customer)
+    key = make_key(guarded_url, "secret", customer)
     create(guarded, customer, key)
     metadata = tuple(bearer(key).items())
     found = guarded.client.leads.SearchLeadAnalyticsEvents(lead_search(customer), timeout=5, metadata=metadata)
@@ -118,15 +118,15 @@ def test_a_secret_key_writes_and_reads_its_customer(
         with refused(PERMISSION_DENIED) as refusal:
             refuse()
         assert list(refusal.status.details) == []
-    assert count_events(database_url, other) == 0
+    assert count_events(guarded_url, other) == 0
 
 
 def test_a_refusal_is_the_same_whether_the_customer_exists(
-    guarded: RunningServer, database_url: str, customer: str, other: str
+    guarded: RunningServer, guarded_url: str, customer: str, other: str
 ) -> None:
-    existing = make_key(database_url, "secret", other)
+    existing = make_key(guarded_url, "secret", other)
     create(guarded, other, existing, idempotency_key="theirs")
-    key = make_key(database_url, "secret", customer)
+    key = make_key(guarded_url, "secret", customer)
     refusals = []
     for target, idempotency_key in ((other, "theirs"), (other, ""), (f"no {other}", "theirs")):
         with refused(PERMISSION_DENIED) as refusal:
@@ -135,11 +135,9 @@ def test_a_refusal_is_the_same_whether_the_customer_exists(
     assert refusals[0] == refusals[1] == refusals[2]
 
 
-def test_each_scope_allows_its_own_calls_and_no_others(
-    guarded: RunningServer, database_url: str, customer: str
-) -> None:
-    reader = make_key(database_url, "secret", customer, "--scope", "events:read")
-    writer = make_key(database_url, "publishable", customer)
+def test_each_scope_allows_its_own_calls_and_no_others(guarded: RunningServer, guarded_url: str, customer: str) -> None:
+    reader = make_key(guarded_url, "secret", customer, "--scope", "events:read")
+    writer = make_key(guarded_url, "publishable", customer)
     create(guarded, customer, writer)
     metadata = tuple(bearer(reader).items())
     found = guarded.client.leads.SearchLeadAnalyticsEvents(lead_search(customer), timeout=5, metadata=metadata)
@@ -153,9 +151,9 @@ def test_each_scope_allows_its_own_calls_and_no_others(
 
 
 def test_a_key_of_some_users_writes_and_reads_no_others(
-    guarded: RunningServer, database_url: str, customer: str
+    guarded: RunningServer, guarded_url: str, customer: str
 ) -> None:
-    key = make_key(database_url, "secret", customer, "--user", "user", "--user", "second")
+    key = make_key(guarded_url, "secret", customer, "--user", "user", "--user", "second")
     create(guarded, customer, key)
     create(guarded, customer, key, user_id="second")
     with refused(PERMISSION_DENIED):
@@ -168,9 +166,9 @@ def test_a_key_of_some_users_writes_and_reads_no_others(
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 def test_a_signers_token_writes_for_its_subject_alone(
-    guarded: RunningServer, database_url: str, customer: str, other: str, algorithm: str, tmp_path: Path
+    guarded: RunningServer, guarded_url: str, customer: str, other: str, algorithm: str, tmp_path: Path
 ) -> None:
-    signer = make_signer(database_url, tmp_path, customer, algorithm)
+    signer = make_signer(guarded_url, tmp_path, customer, algorithm)
     token = sign(signers_claims("user", customers="*", scope="events:read events:erase"), signer, algorithm)
     create(guarded, customer, token)
     with refused(PERMISSION_DENIED):
@@ -185,7 +183,7 @@ def test_a_signers_token_writes_for_its_subject_alone(
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 def test_a_providers_token_does_what_its_claims_say(
-    guarded: RunningServer, database_url: str, customer: str, other: str, algorithm: str
+    guarded: RunningServer, guarded_url: str, customer: str, other: str, algorithm: str
 ) -> None:
     token = sign(providers_claims([customer, "x"], aud=["else", "analytics"]), algorithm, algorithm)
     create(guarded, customer, token)
@@ -200,9 +198,9 @@ def test_a_providers_token_does_what_its_claims_say(
 
 
 def test_in_a_batch_anothers_event_is_refused_alone(
-    guarded: RunningServer, database_url: str, customer: str, other: str
+    guarded: RunningServer, guarded_url: str, customer: str, other: str
 ) -> None:
-    key = make_key(database_url, "secret", customer)
+    key = make_key(guarded_url, "secret", customer)
     events = [analytics_event(customer), analytics_event(other), analytics_event(""), analytics_event(customer)]
     answer = guarded.client.events.BatchCreateAnalyticsEvents(
         BatchCreateAnalyticsEventsRequest(events=events), timeout=5, metadata=tuple(bearer(key).items())
@@ -211,13 +209,13 @@ def test_in_a_batch_anothers_event_is_refused_alone(
     (violation,) = answer.outcomes[1].refused.violations
     assert (violation.field, violation.description) == EVENT_NOT_PERMITTED
     assert answer.outcomes[2].refused.violations[0].field == "customer_id"
-    assert count_events(database_url, other) == 0
+    assert count_events(guarded_url, other) == 0
 
 
 def test_a_stream_ends_when_its_key_is_revoked(
-    guarded: RunningServer, database_url: str, customer: str, other: str
+    guarded: RunningServer, guarded_url: str, customer: str, other: str
 ) -> None:
-    key = make_key(database_url, "secret", customer)
+    key = make_key(guarded_url, "secret", customer)
     chunk = WriteAnalyticsEventsRequest(events=[analytics_event(customer), analytics_event(other)])
     seen = 0
 
@@ -232,16 +230,16 @@ def test_a_stream_ends_when_its_key_is_revoked(
         for answer in call:
             assert (answer.committed.stored_count, answer.committed.refused_count) == (1, 1)
             if not seen:
-                revoke(database_url, key)
+                revoke(guarded_url, key)
             seen += 1
     assert seen
-    assert count_events(database_url, other) == 0
+    assert count_events(guarded_url, other) == 0
 
 
-def test_a_revoked_key_is_refused_within_5_s(guarded: RunningServer, database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer)
+def test_a_revoked_key_is_refused_within_5_s(guarded: RunningServer, guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer)
     create(guarded, customer, key)
-    revoke(database_url, key)
+    revoke(guarded_url, key)
     end = time.monotonic() + 5
     while time.monotonic() < end:
         try:
@@ -253,8 +251,8 @@ def test_a_revoked_key_is_refused_within_5_s(guarded: RunningServer, database_ur
         create(guarded, customer, key)
 
 
-def test_an_expired_key_is_refused(guarded: RunningServer, database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer, "--expires", "2s")
+def test_an_expired_key_is_refused(guarded: RunningServer, guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer, "--expires", "2s")
     create(guarded, customer, key)
     until(lambda: not _is_accepted(guarded, customer, key))
     with refused(UNAUTHENTICATED):
@@ -270,8 +268,8 @@ def _is_accepted(server: RunningServer, customer: str, key: str) -> bool:
     return True
 
 
-def test_two_credentials_are_refused(guarded: RunningServer, database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer)
+def test_two_credentials_are_refused(guarded: RunningServer, guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer)
     pair = next(iter(bearer(key).items()))
     twice = ("authorization", f"Bearer {key}, Bearer {key}")
     for metadata in ((pair, pair), (pair, ("authorization", "")), (twice,)):
@@ -279,9 +277,9 @@ def test_two_credentials_are_refused(guarded: RunningServer, database_url: str, 
             guarded.client.leads.CreateLeadAnalyticsEvent(lead_event(customer), timeout=5, metadata=metadata)
 
 
-def test_customers_are_compared_byte_by_byte(guarded: RunningServer, database_url: str, customer: str) -> None:
+def test_customers_are_compared_byte_by_byte(guarded: RunningServer, guarded_url: str, customer: str) -> None:
     own = f"Café İ {customer}"
-    key = make_key(database_url, "secret", own)
+    key = make_key(guarded_url, "secret", own)
     create(guarded, own, key)
     for alike in (
         f"Cafe\u0301 İ {customer}",
@@ -296,13 +294,13 @@ def test_customers_are_compared_byte_by_byte(guarded: RunningServer, database_ur
     ):
         with refused(PERMISSION_DENIED):
             create(guarded, alike, key)
-        assert count_events(database_url, alike) == 0
+        assert count_events(guarded_url, alike) == 0
 
 
 def test_the_last_of_a_repeated_field_is_the_one_that_counts(
-    guarded: RunningServer, database_url: str, customer: str, other: str
+    guarded: RunningServer, guarded_url: str, customer: str, other: str
 ) -> None:
-    key = make_key(database_url, "secret", customer)
+    key = make_key(guarded_url, "secret", customer)
     # On the wire, the last of two values of a field counts.
     call: Any = guarded.client.channel.unary_unary(
         "/data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent",
@@ -314,13 +312,13 @@ def test_the_last_of_a_repeated_field_is_the_one_that_counts(
     call(theirs + own, timeout=5, metadata=metadata)
     with refused(PERMISSION_DENIED):
         call(own + theirs, timeout=5, metadata=metadata)
-    assert (count_events(database_url, customer), count_events(database_url, other)) == (1, 0)
+    assert (count_events(guarded_url, customer), count_events(guarded_url, other)) == (1, 0)
 
 
-def test_it_does_not_show_what_is_wrong_with_a_key(guarded: RunningServer, database_url: str, customer: str) -> None:
-    key, revoked = make_key(database_url, "secret", customer), make_key(database_url, "secret", customer)
-    revoke(database_url, revoked)
-    expired = make_key(database_url, "secret", customer, "--expires", "1s")
+def test_it_does_not_show_what_is_wrong_with_a_key(guarded: RunningServer, guarded_url: str, customer: str) -> None:
+    key, revoked = make_key(guarded_url, "secret", customer), make_key(guarded_url, "secret", customer)
+    revoke(guarded_url, revoked)
+    expired = make_key(guarded_url, "secret", customer, "--expires", "1s")
     time.sleep(1)
     parsed = parse_key(key)
     assert parsed is not None
@@ -334,11 +332,11 @@ def test_it_does_not_show_what_is_wrong_with_a_key(guarded: RunningServer, datab
     assert all(each == refusals[0] for each in refusals)
 
 
-def test_a_key_is_noted_as_used(guarded: RunningServer, database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer)
+def test_a_key_is_noted_as_used(guarded: RunningServer, guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer)
     create(guarded, customer, key)
     used = "SELECT last_used_at = date_trunc('hour', now()) FROM access_key WHERE customer_id = %s"
-    until(lambda: query(database_url, used, customer) == [(True,)])
+    until(lambda: query(guarded_url, used, customer) == [(True,)])
 
 
 def test_the_first_key_turns_credentials_on_for_good(own_database_url: str, customer: str) -> None:
@@ -385,13 +383,13 @@ def test_a_worker_says_at_its_start_whether_credentials_are_needed(own_database_
     assert line.startswith("BIND_ADDRESS=0.0.0.0 is open to others")
 
 
-def test_the_command_shows_a_secret_only_once(database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer, "--note", "for tests")
+def test_the_command_shows_a_secret_only_once(guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer, "--note", "for tests")
     secret = key.split("_")[2]
-    _, out, _ = run_command(database_url, "list", "--customer", customer)
+    _, out, _ = run_command(guarded_url, "list", "--customer", customer)
     assert out.startswith("_".join(key.split("_")[:2]))
     assert "for tests" in out
     assert secret not in out
     assert query(
-        database_url, "SELECT access_key::text LIKE %s FROM access_key WHERE customer_id = %s", f"%{secret}%", customer
+        guarded_url, "SELECT access_key::text LIKE %s FROM access_key WHERE customer_id = %s", f"%{secret}%", customer
     ) == [(False,)]

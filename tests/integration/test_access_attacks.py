@@ -44,12 +44,12 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def scene(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(guarded_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("attacks")
     provider = access.write_jwks(directory / "jwks.json", "RS256", "ES256")
-    signers = {each: access.make_signer(database_url, directory, CUSTOMER, each) for each in PRIVATE_KEYS}
-    with running_server(database_url, auth=True, provider=provider) as running:
-        yield Scene(running, database_url, signers, directory)
+    signers = {each: access.make_signer(guarded_url, directory, CUSTOMER, each) for each in PRIVATE_KEYS}
+    with running_server(guarded_url, auth=True, provider=provider) as running:
+        yield Scene(running, guarded_url, signers, directory)
 
 
 def encode(data: bytes) -> str:

@@ -29,7 +29,7 @@ def create_batch(server: RunningServer, customer: str, key: str, size: int) -> A
     return server.client.events.BatchCreateAnalyticsEvents(batch, timeout=5, metadata=tuple(bearer(key).items()))
 
 
-def test_workers_share_the_rate_of_a_key(database_url: str) -> None:
+def test_workers_share_the_rate_of_a_key(guarded_url: str) -> None:
     """Four meters, two of them busier, together let pass what one would: what a second allows, and the rate."""
     rate, seconds = 200, 4.0
 
@@ -45,7 +45,7 @@ def test_workers_share_the_rate_of_a_key(database_url: str) -> None:
         return passed
 
     async def run() -> tuple[int, float]:
-        finders = [KeyFinder(as_server(database_url)) for _ in range(4)]
+        finders = [KeyFinder(as_server(guarded_url)) for _ in range(4)]
         key_id = f"sk_{time.time()}"
         meters = [Meter(keys, key_id, Rate(rate, 1 << 30)) for keys in finders]
         await meters[0].spend(1, 100)
@@ -64,10 +64,10 @@ def test_workers_share_the_rate_of_a_key(database_url: str) -> None:
     assert 0.9 * allowed <= passed <= 1.1 * allowed
 
 
-def test_a_key_over_its_rate_is_refused_and_told_when_to_come_back(database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer, "--events-per-second", "5")
-    other = make_key(database_url, "secret", customer)
-    with running_server(database_url, auth=True) as server:
+def test_a_key_over_its_rate_is_refused_and_told_when_to_come_back(guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer, "--events-per-second", "5")
+    other = make_key(guarded_url, "secret", customer)
+    with running_server(guarded_url, auth=True) as server:
         with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
             for _ in range(30):
                 create(server, customer, key)
@@ -75,35 +75,35 @@ def test_a_key_over_its_rate_is_refused_and_told_when_to_come_back(database_url:
         assert refusal.trailers["retry-after"] == "1"
         assert refusal.trailers["ratelimit-policy"] == '"events";q=5;w=1, "bytes";q=67108864;w=1'
         assert refusal.trailers["ratelimit"] == '"events";r=0;t=1'
-        assert 5 <= count_events(database_url, customer) < 30
+        assert 5 <= count_events(guarded_url, customer) < 30
         create(server, customer, other)
 
 
-def test_each_event_of_a_batch_counts(database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer, "--events-per-second", "20")
-    with running_server(database_url, auth=True) as server:
+def test_each_event_of_a_batch_counts(guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer, "--events-per-second", "20")
+    with running_server(guarded_url, auth=True) as server:
         assert create_batch(server, customer, key, 100).stored_count == 100
         with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
             create_batch(server, customer, key, 1)
         assert 2 <= refusal.retry_seconds <= 5
-    with running_server(database_url, auth=True) as server, refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+    with running_server(guarded_url, auth=True) as server, refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
         for _ in range(3):
             create_batch(server, customer, key, 30)
 
 
-def test_bytes_count_too(database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer, "--bytes-per-second", "20000")
-    with running_server(database_url, auth=True) as server:
+def test_bytes_count_too(guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer, "--bytes-per-second", "20000")
+    with running_server(guarded_url, auth=True) as server:
         with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
             for _ in range(4):
                 create(server, customer, key, message="m" * 15_000)
         assert refusal.trailers["ratelimit"].startswith('"bytes";r=0')
 
 
-def test_a_stream_over_its_rate_is_slowed_down(database_url: str, customer: str) -> None:
-    key = make_key(database_url, "secret", customer, "--events-per-second", "50")
+def test_a_stream_over_its_rate_is_slowed_down(guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer, "--events-per-second", "50")
     chunks = [WriteAnalyticsEventsRequest(events=[analytics_event(customer)] * 30)] * 5
-    with running_server(database_url, auth=True) as server:
+    with running_server(guarded_url, auth=True) as server:
         started = time.monotonic()
         answers = server.client.events.WriteAnalyticsEvents(
             iter(chunks), timeout=30, metadata=tuple(bearer(key).items())
