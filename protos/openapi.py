@@ -18,6 +18,8 @@ from openapi_parts import (
     IDEMPOTENCY_KEY,
     IDEMPOTENCY_REPLAYED,
     IGNORED_FIELDS,
+    SECURITY,
+    SECURITY_SCHEMES,
     STATUS,
     Json,
     make_error_responses,
@@ -69,7 +71,8 @@ class Document:
             "info": {"title": "Data Analytics Service", "version": version},
             "servers": [{"url": "/"}],
             "paths": dict(sorted(paths.items())),
-            "components": {"schemas": dict(sorted(self._schemas.items()))},
+            "security": SECURITY,
+            "components": {"schemas": dict(sorted(self._schemas.items())), "securitySchemes": SECURITY_SCHEMES},
         }
 
     def _read_comments(self) -> Iterator[tuple[str, str]]:
