@@ -14,7 +14,6 @@ from data_analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTAC
 from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
-from server.access.provider import Provider
 from server.access.switch import is_auth_on, watch_for_keys
 from server.access.verifier import Verifier
 from server.ingest.group_commit import GroupCommit
@@ -30,7 +29,14 @@ from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
-from server.settings import ConfigurationError, Settings, check_listenable, check_open_address, format_host
+from server.settings import (
+    ConfigurationError,
+    Settings,
+    check_listenable,
+    check_open_address,
+    format_host,
+    make_provider,
+)
 from server.sharing.places import Places
 from server.sharing.turns import Turns
 from server.transport import CORE, health
@@ -102,7 +108,7 @@ class Application:
         # So that a create does not wait for the commit of a batch that takes a hundred times as long.
         self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
         self._keys = KeyFinder(settings.database_url)
-        self._verifier = Verifier(self._keys, _make_provider(settings))
+        self._verifier = Verifier(self._keys, make_provider(settings.provider))
         self._admission = Admission(
             (_EVENTS, _LEADS, _CONTACTS), self._verifier, is_on=auth, serves_reflection=settings.reflection is True
         )
@@ -244,12 +250,3 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
     auth = await asyncio.to_thread(is_auth_on, settings.auth, settings.provider, settings.database_url)
     check_open_address(settings.bind_address, settings.auth, is_on=auth)
     return Application(settings, limits, auth=auth)
-
-
-def _make_provider(settings: Settings) -> Provider | None:
-    if settings.provider is None:
-        return None
-    try:
-        return Provider(settings.provider)
-    except ValueError as error:
-        raise ConfigurationError(f"JWKS_FILE={settings.provider.jwks_file} cannot be used: {error}") from None

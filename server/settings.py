@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from server.access.provider import ProviderSettings
+from server.access.provider import Provider, ProviderSettings
 from server.access.provider import check_url as check_jwks_url
 from server.transport import CORE, TRANSPORTS
 from server.transport.options import MAX_CONNECTIONS
@@ -154,6 +154,19 @@ def read_provider(environment: Mapping[str, str]) -> ProviderSettings | None:
         except ValueError as error:
             raise ConfigurationError(f"JWKS_URL is {url!r}: {error}") from None
     return ProviderSettings(issuer, audience, file, url)
+
+
+def make_provider(settings: ProviderSettings | None) -> Provider | None:
+    """Return the identity provider, or None if there is none.
+
+    Raises:
+        ConfigurationError: its file cannot be used.
+    """
+    try:
+        return None if settings is None else Provider(settings)
+    except ValueError as error:
+        assert settings is not None
+        raise ConfigurationError(f"JWKS_FILE={settings.jwks_file} cannot be used: {error}") from None
 
 
 def check_open_address(address: str, auth: bool | None, *, is_on: bool) -> None:

@@ -8,7 +8,7 @@ import sys
 
 from server import open_files
 from server.access.switch import is_auth_on
-from server.settings import check_open_address
+from server.settings import check_open_address, make_provider
 from server.stack import console
 from server.stack.banner import format_banner
 from server.stack.child_process import Command, escalate_all, run_to_end
@@ -75,6 +75,7 @@ class Supervisor:
         prepare_data_dir(settings.data_dir)
         cleanup.enter_context(locked_data_dir(settings.data_dir))
         check_ports(settings)
+        make_provider(settings.provider)  # Otherwise each worker would find its file missing, again and again.
         max_connections = _raise_open_files()
         run = make_run_directory(settings.data_dir, cleanup)
         common = {"BIND_ADDRESS": settings.bind_address, "PYTHONUNBUFFERED": "1"}

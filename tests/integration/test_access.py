@@ -19,18 +19,17 @@ from server.messages.refusals import EVENT_NOT_PERMITTED
 from server.transport import TRANSPORTS
 from tests.support.access import (
     bearer,
+    create,
     make_key,
     make_signer,
     providers_claims,
     revoke,
-    run_command,
     sign,
     signers_claims,
     write_jwks,
 )
 from tests.support.database import count_events, query
-from tests.support.in_process import Client, RunningServer, running_server
-from tests.support.processes import free_port, run_module
+from tests.support.in_process import RunningServer, running_server
 from tests.support.refusals import Refusal, refused
 from tests.support.requests import analytics_event, contact_event, lead_event, lead_search
 from tests.support.until import until
@@ -51,11 +50,6 @@ def guarded(guarded_url: str, tmp_path_factory: pytest.TempPathFactory, request:
 def other() -> str:
     """Return another customer than the test's own."""
     return f"other {uuid.uuid4()}"
-
-
-def create(server: RunningServer, customer: str, credentials: str | None = None, **fields: Any) -> Any:
-    metadata = tuple(bearer(credentials).items()) if credentials is not None else ()
-    return server.client.leads.CreateLeadAnalyticsEvent(lead_event(customer, **fields), timeout=5, metadata=metadata)
 
 
 def check_unauthenticated(refusal: Refusal) -> None:
@@ -337,59 +331,3 @@ def test_a_key_is_noted_as_used(guarded: RunningServer, guarded_url: str, custom
     create(guarded, customer, key)
     used = "SELECT last_used_at = date_trunc('hour', now()) FROM access_key WHERE customer_id = %s"
     until(lambda: query(guarded_url, used, customer) == [(True,)])
-
-
-def test_the_first_key_turns_credentials_on_for_good(own_database_url: str, customer: str) -> None:
-    with running_server(own_database_url, auth=None) as server:
-        create(server, customer)
-        key = make_key(own_database_url, "secret", customer)
-        until(lambda: not _is_open(server, customer))
-        create(server, customer, key)
-        revoke(own_database_url, key)
-    with running_server(own_database_url, auth=None) as server:
-        with refused(UNAUTHENTICATED):
-            create(server, customer)
-        with refused(grpc.StatusCode.UNIMPLEMENTED):
-            list_services(server.client)
-    with running_server(own_database_url, auth=None, reflection=True) as server:
-        assert list_services(server.client)
-
-
-def _is_open(server: RunningServer, customer: str) -> bool:
-    try:
-        create(server, customer)
-    except grpc.RpcError as error:
-        assert error.code() == UNAUTHENTICATED  # noqa: PT017 - it is not known which call is refused
-        return False
-    return True
-
-
-def list_services(client: Client) -> Any:
-    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
-    from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
-
-    request = ServerReflectionRequest(list_services="")
-    (answer,) = ServerReflectionStub(client.channel).ServerReflectionInfo(iter([request]), timeout=5)
-    return answer.list_services_response.service
-
-
-def test_a_worker_says_at_its_start_whether_credentials_are_needed(own_database_url: str) -> None:
-    def start(**variables: str) -> Any:
-        return run_module("server", DATABASE_URL=own_database_url, GRPC_PORT=str(free_port()), **variables)
-
-    ended = start(BIND_ADDRESS="0.0.0.0")
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("BIND_ADDRESS=0.0.0.0 is open to others")
-
-
-def test_the_command_shows_a_secret_only_once(guarded_url: str, customer: str) -> None:
-    key = make_key(guarded_url, "secret", customer, "--note", "for tests")
-    secret = key.split("_")[2]
-    _, out, _ = run_command(guarded_url, "list", "--customer", customer)
-    assert out.startswith("_".join(key.split("_")[:2]))
-    assert "for tests" in out
-    assert secret not in out
-    assert query(
-        guarded_url, "SELECT access_key::text LIKE %s FROM access_key WHERE customer_id = %s", f"%{secret}%", customer
-    ) == [(False,)]

@@ -12,16 +12,11 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 )
 from server.access.rates import Meter, OverRate, Rate
 from storage.key_finder import KeyFinder
-from tests.support.access import bearer, make_key
+from tests.support.access import bearer, create, make_key
 from tests.support.database import as_server, count_events
 from tests.support.in_process import RunningServer, running_server
 from tests.support.refusals import refused
-from tests.support.requests import analytics_event, lead_event
-
-
-def create(server: RunningServer, customer: str, key: str, **fields: Any) -> None:
-    metadata = tuple(bearer(key).items())
-    server.client.leads.CreateLeadAnalyticsEvent(lead_event(customer, **fields), timeout=5, metadata=metadata)
+from tests.support.requests import analytics_event
 
 
 def create_batch(server: RunningServer, customer: str, key: str, size: int) -> Any:

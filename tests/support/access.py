@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.access.__main__ import main
 from server.access.provider import ProviderSettings
+from tests.support.in_process import RunningServer
+from tests.support.requests import lead_event
 
 ISSUER = "https://login.example.com"
 AUDIENCE = "analytics"
@@ -67,6 +69,12 @@ def revoke(url: str, key: str) -> None:
     """Revoke a key, given its text, or a signer, given its id."""
     status, _, err = run_command(url, "revoke", "_".join(key.split("_")[:2]))
     assert status == 0, err
+
+
+def create(server: RunningServer, customer: str, credentials: str | None = None, **fields: Any) -> Any:
+    """Store an event about a lead, with these credentials."""
+    metadata = tuple(bearer(credentials).items()) if credentials is not None else ()
+    return server.client.leads.CreateLeadAnalyticsEvent(lead_event(customer, **fields), timeout=5, metadata=metadata)
 
 
 def bearer(credentials: str) -> dict[str, str]:
