@@ -19,6 +19,8 @@ from openapi_parts import (
     IDEMPOTENCY_REPLAYED,
     IGNORED_FIELDS,
     PUBLISHABLE_KEY,
+    SECURITY,
+    SECURITY_SCHEMES,
     STATUS,
     Json,
     make_error_responses,
@@ -73,7 +75,8 @@ class Document:
             "info": {"title": "Data Analytics Service", "version": version},
             "servers": [{"url": "/"}],
             "paths": dict(sorted(paths.items())),
-            "components": {"schemas": dict(sorted(self._schemas.items()))},
+            "security": SECURITY,
+            "components": {"schemas": dict(sorted(self._schemas.items())), "securitySchemes": SECURITY_SCHEMES},
         }
 
     def _read_comments(self) -> Iterator[tuple[str, str]]:

@@ -101,15 +101,36 @@ _ACCEPT_ENCODING: Json = {
         "description": "The supported values of Content-Encoding.",
     }
 }
+_WWW_AUTHENTICATE: Json = {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}}
+
+SECURITY_SCHEMES: Json = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key or a token. Whether callers need one is for the operator to say.",
+    }
+}
+SECURITY: list[Json] = [{"bearer": []}, {}]
+"""Of every route."""
+
 _ERRORS: dict[str, tuple[str, Json]] = {
-    "403": ("The request asks for another protocol, such as WebSocket, which is not supported.", {}),
+    "401": ("Valid credentials are required, once. Nothing was stored.", _WWW_AUTHENTICATE),
+    "403": (
+        "The credentials do not allow this, or the request asks for another protocol, such as WebSocket. Nothing was "
+        "stored.",
+        {},
+    ),
     "408": ("The request did not arrive in time.", {}),
     "409": ("Another request with the same idempotency key is in progress. Retry after the given delay.", _RETRY_AFTER),
     "413": ("The body is too large. Nothing was stored.", {}),
     "415": ("The Content-Encoding is not supported. Nothing was stored.", _ACCEPT_ENCODING),
     "422": ("The request is invalid. Nothing was stored. The details name the invalid fields as you wrote them.", {}),
     "426": ("HTTP/1.0 is not supported: use HTTP/1.1 or HTTP/2. Nothing was stored.", {}),
-    "429": ("The service is overloaded. Nothing was stored. Retry after the given delay.", _RETRY_AFTER),
+    "429": (
+        "The service is overloaded, or the key has written as much as it may. Nothing was stored. Retry after the "
+        "given delay.",
+        _RETRY_AFTER,
+    ),
     "431": ("The URL and the headers are too large. Nothing was stored.", {}),
     "500": ("The service has a bug. An event that you sent may be stored. Report it.", {}),
     "503": (

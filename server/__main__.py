@@ -14,7 +14,8 @@ import sys
 
 from server import event_loop, logs, open_files
 from server.app import create_server
-from server.settings import ConfigurationError, Settings, read_settings
+from server.settings import Settings, read_settings
+from server.variables import ConfigurationError
 from storage import DatabaseUnavailable
 
 log = logging.getLogger("server")

@@ -4,7 +4,7 @@ import errno
 import ipaddress
 import socket
 
-from server.settings import ConfigurationError
+from server.variables import ConfigurationError
 
 
 def check_listenable(variable: str, address: str, port: int) -> None:

@@ -14,12 +14,16 @@ from data_analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTAC
 from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsRequest
+from server.access.switch import is_auth_on, watch_for_keys
+from server.access.verifier import Verifier
+from server.auth_settings import check_open_address, make_provider
 from server.ingest.group_commit import GroupCommit
 from server.ingest.stream import ChunkBudget
 from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
 from server.ports import bind, check
+from server.rpc.admission import Admission
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
 from server.rpc.http_handlers import HttpMethod
 from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
@@ -27,15 +31,17 @@ from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
-from server.settings import ConfigurationError, Settings
+from server.settings import Settings
 from server.sharing.places import Places
 from server.sharing.turns import Turns
 from server.transport import CORE, health
-from server.transport.interface import Server
+from server.transport.interface import Admit, Server
 from server.transport.make import make_server
 from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
+from server.variables import ConfigurationError
 from storage import EventStore, Lane, PrivilegesMissing
+from storage.key_finder import KeyFinder
 from storage.schema import find_pending
 
 log = logging.getLogger(__name__)
@@ -65,17 +71,30 @@ _LEADS = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
 _CONTACTS = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
 
 
-def make_grpc_server(transport: str = CORE, max_connections: int = MAX_CONNECTIONS) -> Server:
+def make_grpc_server(
+    transport: str = CORE, max_connections: int = MAX_CONNECTIONS, admit: Admit | None = None
+) -> Server:
     """Return a gRPC server within these limits, for the running event loop, that serves nothing yet."""
     sizes = _SIZES._replace(max_connections=max_connections)
-    return make_server(transport, sizes, unbounded_services=[health.SERVICE_NAME], refusal_metadata=_REFUSAL_METADATA)
+    return make_server(
+        transport,
+        sizes,
+        unbounded_services=[health.SERVICE_NAME],
+        refusal_metadata=_REFUSAL_METADATA,
+        admit=admit,
+    )
 
 
 class Application:
     """A running server, as `create_server` makes it. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, limits: Limits) -> None:
+    def __init__(self, settings: Settings, limits: Limits, *, auth: bool) -> None:
         """Put the parts together and bind the ports. Calls are answered from `start` on.
+
+        Args:
+            settings: the configuration.
+            limits: the limits on what is in flight.
+            auth: whether callers need credentials from the start.
 
         Raises:
             ConfigurationError: one of the ports cannot be bound.
@@ -84,8 +103,14 @@ class Application:
         self.commits = GroupCommit(self._store)
         # So that a create does not wait for the commit of a batch that takes a hundred times as long.
         self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
+        self._keys = KeyFinder(settings.database_url)
+        self._verifier = Verifier(self._keys, make_provider(settings.provider))
+        self._admission = Admission(
+            (_EVENTS, _LEADS, _CONTACTS), self._verifier, is_on=auth, serves_reflection=settings.reflection is True
+        )
+        self._may_turn_on = settings.auth is None and not auth
         self._health = health.Health()
-        self._server = make_grpc_server(settings.transport, settings.max_connections)
+        self._server = make_grpc_server(settings.transport, settings.max_connections, self._admission)
         self._tasks: list[asyncio.Task[None]] = []
 
         self._searcher = Searcher(self._store)
@@ -99,6 +124,7 @@ class Application:
                 self._batch_turns,
                 Places(limits.streams, limits.stream_idle_seconds),
                 ChunkBudget(limits.chunk_bytes),
+                self._admission.renew,
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
             _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
@@ -115,7 +141,7 @@ class Application:
         names = [service.full_name for service in services]
         self._health_names = [health.OVERALL, *names]
         add_HealthServicer_to_server(self._health, self._server)
-        if settings.reflection:
+        if settings.reflection is not False:
             add_reflection(self._server, [*names, health.SERVICE_NAME])
         self.port = bind(self._server, settings)
         self._tls = settings.tls is not None
@@ -125,8 +151,11 @@ class Application:
         await self._store.start()
         self._set_health(HealthCheckResponse.SERVING)
         self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
+        if self._may_turn_on:
+            self._tasks.append(asyncio.create_task(self._turn_on_with_first_key()))
         await self._server.start()
-        log.info("started", extra={"port": self.port, "tls": self._tls})
+        auth = "on" if self._admission.is_on else "off"
+        log.info("started", extra={"port": self.port, "tls": self._tls, "auth": auth})
 
     async def stop(self, grace: float, notice: float = 0.0) -> None:
         """Stop in order: report it to health checks, accept no new calls, finish those in flight, and disconnect.
@@ -147,6 +176,8 @@ class Application:
                 await self.commits.close()
                 await self._batch_commits.close()
                 await self._store.close()
+                self._verifier.close()
+                self._keys.close()
         except TimeoutError:
             log.error("the database did not finish in time; no acknowledged event is lost")
         log.info("stopped")
@@ -171,6 +202,12 @@ class Application:
                 "SearchContactAnalyticsEvents": contacts,
             },
         }
+
+    async def _turn_on_with_first_key(self) -> None:
+        """Require credentials as soon as there is a key."""
+        await watch_for_keys(self._keys)
+        self._admission.is_on = True
+        log.info("there is a key: callers need credentials from now on")
 
     async def _report_health(self) -> None:
         """Report whether the database is available as the health of all services."""
@@ -208,4 +245,6 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
         raise ConfigurationError(
             f"DATABASE_URL: the schema lacks {', '.join(missing)}: run `python -m storage.migrate` first"
         )
-    return Application(settings, limits)
+    auth = await asyncio.to_thread(is_auth_on, settings.auth, settings.provider, settings.database_url)
+    check_open_address(settings.bind_address, settings.auth, is_on=auth)
+    return Application(settings, limits, auth=auth)

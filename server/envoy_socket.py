@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from server.settings import ConfigurationError
+from server.variables import ConfigurationError
 
 # The kernel's limit, from sockaddr_un.
 _MAX_PATH_BYTES = 107

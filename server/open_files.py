@@ -2,8 +2,8 @@
 
 import resource
 
-from server.settings import ConfigurationError
 from server.transport.options import MAX_CONNECTIONS
+from server.variables import ConfigurationError
 
 # For everything that is no connection of a caller's: listeners, logs, connections to the database and to the workers.
 _RESERVED_FILES = 200

@@ -9,9 +9,10 @@ import grpc
 
 from server.addresses import check_listenable, check_reach, format_host, is_loopback
 from server.envoy_socket import private_socket
-from server.settings import ConfigurationError, Settings, TlsFiles
+from server.settings import Settings, TlsFiles
 from server.tls import Certificate, CertificateWatch, check_permissions, read_certificate
 from server.transport.interface import Server
+from server.variables import ConfigurationError
 
 log = logging.getLogger(__name__)
 

@@ -2,22 +2,21 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from server.access.provider import ProviderSettings
+from server.auth_settings import read_auth, read_provider
 from server.transport import CORE, TRANSPORTS
 from server.transport.options import MAX_CONNECTIONS
+from server.variables import ConfigurationError, read_number, read_word
 from storage.connection import check_url
 
 MAX_PORT = 65535
 
 TLS_VARIABLES = ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
 """What names the files of TLS, in the order of `TlsFiles`."""
-
-
-class ConfigurationError(Exception):
-    """An environment variable that cannot be used. The message is one line that names it."""
 
 
 class TlsFiles(NamedTuple):
@@ -43,8 +42,8 @@ class Settings(NamedTuple):
     """The lowest level that is logged, as a number of `logging`."""
     drain_notice: int = 0
     """Seconds for which new calls are still accepted after SIGTERM, while health reports NOT_SERVING."""
-    reflection: bool = True
-    """Whether clients may ask for the protos by reflection."""
+    reflection: bool | None = None
+    """Whether clients may ask for the protos by reflection. None means while no credentials are required."""
     ignore_unknown_fields: bool = False
     """Whether unknown fields of JSON are ignored rather than refused."""
     transport: str = CORE
@@ -55,6 +54,10 @@ class Settings(NamedTuple):
     """Whether a port may do without TLS although other machines reach it."""
     envoy_socket: Path | None = None
     """The Unix socket for Envoy. If there is none, Envoy uses `grpc_port`, and so may others call what is for Envoy."""
+    auth: bool | None = None
+    """Whether callers need credentials. None means if there has ever been a key, or an identity provider is set."""
+    provider: ProviderSettings | None = None
+    """The identity provider whose tokens are accepted."""
     max_connections: int = MAX_CONNECTIONS
     """How many connections are accepted. No variable sets it: it follows from the limit on open files."""
 
@@ -82,12 +85,22 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         tls=read_tls_files(environment),
         plaintext=read_plaintext(environment),
         envoy_socket=_read_envoy_socket(environment, grpc_port),
+        auth=read_auth(environment),
+        provider=read_provider(environment),
     )
 
 
 def check_server_variables(environment: Mapping[str, str]) -> None:
     """Raise ConfigurationError if a variable is malformed that only servers read, unlike ports and DATABASE_URL."""
-    for read in (_read_log_level, _read_drain_notice, _read_reflection, _read_unknown_fields, _read_transport):
+    for read in (
+        _read_log_level,
+        _read_drain_notice,
+        _read_reflection,
+        _read_unknown_fields,
+        _read_transport,
+        read_auth,
+        read_provider,
+    ):
         read(environment)
 
 
@@ -97,18 +110,6 @@ def check_database_url(variable: str, url: str) -> None:
         check_url(url)
     except ValueError as error:
         raise ConfigurationError(f"{variable} is malformed: {error}") from None
-
-
-def read_number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    """Return the number in the variable `name`, or `default` if it is absent or empty.
-
-    Raises:
-        ConfigurationError: it is not a number from `least` to `most`.
-    """
-    text = environment.get(name) or str(default)
-    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        raise ConfigurationError(f"{name} is {text!r}: it must be a number from {least} to {most}")
-    return int(text)
 
 
 def read_tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
@@ -132,7 +133,7 @@ def read_tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
 
 def read_plaintext(environment: Mapping[str, str]) -> bool:
     """Return whether a port may do without TLS although other machines reach it."""
-    return _read_word(environment, "PLAINTEXT", ("off", "on")) == "on"
+    return read_word(environment, "PLAINTEXT", ("off", "on")) == "on"
 
 
 def _read_envoy_socket(environment: Mapping[str, str], grpc_port: int) -> Path | None:
@@ -145,24 +146,17 @@ def _read_drain_notice(environment: Mapping[str, str]) -> int:
     return read_number(environment, "DRAIN_NOTICE_SECONDS", 2, 0, 60)
 
 
-def _read_reflection(environment: Mapping[str, str]) -> bool:
-    return bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1))
+def _read_reflection(environment: Mapping[str, str]) -> bool | None:
+    number = read_number(environment, "GRPC_REFLECTION", 1, 0, 1)
+    return bool(number) if environment.get("GRPC_REFLECTION") else None
 
 
 def _read_unknown_fields(environment: Mapping[str, str]) -> bool:
-    return _read_word(environment, "UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore"
+    return read_word(environment, "UNKNOWN_FIELDS", ("refuse", "ignore")) == "ignore"
 
 
 def _read_transport(environment: Mapping[str, str]) -> str:
-    return _read_word(environment, "GRPC_TRANSPORT", TRANSPORTS)
-
-
-def _read_word(environment: Mapping[str, str], name: str, words: Sequence[str]) -> str:
-    """Return which of `words` the variable holds: if it is absent or empty, the first."""
-    word = environment.get(name) or words[0]
-    if word not in words:
-        raise ConfigurationError(f"{name} is {word!r}: it must be {' or '.join(words)}")
-    return word
+    return read_word(environment, "GRPC_TRANSPORT", TRANSPORTS)
 
 
 def _read_log_level(environment: Mapping[str, str]) -> int:

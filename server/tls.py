@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from server.settings import ConfigurationError, TlsFiles
+from server.settings import TlsFiles
+from server.variables import ConfigurationError
 
 LOOK_SECONDS = 1.0
 """How often the files are looked at."""

@@ -12,6 +12,7 @@ from storage.errors import (
     PrivilegesMissing,
     SearchTimedOut,
     StorageError,
+    TooManyLookups,
     TooManySearches,
     WriteFailed,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Row",
     "SearchTimedOut",
     "StorageError",
+    "TooManyLookups",
     "TooManySearches",
     "WriteFailed",
     "encode_row",

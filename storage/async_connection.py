@@ -63,7 +63,7 @@ class AsyncConnection:
             raise
         return opened
 
-    async def execute(self, sql: str, values: Sequence[Any] | None = None) -> list[Any]:
+    async def execute(self, sql: str, values: Sequence[Any] | Mapping[str, Any] | None = None) -> list[Any]:
         """Execute a statement and return its rows. If the awaiting task is cancelled, close the connection.
 
         Raises:
@@ -78,12 +78,14 @@ class AsyncConnection:
             self.close()
             raise
 
-    def start(self, sql: str, values: Sequence[Any] | None, on_outcome: Callable[[Outcome], None]) -> None:
+    def start(
+        self, sql: str, values: Sequence[Any] | Mapping[str, Any] | None, on_outcome: Callable[[Outcome], None]
+    ) -> None:
         """Send a statement.
 
         Args:
             sql: the statement.
-            values: what takes the place of each `%s` in it.
+            values: what takes the place of each `%s` in it, or, by name, of each `%(name)s`.
             on_outcome: called once, later, with the rows, or with an exception as `execute` raises it.
         """
         try:

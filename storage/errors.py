@@ -33,6 +33,10 @@ class TooManySearches(StorageError):
     """The queue of searches is full. A retry may succeed."""
 
 
+class TooManyLookups(StorageError):
+    """As many keys are being looked up as may be. A retry may succeed."""
+
+
 class PageTooLarge(StorageError):
     """The events of a page hold more text than one response may carry."""
 

@@ -11,7 +11,18 @@ SERVER_ROLE = "analytics_server"
 """The default name of the server's role."""
 
 # A server that starts reads which migrations have been applied.
-_NEEDED = (("SELECT", "analytics_event"), ("INSERT", "analytics_event"), ("SELECT", "schema_migration"))
+_NEEDED = (
+    ("SELECT", "analytics_event"),
+    ("INSERT", "analytics_event"),
+    ("SELECT", "schema_migration"),
+    ("SELECT", "access_key"),
+    ("SELECT", "access_rate"),
+    ("INSERT", "access_rate"),
+    ("UPDATE", "access_rate"),
+)
+
+# Of one column: when a key was last used.
+_NEEDED_OF_COLUMNS = (("UPDATE", "last_used_at", "access_key"),)
 
 _LACKING = """
 SELECT current_user, privilege, relation FROM unnest(%s, %s) AS needed (privilege, relation)
@@ -48,6 +59,8 @@ def grant_privileges(database: Any, role: str) -> None:
         database.execute_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
         for privilege, table in _NEEDED:
             database.execute_sql(f"GRANT {privilege} ON {table} TO {name}")
+        for privilege, column, table in _NEEDED_OF_COLUMNS:
+            database.execute_sql(f"GRANT {privilege} ({column}) ON {table} TO {name}")
 
 
 def check_privileges(database: Any) -> None:

@@ -7,12 +7,13 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     BatchCreateAnalyticsEventsResponse,
 )
+from server.access.caller import Caller
 from server.ingest.group_commit import GroupCommit
 from server.messages.batch_response import EventResult, to_batch_response
 from server.messages.convert import ANALYTICS
 from server.messages.explanations import Explanations
 from server.messages.parse import MAX_EVENTS, parse_slice, split_events
-from server.messages.refusals import FieldViolation, InvalidRequest, find_event_violation
+from server.messages.refusals import EVENT_NOT_PERMITTED, FieldViolation, InvalidRequest, find_event_violation
 from server.messages.validation import check_count
 from storage import Event, Outcome, Row, StorageError, encode_rows
 
@@ -20,13 +21,15 @@ from storage import Event, Outcome, Row, StorageError, encode_rows
 class EventBatch:
     """The work of a batch or chunk: the rows of its good events, and the violations of the others."""
 
-    def __init__(self, byte_size: int, customer: str) -> None:
+    def __init__(self, byte_size: int, customer: str, caller: Caller) -> None:
         """Create a batch without events.
 
         Args:
             byte_size: how many bytes the request has.
             customer: whose share of the queue it takes.
+            caller: who asks for it.
         """
+        self._may_write = caller.may_write
         self.event_count = 0
         self.byte_size = byte_size
         self.customer = customer
@@ -35,11 +38,18 @@ class EventBatch:
 
     def add(self, events: Sequence[Event | InvalidRequest]) -> None:
         """Add events, or what is wrong with them, in the order of the request."""
-        good = [event for event in events if not isinstance(event, InvalidRequest)]
+        may_write = self._may_write
+        good = [
+            event
+            for event in events
+            if not isinstance(event, InvalidRequest) and may_write(event.customer_id, event.user_id)
+        ]
         if len(good) < len(events):
             for index, event in enumerate(events, self.event_count):
                 if isinstance(event, InvalidRequest):
                     self._violations[index] = event.violations
+                elif not may_write(event.customer_id, event.user_id):
+                    self._violations[index] = [EVENT_NOT_PERMITTED]
         self._rows += encode_rows(good)
         self.event_count += len(events)
 
@@ -76,12 +86,13 @@ def _make_result(event_id: str, outcome: Outcome) -> EventResult:
     raise outcome
 
 
-async def read_batch(data: bytes, customer: str) -> EventBatch:
+async def read_batch(data: bytes, customer: str, caller: Caller) -> EventBatch:
     """Return the work of a batch or chunk. Its events are converted now, while another group is being committed.
 
     Args:
         data: the batch or chunk.
         customer: whose share of the queue it takes.
+        caller: who asks for it.
 
     Raises:
         MalformedMessage: it does not parse.
@@ -91,7 +102,7 @@ async def read_batch(data: bytes, customer: str) -> EventBatch:
     count = sum(part.events for part in slices)
     if not 0 < count <= MAX_EVENTS:
         check_count(BatchCreateAnalyticsEventsRequest(), "events", count)
-    batch = EventBatch(len(data), customer)
+    batch = EventBatch(len(data), customer, caller)
     explanations = Explanations()
     for part in slices:
         events = parse_slice(data, part)

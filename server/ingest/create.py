@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from server.access.caller import Caller, NotPermitted
 from server.messages.convert import CreateKind
 from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.format import CreateFormatter
@@ -56,10 +57,10 @@ class JsonCodec:
 class Create:
     """The work of one create. Reading, checking and converting wait until a commit takes it."""
 
-    __slots__ = ("_codec", "_data", "_event_id", "_key", "byte_size", "customer", "ignored", "is_replayed")
+    __slots__ = ("_caller", "_codec", "_data", "_event_id", "_key", "byte_size", "customer", "ignored", "is_replayed")
     event_count = 1
 
-    def __init__(self, codec: CreateCodec, data: bytes, key: str, customer: str) -> None:
+    def __init__(self, codec: CreateCodec, data: bytes, key: str, customer: str, caller: Caller) -> None:
         """Prepare to store an event.
 
         Args:
@@ -67,7 +68,9 @@ class Create:
             data: the request.
             key: the idempotency key in the call's metadata, or "".
             customer: whose share of the queue it takes.
+            caller: who asks for it.
         """
+        self._caller = caller
         self._codec = codec
         self._data = data
         self._key = key
@@ -84,8 +87,11 @@ class Create:
         Raises:
             MalformedMessage: the request does not parse.
             InvalidRequest: it breaks a rule.
+            NotPermitted: the caller may not store this event.
         """
         event, self.ignored = self._codec.read(self._data, self._key)
+        if not self._caller.may_write(event.customer_id, event.user_id):
+            raise NotPermitted
         self._event_id = event.id
         return [encode_row(event)]
 

@@ -1,7 +1,7 @@
 """The write stream: chunks in, responses out in the same order, a bounded number of chunks in flight."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
     WriteAnalyticsEventsResponse,
 )
+from server.access.caller import Caller
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
 from server.messages.customer import find_customer_of_batch
@@ -56,6 +57,7 @@ async def write_stream(
     places: Places,
     budget: ChunkBudget,
     turns: Turns,
+    renew: Callable[[], Awaitable[Caller]],
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     """Store each of `requests` and yield its response once it is committed.
 
@@ -67,13 +69,18 @@ async def write_stream(
         places: the places of streams, of which this one takes one.
         budget: the limit on the bytes of the chunks.
         turns: those of customers whose batches and chunks are read.
+        renew: returns the caller, as long as the credentials are valid. It is asked for each chunk.
 
     Raises:
+        Unauthenticated: they are no longer valid.
         NoPlace: there is none for the stream, or its customer has its share.
         SilentStream: nothing has come for too long.
         Exception: that of the first chunk that failed, after the responses to the chunks in flight at that time.
     """
+    caller = await renew()
     with places.enter() as place:
+        if caller.share:
+            place.name(caller.share)
         # Its length is bounded by `window`, which has a slot again only when the caller has read a response.
         in_flight: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
         window = asyncio.Semaphore(MAX_CHUNKS)
@@ -83,10 +90,12 @@ async def write_stream(
                 while True:
                     await window.acquire()
                     request = await place.read(requests)
+                    caller = await renew()
                     customer, size = _measure(request)
+                    customer = caller.share or customer
                     place.name(customer)
                     await budget.take(customer, size)
-                    task = asyncio.create_task(_store(commits, turns, request, customer))
+                    task = asyncio.create_task(_store(commits, turns, request, customer, caller))
                     task.add_done_callback(partial(_give_back, budget, customer, size))
                     in_flight.put_nowait(task)
             except StopAsyncIteration:
@@ -135,12 +144,14 @@ def _give_back(budget: ChunkBudget, customer: str, byte_size: int, _: object) ->
 
 
 async def _store(
-    commits: GroupCommit, turns: Turns, request: bytes | Exception, customer: str
+    commits: GroupCommit, turns: Turns, request: bytes | Exception, customer: str, caller: Caller
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
     async with turns.wait(customer):
-        batch = await read_batch(request, customer)
+        batch = await read_batch(request, customer, caller)
+    if caller.meter is not None:
+        await caller.meter.wait(batch.event_count, batch.byte_size)
     while True:
         try:
             return await write_batch(commits, batch)

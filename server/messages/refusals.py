@@ -14,12 +14,16 @@ from google.rpc.code_pb2 import (
     DEADLINE_EXCEEDED,
     INTERNAL,
     INVALID_ARGUMENT,
+    PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
+    UNAUTHENTICATED,
     UNAVAILABLE,
 )
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from server.access.caller import NotPermitted, Unauthenticated
+from server.access.rates import OverRate
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
     DatabaseUnavailable,
@@ -28,6 +32,7 @@ from storage import (
     KeyReused,
     PageTooLarge,
     SearchTimedOut,
+    TooManyLookups,
     TooManySearches,
     WriteFailed,
 )
@@ -97,6 +102,8 @@ class _Refusal(NamedTuple):
 
 
 _REFUSALS: dict[type[Exception], _Refusal] = {
+    Unauthenticated: _Refusal(UNAUTHENTICATED, "valid credentials are required, once"),
+    NotPermitted: _Refusal(PERMISSION_DENIED, "these credentials do not allow this"),
     MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch", http_status=413),
     UnsupportedEncoding: _Refusal(
         INVALID_ARGUMENT, "this content-encoding is not supported: use gzip or deflate", http_status=415
@@ -105,6 +112,8 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     SearchTimedOut: _Refusal(DEADLINE_EXCEEDED, "the search took too long"),
     TooManyWaiting: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     TooManySearches: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
+    TooManyLookups: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
+    OverRate: _Refusal(RESOURCE_EXHAUSTED, "the key has written as much as it may", is_retryable=True),
     TooManyCalls: _Refusal(RESOURCE_EXHAUSTED, "too many requests are in flight", is_retryable=True),
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
     NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
@@ -116,6 +125,8 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
 _BUG = _Refusal(INTERNAL, "internal error")
 
 _HTTP_STATUSES = {
+    UNAUTHENTICATED: 401,
+    PERMISSION_DENIED: 403,
     INVALID_ARGUMENT: 422,
     RESOURCE_EXHAUSTED: 429,
     DEADLINE_EXCEEDED: 504,
@@ -123,6 +134,9 @@ _HTTP_STATUSES = {
     UNAVAILABLE: 503,
     INTERNAL: 500,
 }
+
+# Of one event of a batch. It says the same whether the customer exists or not.
+EVENT_NOT_PERMITTED = FieldViolation("", "PERMISSION_DENIED: these credentials do not allow this event")
 
 EVENT_REFUSED = FieldViolation("", "the database cannot store this event")
 KEY_REUSED = FieldViolation(
@@ -309,10 +323,23 @@ def make_status(error: Exception, request: Descriptor, *, use_json_names: bool =
     elif violation := _VIOLATIONS.get(type(error)):
         violations = [violation]
     else:
-        return _pack_refusal(_REFUSALS.get(type(error), _BUG))
+        seconds = error.retry_seconds if isinstance(error, OverRate) else RETRY_AFTER_SECONDS
+        return _pack_refusal(_REFUSALS.get(type(error), _BUG), seconds)
     if use_json_names:
         violations = [FieldViolation(_to_json_path(request, path), text) for path, text in violations]
     return _pack_violations(violations)
+
+
+def make_headers(error: Exception, status: Status) -> list[tuple[str, str]]:
+    """Return the headers, or trailers, that go with the status of `error`."""
+    headers = []
+    if seconds := find_retry_seconds(status):
+        headers.append(("retry-after", str(seconds)))
+    if isinstance(error, Unauthenticated):
+        headers.append(("www-authenticate", "Bearer"))
+    if isinstance(error, OverRate):
+        headers += error.headers
+    return headers
 
 
 def find_retry_seconds(status: Status) -> int:
@@ -339,8 +366,8 @@ def _pack_violations(violations: list[FieldViolation]) -> Status:
     return status
 
 
-def _pack_refusal(refusal: _Refusal) -> Status:
+def _pack_refusal(refusal: _Refusal, retry_seconds: int) -> Status:
     status = Status(code=refusal.code, message=refusal.message)
     if refusal.is_retryable:
-        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_SECONDS)))
+        status.details.add().Pack(RetryInfo(retry_delay=Duration(seconds=retry_seconds)))
     return status

@@ -7,6 +7,8 @@ from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
 
+from server.access.caller import get_caller
+
 log = logging.getLogger(__name__)
 
 
@@ -25,6 +27,7 @@ def log_calls(rpc: MethodDescriptor, method: Callable[..., Any]) -> Callable[...
             raise
         finally:
             milliseconds = round((time.perf_counter() - start) * 1000, 3)
-            log.debug("answered", extra={"rpc": rpc.full_name, "outcome": outcome, "milliseconds": milliseconds})
+            answered = {"rpc": rpc.full_name, "outcome": outcome, "milliseconds": milliseconds}
+            log.debug("answered", extra={**answered, "caller": get_caller().name})
 
     return call

@@ -7,15 +7,16 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
+from google.rpc.status_pb2 import Status
 
-from server.messages.refusals import find_retry_seconds, forget_frames, is_bug, make_status
+from server.messages.refusals import forget_frames, is_bug, make_headers, make_status
 
 log = logging.getLogger(__name__)
 
 # Set by Envoy, which returns it to the caller and logs it.
 _REQUEST_ID_METADATA = "x-request-id"
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: Exception, request: Descriptor) -> NoReturn:
@@ -28,11 +29,13 @@ async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: Except
     """
     log_bug(error, request, dict(context.invocation_metadata() or ()))
     status = make_status(error, request)
-    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
-    if seconds := find_retry_seconds(status):
-        trailers.append(("retry-after", str(seconds)))
-    await context.abort(_CODES[status.code], status.message, tuple(trailers))
+    await context.abort(CODES[status.code], status.message, make_trailers(error, status))
     raise AssertionError("abort() returned")
+
+
+def make_trailers(error: Exception, status: Status) -> tuple[tuple[str, str | bytes], ...]:
+    """Return the trailing metadata of a call that ends with the status of `error`."""
+    return (("grpc-status-details-bin", status.SerializeToString()), *make_headers(error, status))
 
 
 def log_bug(error: Exception, request: Descriptor, metadata: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from server.access.caller import get_caller
 from server.messages.customer import find_customer, find_customer_of_batch, find_customer_of_search
 from server.messages.refusals import KEY_METADATA, MessageTooLarge
 from server.rpc.call_log import log_calls
@@ -108,7 +109,7 @@ def _make_unary_handler(
             # Before the request is parsed, because a message takes many times the memory of its bytes.
             if size > max_bytes:
                 raise MessageTooLarge
-            customer = find(data)
+            customer = get_caller().share or find(data)
             limiter.acquire(customer, size)
             try:
                 return await method(data, context, customer)

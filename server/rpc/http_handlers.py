@@ -10,14 +10,15 @@ import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from server.access.caller import get_caller
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import (
     MessageTooLarge,
     RequestLate,
     UnsupportedEncoding,
-    find_retry_seconds,
     get_http_status,
+    make_headers,
     make_status,
 )
 from server.rpc.call_log import log_calls
@@ -102,7 +103,7 @@ def _make_small_handler(
     answer = _make_answer(rpc, method, limiter)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
-        return _pack(await answer(data, context))
+        return pack(await answer(data, context))
 
     behaviour: Any = handle
     return grpc.unary_unary_rpc_method_handler(behaviour)
@@ -119,8 +120,8 @@ def _make_search_handler(
         # Over HTTP/2 a single response looks like a stream of one, and costs less.
         last = (len(body) - 1) // _PART_BYTES * _PART_BYTES
         for start in range(0, last, _PART_BYTES):
-            await context.write(_pack(body[start : start + _PART_BYTES]))
-        return _pack(body[last:])
+            await context.write(pack(body[start : start + _PART_BYTES]))
+        return pack(body[last:])
 
     behaviour: Any = handle
     return grpc.unary_unary_rpc_method_handler(behaviour)
@@ -140,7 +141,7 @@ def _make_upload_handler(
                 answer: bytes = await call_method(call, customer)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
             answer = await _refuse(error, rpc, metadata, context)
-        return _pack(answer)
+        return pack(answer)
 
     behaviour: Any = handle
     return grpc.stream_unary_rpc_method_handler(behaviour)
@@ -164,7 +165,7 @@ async def _read_body(
             async for data in requests:
                 part = HttpBody.FromString(data).data
                 if not parts:
-                    customer = method.find_customer(call._replace(body=part))
+                    customer = get_caller().share or method.find_customer(call._replace(body=part))
                     upload.begin(customer)
                 upload.add(len(part))
                 parts.append(part)
@@ -186,7 +187,7 @@ def _make_answer(
         metadata = _join_metadata(context.invocation_metadata() or ())
         try:
             call = HttpCall(HttpBody.FromString(data).data, metadata, context)
-            customer = method.find_customer(call)
+            customer = get_caller().share or method.find_customer(call)
             limiter.acquire(customer, len(data))
             try:
                 body: bytes = await call_method(call, customer)
@@ -199,7 +200,8 @@ def _make_answer(
     return answer
 
 
-def _pack(body: bytes) -> bytes:
+def pack(body: bytes) -> bytes:
+    """Return a response with this body."""
     message: bytes = HttpBody(content_type=_JSON, data=body).SerializeToString()
     return message
 
@@ -217,9 +219,7 @@ async def _refuse(error: Exception, rpc: MethodDescriptor, metadata: Mapping[str
     """Log a failure if it is a bug, send the headers of its refusal, and return its body."""
     log_bug(error, rpc.input_type, metadata)
     status = make_status(error, rpc.input_type, use_json_names=True)
-    headers = [(STATUS_METADATA, str(get_http_status(error)))]
-    if seconds := find_retry_seconds(status):
-        headers.append(("retry-after", str(seconds)))
+    headers = [(STATUS_METADATA, str(get_http_status(error))), *make_headers(error, status)]
     if isinstance(error, UnsupportedEncoding):
         headers.append(("accept-encoding", ", ".join(ENCODINGS)))
     with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.

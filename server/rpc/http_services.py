@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import grpc.aio
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from server.access.caller import get_caller
 from server.ingest.batch import EventBatch
 from server.ingest.create import Create, JsonCodec
 from server.ingest.group_commit import GroupCommit
@@ -75,8 +76,11 @@ class HttpCreate(_HttpWrite):
         """Store the event that the body asks to store."""
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
         self._commits.check_deadline(call.context.time_remaining)
+        caller = get_caller()
+        if caller.meter is not None:
+            await caller.meter.spend(1, len(call.body))
         body = call.unpack_body(self.max_body_bytes)
-        create = Create(self._codec, body, call.metadata.get(KEY_METADATA, ""), customer)
+        create = Create(self._codec, body, call.metadata.get(KEY_METADATA, ""), customer, caller)
         response = await self._commits.write(create)
         if create.is_replayed or create.ignored:
             headers = [_REPLAYED] if create.is_replayed else []
@@ -101,15 +105,20 @@ class HttpBatch(_HttpWrite):
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
+        caller = get_caller()
+        if caller.meter is not None:
+            await caller.meter.check()
         async with self._turns.wait(customer):
             self._commits.check_deadline(call.context.time_remaining)
             body = call.unpack_body(self.max_body_bytes)
-            batch = EventBatch(len(body), customer)
+            batch = EventBatch(len(body), customer, caller)
             reading = self._reader.read(body)
             for events in reading:
                 batch.add(events)
                 await asyncio.sleep(0)  # A large batch must not hold up other calls.
             del body
+        if caller.meter is not None:
+            await caller.meter.spend(batch.event_count, len(call.body))
         response = format_batch(await self._commits.write(batch))
         await _send_headers(call, self._ignored.count(reading.ignored.elements()))
         return response

@@ -1,5 +1,6 @@
 """Searches, of which customers take turns."""
 
+from server.access.caller import NotPermitted, get_caller
 from server.sharing.turns import Turns
 from storage import EventStore, Page, Query
 
@@ -18,8 +19,15 @@ class Searcher:
         self._turns = Turns(_SEARCHES, places_each=_SEARCHES_EACH)
 
     async def find(self, query: Query) -> Page:
-        """Return the page that `query` asks for, as `EventStore.find` does."""
-        customer = query.customer_id
+        """Return the page that `query` asks for, as `EventStore.find` does.
+
+        Raises:
+            NotPermitted: the caller may not see these events.
+        """
+        caller = get_caller()
+        if not caller.may_read(query.customer_id, query.user_id):
+            raise NotPermitted
+        customer = caller.share or query.customer_id
         await self._turns.enter(customer)
         try:
             return await self._store.find(query)

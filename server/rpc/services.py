@@ -1,7 +1,7 @@
 """The three services, a few lines for each RPC. `server.rpc.errors` turns what they raise into a status."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc.aio
@@ -17,6 +17,7 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     SearchLeadAnalyticsEventsRequest,
     SearchLeadAnalyticsEventsResponse,
 )
+from server.access.caller import Caller, get_caller
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
@@ -45,7 +46,10 @@ class CreateRpc:
     async def __call__(self, data: bytes, context: Any, customer: str, key: str = "") -> bytes:
         """Store the event that `data` asks to store, under the idempotency `key` of the metadata if there is one."""
         self._commits.check_deadline(context.time_remaining)
-        create = Create(self._codec, data, key, customer)
+        caller = get_caller()
+        if caller.meter is not None:
+            await caller.meter.spend(1, len(data))
+        create = Create(self._codec, data, key, customer, caller)
         response = await self._commits.write(create)
         if create.is_replayed:
             with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
@@ -63,12 +67,19 @@ class AnalyticsEvents:
     """Stores events about either kind of entity."""
 
     def __init__(
-        self, creates: GroupCommit, batches: GroupCommit, turns: Turns, places: Places, budget: ChunkBudget
+        self,
+        creates: GroupCommit,
+        batches: GroupCommit,
+        turns: Turns,
+        places: Places,
+        budget: ChunkBudget,
+        renew: Callable[[], Awaitable[Caller]],
     ) -> None:
         self._commits = batches
         self._turns = turns
         self._places = places
         self._budget = budget
+        self._renew = renew
         self.CreateAnalyticsEvent = CreateRpc(creates, ANALYTICS)
 
     async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
@@ -76,9 +87,14 @@ class AnalyticsEvents:
         if any(name == KEY_METADATA for name, _ in context.invocation_metadata() or ()):
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
+        caller = get_caller()
+        if caller.meter is not None:
+            await caller.meter.check()
         async with self._turns.wait(customer):
             self._commits.check_deadline(context.time_remaining)
-            batch = await read_batch(data, customer)
+            batch = await read_batch(data, customer, caller)
+        if caller.meter is not None:
+            await caller.meter.spend(batch.event_count, len(data))
         response: bytes = (await write_batch(self._commits, batch)).SerializeToString()
         return response
 
@@ -86,7 +102,7 @@ class AnalyticsEvents:
         self, request_iterator: AsyncIterator[bytes | Exception], _: Any
     ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
         """Store chunk after chunk of events."""
-        return write_stream(self._commits, request_iterator, self._places, self._budget, self._turns)
+        return write_stream(self._commits, request_iterator, self._places, self._budget, self._turns, self._renew)
 
 
 async def _find(

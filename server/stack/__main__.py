@@ -17,10 +17,10 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # See leave_root.
     import asyncio
 
-    from server.settings import ConfigurationError
     from server.stack import console
     from server.stack.os_user import leave_root
     from server.stack.settings import StackError, read_stack_settings
+    from server.variables import ConfigurationError
 
     try:
         settings = read_stack_settings(os.environ)

@@ -16,19 +16,21 @@ _EVENT = {
 }
 
 
-def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path) -> str:
+def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path, *, auth: bool) -> str:
     """Return the addresses of everything, and a command to try that stands on one line.
 
     Args:
         settings: The settings of the stack.
         urls: The database.
         admin: The Unix socket of Envoy's admin interface.
+        auth: Whether callers need credentials.
     """
     host = format_host(settings.connect_address)
     http = f"{'https' if settings.tls else 'http'}://{host}:{settings.http_port}"
     lines = {
         "HTTP": http,
         "gRPC": f"{host}:{', '.join(map(str, settings.grpc_ports))}",
+        "AUTH": "on: callers need a key or token" if auth else _describe_off(settings),
         "Envoy admin": f"curl --unix-socket {shlex.quote(str(admin))} http://envoy/",
         "DATABASE_URL": shlex.quote(hide_password(urls.server)),
     }
@@ -38,6 +40,7 @@ def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path) -> s
     if settings.tls and settings.tls.client_ca:
         trust += " --cert YOUR.crt --key YOUR.key"
     addresses = "\n".join(f"  {name:<18}  {value}" for name, value in lines.items())
+    key = " -H 'authorization: Bearer sk_…'" if auth else ""
     return f"""
 The service is up.
 
@@ -45,7 +48,12 @@ The service is up.
 
 To store a first event:
 
-curl -i{trust} {http}/api/v1/lead_analytics -H 'content-type: application/json' -d '{json.dumps(_EVENT)}'
+curl -i{trust} {http}/api/v1/lead_analytics -H 'content-type: application/json'{key} -d '{json.dumps(_EVENT)}'
 
 Ctrl-C stops everything.
 """
+
+
+def _describe_off(settings: StackSettings) -> str:
+    everyone = "off: whoever reaches a port may read and write everything"
+    return everyone if settings.auth is False else f"{everyone}, until there is a key (docs/access.md)"

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from server.access.provider import ProviderSettings
 from server.addresses import check_reach
+from server.auth_settings import read_auth, read_provider
 from server.settings import (
     MAX_PORT,
-    ConfigurationError,
     TlsFiles,
     check_database_url,
     check_server_variables,
-    read_number,
     read_plaintext,
     read_tls_files,
 )
+from server.variables import ConfigurationError, read_number
 
 PROJECT_ROOT = Path(__file__).parents[2]
 
@@ -59,6 +60,10 @@ class StackSettings:
     """What Envoy and the workers' ports use TLS with."""
     origins: tuple[str, ...] | None
     """The origins whose pages may read responses; None if any may."""
+    auth: bool | None = None
+    """What AUTH says, if it says anything."""
+    provider: ProviderSettings | None = None
+    """The identity provider, if there is one."""
 
     @property
     def connect_address(self) -> str:
@@ -112,6 +117,8 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         database_urls=_read_database_urls(environment),
         tls=tls,
         origins=_read_origins(environment),
+        auth=read_auth(environment),
+        provider=read_provider(environment),
     )
 
 

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
 
 from server import open_files
+from server.access.switch import is_auth_on
+from server.auth_settings import check_open_address, make_provider
 from server.settings import TLS_VARIABLES
 from server.stack import console
 from server.stack.banner import format_banner
@@ -17,10 +20,11 @@ from server.stack.envoy_tls import EnvoyTls
 from server.stack.postgres import prepare_postgres
 from server.stack.preflight import check_database, check_ports, check_tls
 from server.stack.run_directory import make_run_directory
-from server.stack.settings import PROJECT_ROOT, StackSettings
+from server.stack.settings import PROJECT_ROOT, StackError, StackSettings
 from server.stack.supervised_process import SupervisedProcess
 from server.stack.workers import make_workers
 from server.transport.options import MAX_CONNECTIONS
+from storage import DatabaseUnavailable
 from storage.privileges import SERVER_ROLE
 
 
@@ -75,6 +79,7 @@ class Supervisor:
         cleanup.enter_context(locked_data_dir(settings.data_dir))
         check_ports(settings)
         certificate = check_tls(settings)
+        make_provider(settings.provider)  # Otherwise each worker would find its file missing, again and again.
         max_connections = _raise_open_files()
         run = make_run_directory(settings.data_dir, cleanup)
         common = {"BIND_ADDRESS": settings.bind_address, "PYTHONUNBUFFERED": "1"}
@@ -106,12 +111,20 @@ class Supervisor:
             stop_signals=[(signal.SIGTERM, 15.0)],
         )
         await run_to_end(migrate)
+        try:
+            auth = await asyncio.to_thread(is_auth_on, settings.auth, settings.provider, urls.server)
+        except DatabaseUnavailable as error:
+            raise StackError(f"DATABASE_URL: the database cannot be reached: {error}") from None
+        check_open_address(settings.bind_address, settings.auth, is_on=auth)
+        if auth and not settings.origins:
+            # Each key names the origins that it is for.
+            settings = dataclasses.replace(settings, origins=None)
         workers = make_workers(settings, environment, run, self._processes[:])
         for worker in workers:
             await self._start(worker, cleanup)
         envoy, admin = make_envoy(PROJECT_ROOT / "envoy.yaml", settings, run, max_connections, workers)
         await self._start(envoy, cleanup)
-        console.show(format_banner(settings, urls, admin.path))
+        console.show(format_banner(settings, urls, admin.path, auth=auth))
 
     async def _start(self, process: SupervisedProcess, cleanup: contextlib.AsyncExitStack) -> None:
         async def stop() -> None:

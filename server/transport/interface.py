@@ -1,12 +1,37 @@
 """What the handlers may ask of either transport, and what the application may ask of its server."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import grpc
 
 Metadata = Sequence[tuple[str, str | bytes]]
 """Pairs of a key, in lower case, and its value: bytes if the key ends in -bin."""
+
+
+class Refusal(NamedTuple):
+    """How a call is ended that is not admitted. None of its messages is received."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: Metadata = ()
+    initial_metadata: Metadata = ()
+    message: bytes | None = None
+    """A response, if the caller expects its refusals in one."""
+
+
+FAILED = Refusal(grpc.StatusCode.UNKNOWN, "unexpected error")
+"""Of a call about which the decision has failed."""
+
+Verdict = Refusal | None
+"""Whether a call is refused."""
+
+Admit = Callable[[str, Metadata], Verdict | Coroutine[Any, Any, Verdict]]
+"""Decides, given the path and the metadata of a call, whether it is admitted.
+
+It does so at once or, where that takes longer, in a coroutine, which ends within seconds. Either runs in the context of
+the call, and may set variables for its handler.
+"""
 
 
 class Context(Protocol):

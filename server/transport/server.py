@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 
 import grpc
@@ -15,11 +15,12 @@ from server.transport.core import (
     CompletionQueue,
     ReceiveClose,
     SendInitialMetadata,
+    SendMessage,
     SendStatus,
     unwrap,
 )
 from server.transport.core import Server as ServerInCore
-from server.transport.interface import Metadata
+from server.transport.interface import FAILED, Admit, Metadata, Refusal, Verdict
 from server.transport.options import Options
 from server.transport.reader import QueueReader
 
@@ -33,6 +34,9 @@ _CANCEL_SECONDS = 0.5
 
 # How long a client may take to answer the GOAWAY of a stop.
 _GOAWAY_SECONDS = 0.3
+
+_STOPPING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+_NO_SUCH_METHOD = Refusal(grpc.StatusCode.UNIMPLEMENTED, "no such method")
 
 
 class _CallDetails(NamedTuple):
@@ -52,6 +56,7 @@ class CoreServer:
         *,
         unbounded_services: Sequence[str] = (),
         refusal_metadata: Metadata = (),
+        admit: Admit | None = None,
     ) -> None:
         """Create a server that is bound to nothing yet, for the running event loop.
 
@@ -60,6 +65,7 @@ class CoreServer:
             bounds: what callers may hold.
             unbounded_services: the services whose calls are accepted even when there are too many.
             refusal_metadata: the trailing metadata of those that are not.
+            admit: decides whether a call for which there is a handler is admitted. If None, all are.
         """
         self._queue = CompletionQueue()
         self._server = ServerInCore(options, False)
@@ -68,7 +74,12 @@ class CoreServer:
         self._calls = Calls(asyncio.get_running_loop(), bounds)
         self._max_calls = bounds.calls
         self._unbounded = tuple(f"/{service}/" for service in unbounded_services)
-        self._refusal_metadata = refusal_metadata
+        self._too_many = Refusal(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are in flight", refusal_metadata
+        )
+        self._admit = admit
+        self._deciding: set[asyncio.Task[None]] = set()
+        """The calls of which it is not known yet whether they are admitted."""
         self._handlers: list[Any] = []
         self._refused = 0
         self._started = False
@@ -77,7 +88,7 @@ class CoreServer:
     @property
     def calls_in_flight(self) -> int:
         """How many calls have not ended, those that are being refused included."""
-        return len(self._calls) + self._refused
+        return len(self._calls) + len(self._deciding) + self._refused
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Add handlers, which are asked in this order for each call. Their methods must be async."""
@@ -125,6 +136,8 @@ class CoreServer:
             # C-core can only close what it has bound if it was started.
             self._server.start(backup_queue=False)
             self._reader.start()
+        for task in self._deciding:
+            task.cancel()
         shut_down = asyncio.get_running_loop().create_future()
         self._server.shutdown(self._queue, shut_down.set_result)
         if not await self._calls.wait_until_none(grace or 0.0):
@@ -156,34 +169,61 @@ class CoreServer:
         if not event.success:  # The server is stopping.
             return
         if self._stopping:
-            self._refuse(event.call, grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            self._refuse(event.call, _STOPPING)
             return
         self._request_call()
         try:
             method = event.call_details.method.decode()
         except UnicodeDecodeError:
-            self._refuse(event.call, grpc.StatusCode.UNIMPLEMENTED, "no such method")
+            self._refuse(event.call, _NO_SUCH_METHOD)
             return
         if len(self._calls) >= self._max_calls and not self._find_room(method):
-            self._refuse(
-                event.call,
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "too many requests are in flight",
-                self._refusal_metadata,
-            )
+            self._refuse(event.call, self._too_many)
             return
         # A new context, because the current one may be another call's. The look-up may set variables for the handler.
         variables = contextvars.Context()
         try:
-            handler = variables.run(self._find_handler, _CallDetails(method, event.invocation_metadata))
+            handler, verdict = variables.run(self._look_up, _CallDetails(method, event.invocation_metadata))
         except Exception:
             log.exception("unexpected error", extra={"method": method})
-            self._refuse(event.call, grpc.StatusCode.UNKNOWN, "unexpected error")
+            self._refuse(event.call, FAILED)
             return
-        if handler is None:
-            self._refuse(event.call, grpc.StatusCode.UNIMPLEMENTED, "no such method")
-            return
-        CallContext(self._calls, event, method, handler, variables).begin()
+        if verdict is None:
+            CallContext(self._calls, event, method, handler, variables).begin()
+        elif isinstance(verdict, Refusal):
+            self._refuse(event.call, verdict)
+        elif len(self._deciding) >= self._max_calls:
+            verdict.close()
+            self._refuse(event.call, self._too_many)
+        else:
+            deciding = self._decide(event, method, handler, verdict, variables)
+            task = asyncio.get_running_loop().create_task(deciding, context=variables)
+            self._deciding.add(task)
+            task.add_done_callback(self._deciding.discard)
+            task.add_done_callback(lambda _: verdict.close())  # If it was cancelled before it began.
+
+    async def _decide(
+        self,
+        event: Any,
+        method: str,
+        handler: Any,
+        verdict: Coroutine[Any, Any, Verdict],
+        variables: contextvars.Context,
+    ) -> None:
+        """Accept the call, or refuse it, once it is known which."""
+        try:
+            refusal = await verdict
+        except asyncio.CancelledError:
+            refusal = _STOPPING
+        except Exception:
+            log.exception("unexpected error", extra={"method": method})
+            refusal = FAILED
+        if self._stopping:
+            refusal = _STOPPING
+        if refusal is None:
+            CallContext(self._calls, event, method, handler, variables).begin()
+        else:
+            self._refuse(event.call, refusal)
 
     def _find_room(self, method: str) -> bool:
         """Return whether there is room for one more call although there are as many as there may be."""
@@ -191,20 +231,22 @@ class CoreServer:
             return False
         return method.startswith(self._unbounded) or self._calls.make_room()
 
-    def _find_handler(self, details: Any) -> Any:
+    def _look_up(self, details: _CallDetails) -> tuple[Any, Verdict | Coroutine[Any, Any, Verdict]]:
+        """Return the handler of a call, and whether it is refused."""
         for each in self._handlers:
             if (handler := each.service(details)) is not None:
-                return handler
-        return None
+                return handler, None if self._admit is None else self._admit(*details)
+        return None, _NO_SUCH_METHOD
 
-    def _refuse(self, call: Any, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()) -> None:
-        """End a call with a status. None of its message is received."""
+    def _refuse(self, call: Any, refusal: Refusal) -> None:
+        """End a call. None of its message is received."""
         if self._refused >= self._max_calls:
             return  # The callers do not read the status. C-core cancels a call that nothing refers to.
         operations = (
             ReceiveClose(NO_FLAGS),
-            SendInitialMetadata((), NO_FLAGS),
-            SendStatus(trailing_metadata, code.value[0], details, NO_FLAGS),
+            SendInitialMetadata(tuple(refusal.initial_metadata), NO_FLAGS),
+            *(() if refusal.message is None else (SendMessage(refusal.message, NO_FLAGS),)),
+            SendStatus(tuple(refusal.trailing_metadata), refusal.code.value[0], refusal.details, NO_FLAGS),
         )
         call.start_server_batch(operations, self._on_refused)
         self._refused += 1

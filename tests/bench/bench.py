@@ -85,10 +85,12 @@ class Bench:
         connections: int = 8,
         streams: int = 8,
         ports: Sequence[int] = (),
+        headers: Sequence[str] = (),
     ) -> Load:
         """Load an RPC of a contender, or of several of its ports at once."""
         targets = [
-            self.make_grpc_target(port, rpc, request, connections, streams) for port in ports or [contender.port]
+            self.make_grpc_target(port, rpc, request, connections, streams, headers)
+            for port in ports or [contender.port]
         ]
         return run_load(*targets, seconds=self.seconds, parts=self.add_database(contender.parts))
 
@@ -97,9 +99,17 @@ class Bench:
         target = self.make_json_target(contender.port, path, request, connections)
         return run_load(target, seconds=self.seconds, parts=self.add_database(contender.parts))
 
-    def make_grpc_target(self, port: int, rpc: str, request: Message, connections: int, streams: int) -> Target:
+    def make_grpc_target(
+        self,
+        port: int,
+        rpc: str,
+        request: Message,
+        connections: int,
+        streams: int,
+        headers: Sequence[str] = (),
+    ) -> Target:
         """Return what `grpc` loads."""
-        options = [*GRPC, f"-d{write_grpc_body(request, self.directory)}"]
+        options = [*GRPC, *(f"-H{header}" for header in headers), f"-d{write_grpc_body(request, self.directory)}"]
         return Target(f"http://127.0.0.1:{port}/{rpc}", options, connections, streams)
 
     def make_json_target(self, port: int, path: str, request: Message | None, connections: int) -> Target:

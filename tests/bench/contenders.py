@@ -21,6 +21,8 @@ from tests.support.until import until
 
 SERVER = "server"
 """One worker, by itself."""
+GUARDED = "server with keys"
+"""The same, whose callers need credentials."""
 STOCK_NOOP = "stock no-op"
 OUR_NOOP = "our no-op"
 """The same on our own transport."""
@@ -48,6 +50,7 @@ def running_contender(name: str, directory: Path, url: str) -> Iterator[Contende
     port = free_port()
     module, processes = {
         SERVER: (("-m", "server"), 0),
+        GUARDED: (("-m", "server"), 0),
         STOCK_NOOP: (("-m", "tests.bench.baselines.noop", str(port), "aio"), 0),
         OUR_NOOP: (("-m", "tests.bench.baselines.noop", str(port), "core"), 0),
         PLAIN: (("-m", "tests.bench.baselines.plain", str(port)), 0),
@@ -60,7 +63,7 @@ def running_contender(name: str, directory: Path, url: str) -> Iterator[Contende
         # uvicorn listens before its processes can answer.
         return log.read_text().count(_UVICORN_IS_READY) == processes if processes else _accepts_connections(port)
 
-    variables = environment(DATABASE_URL=url, GRPC_PORT=str(port))
+    variables = environment(DATABASE_URL=url, GRPC_PORT=str(port), AUTH="on" if name == GUARDED else "off")
     with _running([sys.executable, *module], variables, log, is_ready) as pid:
         yield Contender(port, {name: [pid]})
 
@@ -68,7 +71,7 @@ def running_contender(name: str, directory: Path, url: str) -> Iterator[Contende
 @contextlib.contextmanager
 def running_stack(directory: Path, url: str) -> Iterator[tuple[Contender, Stack]]:
     """Run the whole stack with two workers on the database at `url`."""
-    with running(directory, DATABASE_URL=url, WORKERS="2") as stack:
+    with running(directory, DATABASE_URL=url, WORKERS="2", AUTH="off") as stack:
         stack.wait_until_up()
         parts = {"Envoy": stack.numbers_of("envoy"), "server": stack.numbers_of("server-1")}
         yield Contender(stack.http_port, parts, stack.grpc_ports), stack

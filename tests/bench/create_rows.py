@@ -1,10 +1,11 @@
 """Rows that compare the creation of single events, by gRPC and by JSON."""
 
 from tests.bench.bench import Bench
-from tests.bench.bodies import CREATE, CREATE_PATH, LEAD
-from tests.bench.contenders import FASTAPI_2, OUR_NOOP, PLAIN, SERVER, STOCK_NOOP
+from tests.bench.bodies import CREATE, CREATE_PATH, CUSTOMER, LEAD
+from tests.bench.contenders import FASTAPI_2, GUARDED, OUR_NOOP, PLAIN, SERVER, STOCK_NOOP
 from tests.bench.load import Load
 from tests.bench.report import Goal, Round, Row, compare_rates, format_costs, format_load
+from tests.support.access import make_key
 
 
 def compare_with_noop(bench: Bench) -> Round:
@@ -23,6 +24,19 @@ def compare_with_plain_design(bench: Bench) -> Round:
     ours, plain = bench.alternate(lambda: load_creates(bench, SERVER), lambda: load_creates(bench, PLAIN))
     round_ = compare_rates(ours, plain)
     return round_._replace(detail=f"{round_.detail}; p99 {ours.p99 / 1000:.0f} ms against {plain.p99 / 1000:.0f} ms")
+
+
+def compare_with_open_server(bench: Bench) -> Round:
+    """Return the server's processor time for a create with a key, against that where no caller needs one."""
+    guarded, opened = bench.get(GUARDED), bench.get(SERVER)
+    rates = ("--events-per-second", "1000000000", "--bytes-per-second", "1000000000")
+    header = f"authorization: Bearer {make_key(bench.url, 'secret', CUSTOMER, *rates)}"
+    with_key, without = bench.alternate(
+        lambda: bench.check_stored(bench.grpc(guarded, CREATE, LEAD, headers=[header])),
+        lambda: bench.check_stored(bench.grpc(opened, CREATE, LEAD)),
+    )
+    costs = with_key.costs[GUARDED], without.costs[SERVER]
+    return Round(costs[0] / costs[1], f"{costs[0]:.1f} µs against {costs[1]:.1f} µs")
 
 
 def compare_with_fastapi(bench: Bench) -> Round:
@@ -64,6 +78,12 @@ ROWS = [
         "durable gRPC create against a stock grpc.aio RPC that does nothing, 64 callers",
         Goal(1.6),
         compare_with_noop,
+    ),
+    Row(
+        "1k",
+        "processor time of a durable gRPC create: with a key against without, 64 callers",
+        Goal(1.05, at_most=True),
+        compare_with_open_server,
     ),
     Row("2", "the same against the plain design", Goal(12), compare_with_plain_design),
     Row(

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from tests.support.access import AUDIENCE, ISSUER, write_jwks
 from tests.support.browser import EXTENSION_ORIGIN, Chromium, Pages, find_chromium
 from tests.support.http import Http
 from tests.support.in_process import Client
+from tests.support.postgres import make_passable
 from tests.support.stack import Stack, running
 
 
@@ -46,3 +48,14 @@ def chromium() -> Iterator[Chromium]:
     """Yield the browser of this machine. Its driver occupies the event loop of this thread as long as it runs."""
     with find_chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run a stack whose callers need credentials, at the log level that says most."""
+    directory = tmp_path_factory.mktemp("guarded")
+    make_passable(directory)
+    provider = write_jwks(directory / "jwks.json")
+    variables = {"JWKS_FILE": provider.jwks_file, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "LOG_LEVEL": "DEBUG"}
+    with running(directory / "stack", **variables) as stack:
+        yield stack.wait_until_up()

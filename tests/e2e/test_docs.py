@@ -79,7 +79,20 @@ def run(program: list[str], stdin: str) -> str:
     return ran.stdout
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+ACCESS_PAGE = "docs/access.md"
+
+
+def test_the_commands_about_access_print_what_their_page_says(guarded: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OWNER_DATABASE_URL", guarded.database_url)
+    # In one shell, which keeps the keys.
+    script = "\n".join(command for command, _ in commands(ACCESS_PAGE))
+    expected = "\n".join(output for _, output in commands(ACCESS_PAGE) if output)
+    printed = run(["bash", "-e", "-o", "pipefail"], adapted(script, ACCESS_PAGE, guarded))
+    # A response has no line feed at its end.
+    assert masked(printed).replace("\n", "") == masked(adapted(expected, ACCESS_PAGE, guarded)).replace("\n", "")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page != ACCESS_PAGE])
 def test_every_command_prints_what_its_page_says(stack: Stack, page: str) -> None:
     for command, output in commands(page):
         printed = run(["bash", "-e", "-o", "pipefail"], adapted(command, page, stack))

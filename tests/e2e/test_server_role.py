@@ -32,6 +32,10 @@ def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
         " WHERE grantee = 'analytics_server'::regrole ORDER BY 1, 2",
     )
     assert grants == [
+        ("access_key", "SELECT"),
+        ("access_rate", "INSERT"),
+        ("access_rate", "SELECT"),
+        ("access_rate", "UPDATE"),
         ("analytics_event", "INSERT"),
         ("analytics_event", "SELECT"),
         ("schema_migration", "SELECT"),

@@ -20,6 +20,16 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def guarded_url(database_url: str) -> Iterator[str]:
+    """Yield the URL of a migrated database for the tests that make keys: with the first key, others would need some."""
+    execute(database_url, "CREATE DATABASE guarded")
+    url = database_url.replace("/analytics?", "/guarded?")
+    migrate(url)
+    yield url
+    execute(database_url, "DROP DATABASE guarded WITH (FORCE)")
+
+
 @pytest.fixture
 def own_database_url(database_url: str) -> Iterator[str]:
     """Yield the URL of a migrated database for one test, which may then break it."""

@@ -37,7 +37,15 @@ class Roles:
         )
 
 
-GRANTS = [("analytics_event", "INSERT"), ("analytics_event", "SELECT"), ("schema_migration", "SELECT")]
+GRANTS = [
+    ("access_key", "SELECT"),
+    ("access_rate", "INSERT"),
+    ("access_rate", "SELECT"),
+    ("access_rate", "UPDATE"),
+    ("analytics_event", "INSERT"),
+    ("analytics_event", "SELECT"),
+    ("schema_migration", "SELECT"),
+]
 
 
 @pytest.fixture

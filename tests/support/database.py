@@ -31,6 +31,12 @@ def query(url: str, sql: str, *values: object) -> list[Any]:
         return list(cursor.fetchall())
 
 
+def count_events(url: str, customer: str) -> int:
+    """Return how many events of a customer are stored."""
+    ((number,),) = query(url, "SELECT count(*) FROM analytics_event WHERE customer_id = %s", customer)
+    return int(number)
+
+
 def execute(url: str, sql: str | composed.Composable) -> None:
     """Execute a statement in autocommit mode, as CREATE DATABASE and ALTER DATABASE need it."""
     with _connected(url) as cursor:

@@ -67,7 +67,7 @@ def running_server(
         database_url: the database.
         limits: the limits on what is in flight.
         transport: what carries the calls.
-        more: other settings.
+        more: other settings. Unless they say something else, callers need no credentials.
     """
     # What most tests have is the URL of the owner.
     url = as_server(database_url) if "://postgres@" in database_url else database_url
@@ -76,7 +76,7 @@ def running_server(
     thread.start()
 
     async def start() -> Application:
-        settings = Settings(url, "127.0.0.1", 0, logging.INFO, transport=transport, **more)
+        settings = Settings(url, "127.0.0.1", 0, logging.INFO, transport=transport, **{"auth": False, **more})
         application = await create_server(settings, limits)
         await application.start()
         return application

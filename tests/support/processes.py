@@ -36,6 +36,11 @@ def environment(**variables: str) -> dict[str, str]:
         "TLS_CLIENT_CA",
         "PLAINTEXT",
         "CORS_ORIGINS",
+        "AUTH",
+        "JWKS_FILE",
+        "JWKS_URL",
+        "JWT_ISSUER",
+        "JWT_AUDIENCE",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     # By default a worker would make a socket in the project's root.

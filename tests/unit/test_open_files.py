@@ -5,7 +5,7 @@ import resource
 import pytest
 
 from server.open_files import limit_connections
-from server.settings import ConfigurationError
+from server.variables import ConfigurationError
 
 
 @pytest.mark.parametrize(

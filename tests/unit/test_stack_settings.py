@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import ConfigurationError
 from server.stack.banner import format_banner
 from server.stack.envoy import render
 from server.stack.settings import DatabaseUrls, StackError, StackSettings, hide_password, read_stack_settings
+from server.variables import ConfigurationError
 
 ENVOY = """
 - socket_address: { address: 127.0.0.1, port_value: 8080 }
@@ -126,9 +126,11 @@ def test_an_address_that_only_this_machine_reaches_needs_neither(address: str) -
 
 def test_the_command_that_is_shown_trusts_the_certificate() -> None:
     settings = read_stack_settings({"TLS_CERT": "/my pki/a.crt", "TLS_KEY": "/pki/a.key"})
-    text = format_banner(settings, DatabaseUrls("", ""), ADMIN)
+    text = format_banner(settings, DatabaseUrls("", ""), ADMIN, auth=False)
     assert "curl -i --cacert '/my pki/a.crt' https://127.0.0.1:8080/" in text
-    text = format_banner(read_stack_settings({**TLS, "TLS_CLIENT_CA": "/pki/ca.crt"}), DatabaseUrls("", ""), ADMIN)
+    text = format_banner(
+        read_stack_settings({**TLS, "TLS_CLIENT_CA": "/pki/ca.crt"}), DatabaseUrls("", ""), ADMIN, auth=False
+    )
     assert "curl -i --cacert /pki/a.crt --cert YOUR.crt --key YOUR.key https://" in text
 
 
@@ -171,7 +173,7 @@ def test_what_listens_on_any_address_is_reached_at_the_loopback() -> None:
     settings = read_stack_settings({"BIND_ADDRESS": "::", "PLAINTEXT": "on"})
     text = render_envoy(settings)
     assert 'address: "::", port_value: 8080, ipv4_compat: true' in text
-    assert "http://[::1]:8080/" in format_banner(settings, DatabaseUrls("", ""), ADMIN)
+    assert "http://[::1]:8080/" in format_banner(settings, DatabaseUrls("", ""), ADMIN, auth=True)
 
 
 def test_the_owner_of_the_database_is_the_servers_role_unless_it_is_given() -> None:
@@ -179,7 +181,30 @@ def test_the_owner_of_the_database_is_the_servers_role_unless_it_is_given() -> N
     assert read_stack_settings({"DATABASE_URL": server}).database_urls == (server, server)
     settings = read_stack_settings({"DATABASE_URL": server, "OWNER_DATABASE_URL": owner})
     assert settings.database_urls == (server, owner)
-    assert "owner:***@h" in format_banner(settings, DatabaseUrls(server, owner), ADMIN)
+    assert "owner:***@h" in format_banner(settings, DatabaseUrls(server, owner), ADMIN, auth=True)
+
+
+def test_the_banner_says_whether_callers_need_credentials() -> None:
+    urls = DatabaseUrls("", "")
+    assert "AUTH                on" in format_banner(read_stack_settings({}), urls, ADMIN, auth=True)
+    assert "until there is a key" in format_banner(read_stack_settings({}), urls, ADMIN, auth=False)
+    assert "until" not in format_banner(read_stack_settings({"AUTH": "off"}), urls, ADMIN, auth=False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"AUTH": "yes"}, "AUTH is 'yes'"),
+        ({"JWT_ISSUER": "i"}, "neither JWKS_FILE nor JWKS_URL"),
+        ({"JWKS_FILE": "f", "JWKS_URL": "https://h"}, "both set"),
+        ({"JWKS_FILE": "f", "JWT_AUDIENCE": "a"}, "JWT_ISSUER is not set"),
+        ({"JWKS_FILE": "f", "JWT_ISSUER": "i"}, "JWT_AUDIENCE is not set"),
+        ({"JWKS_URL": "http://example.com/jwks", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a"}, "https://"),
+    ],
+)
+def test_settings_of_access_that_cannot_be_used_are_named(variables: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        read_stack_settings(variables)
 
 
 @pytest.mark.parametrize("text", [ENVOY.replace("50051", "50052"), ENVOY + ENVOY, ENVOY.replace("10000", "9000")])

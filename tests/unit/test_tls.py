@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from server.settings import ConfigurationError, TlsFiles
+from server.settings import TlsFiles
 from server.tls import Certificate, CertificateWatch, check_permissions, read_certificate
+from server.variables import ConfigurationError
 from tests.support.certificates import Issuer, encode_key, replace, write_files
 
 ISSUER = Issuer()

@@ -141,6 +141,16 @@ class _Fault(Exception):
         self.description = description
 
 
+KEY_PARAMETER = "key="
+"""How the parameter begins by which a page gives its key where it can send no headers."""
+
+
+def find_keys(path: str) -> list[str]:
+    """Return the keys of a caller in the URL `path?query`."""
+    parameters = path.partition("?")[2].split("&")
+    return [each.removeprefix(KEY_PARAMETER) for each in parameters if each.startswith(KEY_PARAMETER)]
+
+
 def refuse_parameters(path: str) -> None:
     """Check that the URL of a call that takes a body has no parameters, except one `key`, a publishable one.
 
@@ -150,18 +160,12 @@ def refuse_parameters(path: str) -> None:
     parameters = [each for each in path.partition("?")[2].split("&") if each]
     if not parameters:
         return
-    others = [each for each in parameters if not _is_publishable_key(each)]
+    others = [each for each in parameters if not each.startswith(f"{KEY_PARAMETER}pk_")]
     faults = [_describe_unknown(_try_decode(each.partition("=")[0]), frozenset()) for each in others[:MAX_VIOLATIONS]]
     if len(parameters) - len(others) > 1:
-        faults.append(FieldViolation("key", refusals.GIVEN_TWICE))
+        faults.append(FieldViolation(KEY_PARAMETER.removesuffix("="), refusals.GIVEN_TWICE))
     if faults:
         raise InvalidRequest(faults)
-
-
-def _is_publishable_key(parameter: str) -> bool:
-    """Return whether a parameter is the credential of a beacon, which has no headers."""
-    name, _, value = parameter.partition("=")
-    return _try_decode(name) == "key" and _try_decode(value).startswith("pk_")
 
 
 def _describe_unknown(name: str, known: frozenset[str]) -> FieldViolation:

@@ -1,0 +1,74 @@
+"""Who calls, and what that caller may do. Every decision about a customer's data is made here."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final
+
+from server.access.rates import Meter
+
+WRITE: Final = "events:write"
+READ: Final = "events:read"
+ERASE: Final = "events:erase"
+SCOPES = (WRITE, READ, ERASE)
+
+
+class Unauthenticated(Exception):
+    """A call has no credentials, or none that are valid now."""
+
+
+class NotPermitted(Exception):
+    """The credentials of a call are valid, and do not allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the credentials of a call allow. Ids are compared as they are: equal strings, and nothing else."""
+
+    name: str
+    """For logs: the id of the key, never a secret."""
+    customers: frozenset[str] | None
+    """Whose events. None means those of all customers."""
+    scopes: frozenset[str]
+    """Which of `SCOPES`."""
+    users: frozenset[str] | None = None
+    """Whose events within a customer. None means those of all its users."""
+    origins: frozenset[str] | None = None
+    """From which web pages, as their `origin` header has it. None means from anywhere."""
+    expires_at: float | None = None
+    """In seconds since the epoch."""
+    meter: Meter | None = field(default=None, compare=False)
+    """What its calls spend. None if there is no limit."""
+    share: str = ""
+    """Whose share of the server's limits the calls take. Empty if that goes by the customer in each request."""
+
+    def may_write(self, customer_id: str, user_id: str) -> bool:
+        """Return whether the caller may store an event of this user at this customer."""
+        return WRITE in self.scopes and self._is_within(customer_id, user_id)
+
+    def may_read(self, customer_id: str, user_id: str) -> bool:
+        """Return whether the caller may find the events of this user at this customer."""
+        return READ in self.scopes and self._is_within(customer_id, user_id)
+
+    def may_erase(self, customer_id: str) -> bool:
+        """Return whether the caller may erase events of this customer."""
+        return ERASE in self.scopes and self.users is None and self._is_within(customer_id, "")
+
+    def _is_within(self, customer_id: str, user_id: str) -> bool:
+        return (self.customers is None or customer_id in self.customers) and (
+            self.users is None or user_id in self.users
+        )
+
+
+ANYONE: Final = Caller("anyone", None, frozenset(SCOPES))
+"""The caller of every call while AUTH is off."""
+
+NOBODY: Final = Caller("nobody", frozenset(), frozenset())
+"""The caller where none was set, which no call should come to: it may do nothing."""
+
+_caller: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
+
+get_caller = _caller.get
+"""Return the caller of the current call."""
+
+set_caller = _caller.set
+"""Set the caller of the current call."""
