@@ -35,6 +35,8 @@ class Settings(NamedTuple):
     """Whether clients may ask for the protos by reflection."""
     ignore_unknown_fields: bool = False
     """Whether unknown fields of JSON are ignored rather than refused."""
+    retention_days: int = 0
+    """How old events become before they are erased. 0 means that they stay."""
     transport: str = CORE
     """What carries the calls, one of `TRANSPORTS`."""
     max_connections: int = MAX_CONNECTIONS
@@ -59,13 +61,21 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         drain_notice=_read_drain_notice(environment),
         reflection=_read_reflection(environment),
         ignore_unknown_fields=_read_unknown_fields(environment),
+        retention_days=_read_retention(environment),
         transport=_read_transport(environment),
     )
 
 
 def check_server_variables(environment: Mapping[str, str]) -> None:
     """Raise ConfigurationError if a variable is malformed that only servers read, unlike ports and DATABASE_URL."""
-    for read in (_read_log_level, _read_drain_notice, _read_reflection, _read_unknown_fields, _read_transport):
+    for read in (
+        _read_log_level,
+        _read_drain_notice,
+        _read_reflection,
+        _read_retention,
+        _read_unknown_fields,
+        _read_transport,
+    ):
         read(environment)
 
 
@@ -121,6 +131,10 @@ def _read_drain_notice(environment: Mapping[str, str]) -> int:
 
 def _read_reflection(environment: Mapping[str, str]) -> bool:
     return bool(read_number(environment, "GRPC_REFLECTION", 1, 0, 1))
+
+
+def _read_retention(environment: Mapping[str, str]) -> int:
+    return read_number(environment, "RETENTION_DAYS", 0, 0, 36_500)
 
 
 def _read_unknown_fields(environment: Mapping[str, str]) -> bool:

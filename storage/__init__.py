@@ -3,16 +3,21 @@
 Storage is given rows and returns outcomes. It knows nothing of gRPC, of protobuf, or of who waits for a commit.
 """
 
+from storage.erasure import Erasure, Receipt
+from storage.erasures import Erasures
 from storage.errors import (
     DatabaseUnavailable,
     EventRefused,
+    KeyErased,
     KeyInProgress,
     KeyReused,
     PageTooLarge,
     PrivilegesMissing,
     SearchTimedOut,
     StorageError,
+    TooManyBlocked,
     TooManySearches,
+    UserBlocked,
     WriteFailed,
 )
 from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Query, make_id_and_time, make_ids_and_times
@@ -22,10 +27,13 @@ from storage.store import EventStore, Lane
 __all__ = [
     "TEXT_COUNT",
     "DatabaseUnavailable",
+    "Erasure",
+    "Erasures",
     "Event",
     "EventRefused",
     "EventStore",
     "Found",
+    "KeyErased",
     "KeyInProgress",
     "KeyReused",
     "Lane",
@@ -34,10 +42,13 @@ __all__ = [
     "PageTooLarge",
     "PrivilegesMissing",
     "Query",
+    "Receipt",
     "Row",
     "SearchTimedOut",
     "StorageError",
+    "TooManyBlocked",
     "TooManySearches",
+    "UserBlocked",
     "WriteFailed",
     "encode_row",
     "encode_rows",

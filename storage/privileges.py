@@ -11,11 +11,28 @@ SERVER_ROLE = "analytics_server"
 """The default name of the server's role."""
 
 # A server that starts reads which migrations have been applied.
-_NEEDED = (("SELECT", "analytics_event"), ("INSERT", "analytics_event"), ("SELECT", "schema_migration"))
+_NEEDED = (
+    ("SELECT", "analytics_event"),
+    ("INSERT", "analytics_event"),
+    ("SELECT", "schema_migration"),
+    ("SELECT", "erasure"),
+    ("SELECT", "erased_key"),
+    ("SELECT", "blocked_user"),
+)
+
+# What deletes events, within bounds that only the owner can change.
+_FUNCTIONS = (
+    "begin_erasure(text, uuid, boolean, text, text, text, timestamptz, boolean, text, timestamptz)",
+    "erase_step(text, uuid, text, int)",
+    "forget_erased_keys(text, uuid, int)",
+)
 
 _LACKING = """
 SELECT current_user, privilege, relation FROM unnest(%s, %s) AS needed (privilege, relation)
 WHERE NOT has_table_privilege(to_regclass(relation), privilege)
+UNION ALL
+SELECT current_user, 'EXECUTE', name FROM unnest(%s) AS function (name)
+WHERE NOT has_function_privilege(to_regprocedure(name), 'EXECUTE')
 """
 
 _MAY_GRANT = """
@@ -48,11 +65,14 @@ def grant_privileges(database: Any, role: str) -> None:
         database.execute_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
         for privilege, table in _NEEDED:
             database.execute_sql(f"GRANT {privilege} ON {table} TO {name}")
+        for function in _FUNCTIONS:
+            database.execute_sql(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
 
 
 def check_privileges(database: Any) -> None:
     """Raise PrivilegesMissing if the current role lacks what the server's role needs on the tables that exist."""
-    lacking = database.execute_sql(_LACKING, [list(each) for each in zip(*_NEEDED, strict=True)]).fetchall()
+    needed = [list(each) for each in zip(*_NEEDED, strict=True)]
+    lacking = database.execute_sql(_LACKING, [*needed, list(_FUNCTIONS)]).fetchall()
     if lacking:
         role, _, _ = lacking[0]
         raise PrivilegesMissing(
