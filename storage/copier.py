@@ -11,7 +11,7 @@ from psycopg2.errorcodes import LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
 from storage import sqlstates
 from storage.conflicts import find_conflicts
 from storage.connection import connect, is_lost
-from storage.erased_keys import KEY_ERASED, make_check
+from storage.erased_keys import KEY_ERASED, PREPARE_CHECKS, make_check
 from storage.errors import DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
 from storage.event import Outcome
 from storage.rows import COPY_STATEMENT, Row
@@ -150,8 +150,18 @@ class Copier:
                 return self._try_copy_on(self._connection, rows)
             except DatabaseUnavailable:
                 self.close()
-        self._connection = connect(self._url, "analytics writer", SESSION)
+        self._connection = self._connect()
         return self._try_copy_on(self._connection, rows)
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        connection = connect(self._url, "analytics writer", SESSION)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(PREPARE_CHECKS)
+        except psycopg2.Error as error:
+            connection.close()
+            raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
+        return connection
 
     @staticmethod
     def _try_copy_on(connection: psycopg2.extensions.connection, rows: list[Row]) -> str | None:

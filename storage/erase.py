@@ -56,10 +56,14 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         return 2
     try:
         check_url(url)
-        with contextlib.closing(connect(url, "analytics erase", SESSION)) as connection:
-            options.run(connection, options)
     except ValueError as error:
         print(f"{variable} is malformed: {error}", file=sys.stderr)
+        return 2
+    try:
+        with contextlib.closing(connect(url, "analytics erase", SESSION)) as connection:
+            options.run(connection, options)
+    except _NotAReceipt as error:
+        print(f"standard input, line {error}: this is not a receipt", file=sys.stderr)
         return 2
     except DatabaseUnavailable as error:
         print(f"{variable}: the database cannot be reached: {error}", file=sys.stderr)
@@ -77,7 +81,9 @@ def erase_events(connection: psycopg2.extensions.connection, options: argparse.N
         before = (datetime.now(UTC) - timedelta(days=options.older_than_days)).isoformat()
     entity_type, entity_id = options.entity or ("", "")
     erasure = Erasure(options.customer, options.all, options.user, entity_type, entity_id, before, options.block_later)
-    _print(_carry_out(connection, erasure, str(uuid_utils.uuid7()), options.by))
+    receipt_id = str(uuid_utils.uuid7())
+    _begin(connection, erasure, receipt_id, options.by)
+    _print(_finish(connection, erasure.customer_id, receipt_id))
 
 
 def list_receipts(connection: psycopg2.extensions.connection, options: argparse.Namespace) -> None:
@@ -92,13 +98,27 @@ def list_receipts(connection: psycopg2.extensions.connection, options: argparse.
 
 def erase_again(connection: psycopg2.extensions.connection, _: argparse.Namespace) -> None:
     """Carry out the erasures of the receipts on standard input that the database does not have."""
-    for line in sys.stdin:
-        receipt = Receipt(**json.loads(line))
-        if receipt.requested_by == RETENTION:  # The servers see to that.
-            continue
-        # Not what came in after the first time.
+    receipts = [receipt for receipt in _read_receipts() if receipt.requested_by != RETENTION]  # Servers see to that.
+    for receipt in receipts:
         erasure = Erasure(*[getattr(receipt, name) for name in Erasure._fields])
-        _print(_carry_out(connection, erasure, receipt.id, receipt.requested_by, receipt.finished_at))
+        # Not what came in after the first time.
+        _begin(connection, erasure, receipt.id, receipt.requested_by, receipt.finished_at)
+    for receipt in receipts:
+        _print(_finish(connection, receipt.customer_id, receipt.id))
+
+
+class _NotAReceipt(Exception):
+    """A line that is not a receipt, by its number."""
+
+
+def _read_receipts() -> list[Receipt]:
+    receipts = []
+    for number, line in enumerate(sys.stdin, 1):
+        try:
+            receipts.append(Receipt(**json.loads(line)))
+        except (ValueError, TypeError):
+            raise _NotAReceipt(number) from None
+    return receipts
 
 
 def unblock_user(connection: psycopg2.extensions.connection, options: argparse.Namespace) -> None:
@@ -108,20 +128,23 @@ def unblock_user(connection: psycopg2.extensions.connection, options: argparse.N
     )
 
 
-def _carry_out(
+def _begin(
     connection: psycopg2.extensions.connection, erasure: Erasure, receipt_id: str, requested_by: str, up_to: str = ""
-) -> Receipt:
-    """Begin an erasure, work on it until it is finished, and return its receipt."""
+) -> None:
     _execute(connection, BEGIN, make_values(erasure, receipt_id, requested_by, up_to))
+
+
+def _finish(connection: psycopg2.extensions.connection, customer_id: str, receipt_id: str) -> Receipt:
+    """Work on an erasure until it is finished, and return its receipt."""
     worker = str(uuid.uuid4())
     while True:
-        ((erased, is_finished),) = _execute(connection, STEP, (erasure.customer_id, receipt_id, worker, STEP_EVENTS))
+        ((erased, is_finished),) = _execute(connection, STEP, (customer_id, receipt_id, worker, STEP_EVENTS))
         if erased is None:  # A server works on it, or has done so, or the time at which it begins has not come.
-            (row,) = _execute(connection, FIND, (erasure.customer_id, receipt_id))
+            (row,) = _execute(connection, FIND, (customer_id, receipt_id))
             is_finished = bool(Receipt._make(row).finished_at)
             time.sleep(0 if is_finished else _WAIT_SECONDS)
         if is_finished:
-            (row,) = _execute(connection, FIND, (erasure.customer_id, receipt_id))
+            (row,) = _execute(connection, FIND, (customer_id, receipt_id))
             return Receipt._make(row)
 
 

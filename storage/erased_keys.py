@@ -26,21 +26,26 @@ CHECK = "EXECUTE meet_erased_key (%s, %s)"
 """The check of one key, after PREPARE_CHECK. Its values are the customer and what `hash_key` returns."""
 
 _SENT = (
-    "FROM unnest(%s::text[], %s::uuid[]) AS sent (customer_id, key_hash) JOIN erased_key USING (customer_id, key_hash)"
+    "FROM unnest({}::text[], {}::uuid[]) AS sent (customer_id, key_hash) JOIN erased_key USING (customer_id, key_hash)"
 )
-_CHECK_ALL = f"SELECT {_EXISTS_NONE} {_SENT}"
-_FIND = f"SELECT customer_id, key_hash::text {_SENT}"
+PREPARE_CHECKS = f"PREPARE meet_erased_keys (text[], uuid[]) AS SELECT {_EXISTS_NONE} {_SENT.format('$1', '$2')}"
+_CHECKS = "EXECUTE meet_erased_keys (%s, %s)"
+_FIND = f"SELECT customer_id, replace(key_hash::text, '-', '') {_SENT.format('%s', '%s')}"
 
 
 def hash_key(customer_id: str, key: str) -> str:
-    """Return the hash under which the key of an erased event is kept, in the usual text form of a UUID."""
-    digest = hashlib.sha256(f"{customer_id}\0{key}".encode()).hexdigest()
-    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}"
+    """Return the hash under which the key of an erased event is kept: a UUID in hexadecimal."""
+    return hashlib.sha256(f"{customer_id}\0{key}".encode()).hexdigest()[:32]
 
 
 def make_check(cursor: psycopg2.extensions.cursor, events: Sequence[Event]) -> bytes:
-    """Return the check of the keys of `events`, all of which have one, as a statement without parameters."""
-    statement: bytes = cursor.mogrify(_CHECK_ALL, _list_keys(events))
+    """Return the check of the keys of `events`, after PREPARE_CHECKS, as a statement without parameters.
+
+    Args:
+        cursor: knows how to quote.
+        events: all of them have a key.
+    """
+    statement: bytes = cursor.mogrify(_CHECKS, _list_keys(events))
     return statement
 
 

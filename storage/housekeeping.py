@@ -11,8 +11,8 @@ log = logging.getLogger(__name__)
 
 Execute = Callable[[str, Sequence[Any] | None], Awaitable[list[Any]]]
 
-# An advisory lock number that no other program on the database is likely to use: "erasures" in ASCII.
-_LOCK = 0x6572617375726573
+LOCK = 0x6572617375726573
+"""An advisory lock number that no other program on the database is likely to use: "erasures" in ASCII."""
 
 # So many customers are looked at in about 10 ms.
 _SLICE_CUSTOMERS = 100
@@ -40,7 +40,7 @@ async def keep_house(execute: Execute, retention_days: int) -> AsyncIterator[Non
         execute: executes a statement on one connection and returns its rows.
         retention_days: how old events become before they are erased. 0 means that they stay.
     """
-    ((is_mine,),) = await execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])
+    ((is_mine,),) = await execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
     if not is_mine:
         return
     async for _ in _forget_keys(execute):
@@ -48,7 +48,7 @@ async def keep_house(execute: Execute, retention_days: int) -> AsyncIterator[Non
     if retention_days:
         async for _ in _retain(execute, retention_days):
             yield
-    await execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+    await execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
 async def _forget_keys(execute: Execute) -> AsyncIterator[None]:
