@@ -76,11 +76,13 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
 
 def erase_events(connection: psycopg2.extensions.connection, options: argparse.Namespace) -> None:
     """Erase what the options name, and print the receipt once it is done."""
-    before = options.before
+    before = options.before or ""
     if options.older_than_days:
         before = (datetime.now(UTC) - timedelta(days=options.older_than_days)).isoformat()
     entity_type, entity_id = options.entity or ("", "")
-    erasure = Erasure(options.customer, options.all, options.user, entity_type, entity_id, before, options.block_later)
+    erasure = Erasure(
+        options.customer, options.all, options.user or "", entity_type, entity_id, before, options.block_later
+    )
     receipt_id = str(uuid_utils.uuid7())
     _begin(connection, erasure, receipt_id, options.by)
     _print(_finish(connection, erasure.customer_id, receipt_id))
@@ -91,7 +93,7 @@ def list_receipts(connection: psycopg2.extensions.connection, options: argparse.
     if options.customer:
         rows = _execute(connection, FIND_OF_CUSTOMER, [options.customer])
     else:
-        rows = _execute(connection, FIND_SINCE, [options.since])
+        rows = _execute(connection, FIND_SINCE, [options.since or "-infinity"])
     for row in rows:
         _print(Receipt._make(row))
 
@@ -173,21 +175,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     events.add_argument("--customer", required=True, type=_text, metavar="ID")
     what = events.add_mutually_exclusive_group(required=True)
     what.add_argument("--all", action="store_true", help="all events of the customer")
-    what.add_argument("--user", default="", type=_text, metavar="ID", help="the events of this user")
+    what.add_argument("--user", type=_text, metavar="ID", help="the events of this user")
     what.add_argument(
         "--entity", nargs=2, type=_text, metavar=("lead|contact", "ID"), help="the events about this entity"
     )
     what.add_argument("--older-than-days", type=_days, metavar="N", help="the events older than so many days")
-    what.add_argument("--before", default="", type=_time, metavar="TIME", help="the events created before this time")
+    what.add_argument("--before", type=_time, metavar="TIME", help="the events created before this time")
     events.add_argument("--block-later", action="store_true", help="refuse what comes in later for the user")
     events.add_argument("--by", default="operator", type=_text, help="who asks for it, for the receipt")
 
     receipts = commands.add_parser("receipts", help="print receipts", allow_abbrev=False)
     receipts.set_defaults(run=list_receipts)
     receipts.add_argument("--customer", default="", metavar="ID", help="of this customer alone")
-    receipts.add_argument(
-        "--since", default="-infinity", type=_time, metavar="TIME", help="of what was not finished before this time"
-    )
+    receipts.add_argument("--since", type=_time, metavar="TIME", help="of what was not finished before this time")
 
     again = commands.add_parser("again", help="erase what the receipts on standard input say", allow_abbrev=False)
     again.set_defaults(run=erase_again)
