@@ -37,7 +37,14 @@ class Roles:
         )
 
 
-GRANTS = [("analytics_event", "INSERT"), ("analytics_event", "SELECT"), ("schema_migration", "SELECT")]
+GRANTS = [
+    ("analytics_event", "INSERT"),
+    ("analytics_event", "SELECT"),
+    ("blocked_user", "SELECT"),
+    ("erased_key", "SELECT"),
+    ("erasure", "SELECT"),
+    ("schema_migration", "SELECT"),
+]
 
 
 @pytest.fixture
