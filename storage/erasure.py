@@ -11,8 +11,8 @@ from storage.model import TIME_FORMAT
 RETENTION = "retention"
 """Who asks for the erasures that RETENTION_DAYS makes. There is one for each customer, which begins again every day."""
 
-STEP_EVENTS = 5_000
-"""How many events one step looks at: 20 to 60 ms of the database's time."""
+STEP_EVENTS = 2_000
+"""How many events one step looks at: 10 to 70 ms of the database's time."""
 
 
 class Erasure(NamedTuple):
@@ -71,8 +71,10 @@ STEP = "SELECT erased, finished FROM erase_step(%s, %s::uuid, %s, %s)"
 another one works on it, and once it is finished."""
 
 FIND = f"{_SELECT} WHERE customer_id = %s AND id = %s::uuid"
-FIND_OF_CUSTOMER = f"{_SELECT} WHERE customer_id = %s ORDER BY created_at, id"
-FIND_SINCE = f"{_SELECT} WHERE coalesce(finished_at, 'infinity') >= %s::timestamptz ORDER BY created_at, id"
+FIND_OF_CUSTOMER = f"{_SELECT} WHERE customer_id = %s ORDER BY erasure.created_at, erasure.id"
+FIND_SINCE = (
+    f"{_SELECT} WHERE coalesce(finished_at, 'infinity') >= %s::timestamptz ORDER BY erasure.created_at, erasure.id"
+)
 
 FIND_DUE = """
 SELECT customer_id, id::text FROM erasure

@@ -28,7 +28,7 @@ _FIND_CUTOFF = """
 SELECT extract(epoch FROM date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') - make_interval(days => %s))::bigint
 """
 _FIND_OLDEST = """
-SELECT customer_id, id::text, to_timestamp(%s)::text FROM analytics_event WHERE customer_id > %s
+SELECT customer_id, id::text AS oldest, to_timestamp(%s)::text FROM analytics_event WHERE customer_id > %s
 ORDER BY customer_id, id LIMIT 1
 """
 

@@ -9,15 +9,13 @@ from server.messages.refusals import (
     ENTITY_TYPE,
     IN_THE_FUTURE,
     NOT_A_TIME,
-    NOT_AN_ID,
     NOT_ONE_FILTER,
     InvalidRequest,
 )
-from server.messages.validation import find_violations
+from server.messages.validation import check, find_violations
 from storage import Erasure, Receipt
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def to_erasure(request: pb.EraseAnalyticsEventsRequest) -> Erasure:
@@ -65,11 +63,7 @@ def to_receipt_id(request: pb.GetErasureRequest) -> tuple[str, str]:
     Raises:
         InvalidRequest: it breaks a rule.
     """
-    violations = find_violations(request)
-    if request.id and not any(each.field == "id" for each in violations) and not _UUID.fullmatch(request.id):
-        violations.append(NOT_AN_ID)
-    if violations:
-        raise InvalidRequest(violations)
+    check(request)
     return request.customer_id, request.id
 
 

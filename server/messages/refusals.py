@@ -169,7 +169,6 @@ ENTITY_TYPE = FieldViolation("entity_type", "must be lead or contact with entity
 BLOCK_WITHOUT_USER = FieldViolation("block_later", "is for a user_id")
 NOT_A_TIME = FieldViolation("created_before", "must be a time in RFC 3339, such as 2026-01-31T00:00:00Z")
 IN_THE_FUTURE = FieldViolation("created_before", "must not be in the future")
-NOT_AN_ID = FieldViolation("id", "must be the id of an erasure: a UUID")
 
 VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"
 VERSION_INFO_NOT_FINITE = "holds a number that is not finite"

@@ -78,22 +78,24 @@ ALIKE = [
 ]
 
 
-def test_customers_are_told_apart_byte_by_byte(database_url: str, customer: str) -> None:
+def test_customers_are_told_apart_byte_by_byte(database_url: str, written: tuple[Copier, Any], customer: str) -> None:
     customers = [customer + each for each in ALIKE]
     assert len(set(customers)) == len(ALIKE)
 
     async def write_and_find(commits: Any) -> list[list[str]]:
         for number, each in enumerate(customers):
-            # The same key and the same ids for all of them, by INSERT and by COPY.
+            # With the same keys and ids for all of them, by INSERT and by COPY.
             await commits.write(One(make_event(each, str(number), "key")))
+        copied = [make_event(each, str(number), "other key") for number, each in enumerate(customers)]
+        assert written[0].write(encode_rows(copied)) == copied
         searches = EventStore(as_server(database_url))
         pages = [
             await searches.find(Query(each, "lead", "entity", "user", ["recording"], False, 1, 100))
             for each in customers
         ]
         await searches.close()
-        assert [page.total for page in pages] == [1] * len(customers)
+        assert [page.total for page in pages] == [2] * len(customers)
         return [[event.message for event in page.events] for page in pages]
 
     found = run_with_commits(database_url, write_and_find)
-    assert found == [[str(number)] for number in range(len(customers))]
+    assert found == [[str(number)] * 2 for number in range(len(customers))]

@@ -14,7 +14,7 @@ from tests.support.processes import free_port, started_module
 from tests.support.requests import analytics_event
 from tests.support.until import until
 
-EVENTS = 200_000
+EVENTS = 100_000
 
 # As many events as take some seconds to erase. Every second one is the user's.
 _SEED = f"""

@@ -28,7 +28,8 @@ _MAX_TOKENS = 2_000
 _REQUEST: Any = EraseAnalyticsEventsRequest
 _FIELDS: dict[str, FieldDescriptor] = {field.json_name: field for field in _REQUEST.DESCRIPTOR.fields}
 _KNOWN = frozenset(_FIELDS)
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,9})")
+# 7.0 is an integer, as JSON Schema and protobuf have it.
+_INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]{0,9}))(?:\.0{1,20})?")
 _MAX_INTEGER = 2**31 - 1
 
 _read_receipt_url = ParameterReader(GetErasureRequest, to_receipt_id).read
@@ -99,8 +100,10 @@ def _read_boolean(walker: Walker, path: Path) -> bool | None:
 def _read_integer(walker: Walker, path: Path) -> int | None:
     walker.peek()
     scalar = walker.match_scalar()
-    if _INTEGER.fullmatch(scalar) and abs(int(scalar)) <= _MAX_INTEGER:
-        return int(walker.read_scalar(path))
+    match = _INTEGER.fullmatch(scalar)
+    if match is not None and abs(int(match[1])) <= _MAX_INTEGER:
+        walker.read_scalar(path)
+        return int(match[1])
     _refuse_unless_null(walker, path, refusals.NOT_AN_INTEGER)
     return None
 
