@@ -121,8 +121,10 @@ class Erasures:
                 await self._refresh_blocked()
                 is_busy = await self._advance()
                 is_busy |= await self._keep_house()
-            except (DatabaseUnavailable, psycopg2.Error) as error:
-                log.warning("erasures wait", extra={"reason": str(getattr(error, "pgcode", None) or "unavailable")})
+            except DatabaseUnavailable:  # Whoever watches the database logs that.
+                self._house = None
+            except psycopg2.Error as error:
+                log.warning("erasures wait", extra={"sqlstate": error.pgcode})
                 self._house = None
             except Exception:
                 log.exception("unexpected error in the work on erasures")
