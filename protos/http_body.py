@@ -3,12 +3,14 @@
 `google.api.HttpBody` makes the transcoder pass bodies on as they are, so that the server reads JSON itself. The RPCs
 have packages of their own, so that a caller of the typed RPCs cannot pass for one of JSON:
 
-- `data_analytics.v1.http` has the creates, for bodies that are small enough for Envoy to keep until they are whole, and
-  the searches, whose responses are streams: Envoy passes a page on as its caller reads it, and does not keep it.
+- `data_analytics.v1.http` has the creates, for bodies that are small enough for Envoy to keep until they are whole,
+  the erasures, and the searches, whose responses are streams: Envoy passes a page on as its caller reads it, and does
+  not keep it.
 - `data_analytics.v1.http.upload` has the creates again, and the batch, with streams of requests: Envoy passes the body
   on as it arrives.
 """
 
+import re
 from collections.abc import Callable
 
 from google.api import annotations_pb2, http_pb2, httpbody_pb2
@@ -40,17 +42,19 @@ def derive_http_set(typed: bytes) -> bytes:
 def _make_small(method: MethodDescriptorProto, rule: http_pb2.HttpRule) -> bool:
     """Change a method for `data_analytics.v1.http`. Return whether it belongs there."""
     method.server_streaming = bool(rule.get)
+    if rule.get:
+        rule.get = re.sub(r"\{\w+\}", "*", rule.get)  # HttpBody has no field for it: the server reads it from the URL.
     return not _is_batch(rule)
 
 
 def _make_upload(method: MethodDescriptorProto, rule: http_pb2.HttpRule) -> bool:
     """Change a method for `data_analytics.v1.http.upload`. Return whether it belongs there."""
     method.client_streaming = True
-    return bool(rule.post)
+    return bool(rule.post and not rule.post.endswith(":erase"))
 
 
 def _is_batch(rule: http_pb2.HttpRule) -> bool:
-    return ":" in rule.post
+    return bool(rule.post.endswith(":batch"))
 
 
 def _derive_file(

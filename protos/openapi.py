@@ -64,11 +64,11 @@ class Document:
                     http = method.options.Extensions[annotations_pb2.http]
                     if verb := http.WhichOneof("pattern"):  # a method without one is gRPC only
                         name = f".{file.package}.{service.name}.{method.name}"
-                        operation = self._make_operation(name, method, has_body=bool(http.body))
                         for number, rule in enumerate([http, *http.additional_bindings]):
-                            path = paths.setdefault(getattr(rule, verb), {})
+                            path = getattr(rule, verb)
+                            operation = self._make_operation(name, method, path, has_body=bool(http.body))
                             identity = {"operationId": f"{method.name}{number + 1 if number else ''}"}
-                            path[verb] = {"tags": [service.name], **operation, **identity}
+                            paths.setdefault(path, {})[verb] = {"tags": [service.name], **operation, **identity}
         version = self._files[0].package.rpartition(".")[2]
         return {
             "openapi": "3.1.0",
@@ -92,7 +92,7 @@ class Document:
                         name += f".{declared.name}"
                     yield name, re.sub(r"(?m)^ ", "", location.leading_comments).strip()
 
-    def _make_operation(self, name: str, method: Method, *, has_body: bool) -> Json:
+    def _make_operation(self, name: str, method: Method, path: str, *, has_body: bool) -> Json:
         summary, _, _ = re.sub(r"\s+", " ", self._comments[name]).partition(". ")
         is_create = method.name.startswith("Create")  # envoy.lua sends 201 for these
         success: Json = {
@@ -103,7 +103,9 @@ class Document:
             },
             "content": make_json_content(self._add_response_schema(method.output_type)),
         }
-        parameters = [CONTENT_ENCODING, PUBLISHABLE_KEY] if has_body else list(self._make_parameters(method.input_type))
+        parameters = [CONTENT_ENCODING] if has_body else list(self._make_parameters(method.input_type, path))
+        if "Create" in method.name:
+            parameters.append(PUBLISHABLE_KEY)
         if is_create:
             parameters.append(IDEMPOTENCY_KEY)
         return {
@@ -113,16 +115,16 @@ class Document:
             **({"requestBody": self._make_request_body(method.input_type)} if has_body else {}),
             "responses": {
                 "201" if is_create else "200": success,
-                **make_error_responses(is_create=is_create, has_body=has_body),
+                **make_error_responses(is_create=is_create, has_body=has_body, has_path="{" in path),
             },
         }
 
-    def _make_parameters(self, message: str) -> Iterator[Json]:
+    def _make_parameters(self, message: str, path: str) -> Iterator[Json]:
         for field in self._messages[message].field:
             rules = get_rules(field)
             yield {
                 "name": field.json_name,
-                "in": "query",
+                "in": "path" if f"{{{field.name}}}" in path else "query",
                 "description": self._comments[f"{message}.{field.name}"],
                 "required": rules.required,
                 "schema": self._make_field_schema(field, rules),
@@ -202,6 +204,8 @@ class Document:
                 return {**make_string_schema(field, rules), **({"format": "date-time"} if is_time else {})}
             case Field.TYPE_INT32:
                 return make_int32_schema(field, rules)
+            case Field.TYPE_INT64 if in_response:
+                return {"type": "integer"}
             case Field.TYPE_BOOL:
                 return {"type": "boolean"}
             case Field.TYPE_MESSAGE if field.type_name == ".google.protobuf.Struct":

@@ -120,6 +120,7 @@ _ERRORS: dict[str, tuple[str, Json]] = {
         "stored.",
         {},
     ),
+    "404": ("The customer has nothing with this id.", {}),
     "408": ("The request did not arrive in time.", {}),
     "409": ("Another request with the same idempotency key is in progress. Retry after the given delay.", _RETRY_AFTER),
     "413": ("The body is too large. Nothing was stored.", {}),
@@ -141,16 +142,19 @@ _ERRORS: dict[str, tuple[str, Json]] = {
 }
 _ONLY_OF_CREATES = {"409"}
 _ONLY_WITH_BODIES = {"415"}
+_ONLY_WITH_IDS = {"404"}
 
 
-def make_error_responses(*, is_create: bool, has_body: bool) -> Json:
+def make_error_responses(*, is_create: bool, has_body: bool, has_path: bool) -> Json:
     """Return the error responses of a route, by HTTP status.
 
     Args:
         is_create: whether it stores one event.
         has_body: whether its requests have a body.
+        has_path: whether its path has the id of what it is about.
     """
     left_out = (set() if is_create else _ONLY_OF_CREATES) | (set() if has_body else _ONLY_WITH_BODIES)
+    left_out |= set() if has_path else _ONLY_WITH_IDS
     return {
         status: {
             "description": description,

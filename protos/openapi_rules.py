@@ -35,7 +35,9 @@ def check_supported(field: Field, rules: FieldRules, supported: AbstractSet[str]
 
 def make_string_schema(field: Field, rules: FieldRules) -> Json:
     """Return the schema of a string. A required string of proto3 is not empty."""
-    check_supported(field, rules, {"string.min_len", "string.max_len", "string.not_contains", "string.in"})
+    check_supported(
+        field, rules, {"string.min_len", "string.max_len", "string.not_contains", "string.in", "string.uuid"}
+    )
     schema: Json = {"type": "string"}
     if min_length := rules.string.min_len or int(rules.required):
         schema["minLength"] = min_length
@@ -45,6 +47,8 @@ def make_string_schema(field: Field, rules: FieldRules) -> Json:
         schema["not"] = {"type": "string", "pattern": r"\u0000"}  # without the type, null would match too
     elif rules.string.not_contains:
         raise NotImplementedError(f"{field.name}: no JSON Schema for not_contains of anything but U+0000")
+    if rules.string.uuid:
+        schema["format"] = "uuid"
     if allowed := list(getattr(rules.string, "in")):
         schema["enum"] = allowed
     return schema

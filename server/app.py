@@ -24,6 +24,7 @@ from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
 from server.ports import bind, check
 from server.rpc.admission import Admission
+from server.rpc.erasures import Eraser, HttpErase, HttpGetErasure
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
 from server.rpc.http_handlers import HttpMethod
 from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
@@ -99,7 +100,7 @@ class Application:
         Raises:
             ConfigurationError: one of the ports cannot be bound.
         """
-        self._store = EventStore(settings.database_url)
+        self._store = EventStore(settings.database_url, settings.retention_days)
         self.commits = GroupCommit(self._store)
         # So that a create does not wait for the commit of a batch that takes a hundred times as long.
         self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
@@ -114,6 +115,7 @@ class Application:
         self._tasks: list[asyncio.Task[None]] = []
 
         self._searcher = Searcher(self._store)
+        self._eraser = Eraser(self._store.erasures)
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
         pages = UnreadPageLimiter(limits.unread_page_bytes)
@@ -125,6 +127,7 @@ class Application:
                 Places(limits.streams, limits.stream_idle_seconds),
                 ChunkBudget(limits.chunk_bytes),
                 self._admission.renew,
+                self._eraser,
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
             _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
@@ -192,6 +195,8 @@ class Application:
             _EVENTS: {
                 "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
                 "BatchCreateAnalyticsEvents": HttpBatch(self._batch_commits, self._batch_turns, ignored),
+                "EraseAnalyticsEvents": HttpErase(self._eraser),
+                "GetErasure": HttpGetErasure(self._eraser),
             },
             _LEADS: {
                 "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),

@@ -46,6 +46,8 @@ class Settings(NamedTuple):
     """Whether clients may ask for the protos by reflection. None means while no credentials are required."""
     ignore_unknown_fields: bool = False
     """Whether unknown fields of JSON are ignored rather than refused."""
+    retention_days: int = 0
+    """How old events become before they are erased. 0 means that they stay."""
     transport: str = CORE
     """What carries the calls, one of `TRANSPORTS`."""
     tls: TlsFiles | None = None
@@ -81,6 +83,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         drain_notice=_read_drain_notice(environment),
         reflection=_read_reflection(environment),
         ignore_unknown_fields=_read_unknown_fields(environment),
+        retention_days=_read_retention(environment),
         transport=_read_transport(environment),
         tls=read_tls_files(environment),
         plaintext=read_plaintext(environment),
@@ -96,6 +99,7 @@ def check_server_variables(environment: Mapping[str, str]) -> None:
         _read_log_level,
         _read_drain_notice,
         _read_reflection,
+        _read_retention,
         _read_unknown_fields,
         _read_transport,
         read_auth,
@@ -149,6 +153,10 @@ def _read_drain_notice(environment: Mapping[str, str]) -> int:
 def _read_reflection(environment: Mapping[str, str]) -> bool | None:
     number = read_number(environment, "GRPC_REFLECTION", 1, 0, 1)
     return bool(number) if environment.get("GRPC_REFLECTION") else None
+
+
+def _read_retention(environment: Mapping[str, str]) -> int:
+    return read_number(environment, "RETENTION_DAYS", 0, 0, 36_500)
 
 
 def _read_unknown_fields(environment: Mapping[str, str]) -> bool:

@@ -3,17 +3,22 @@
 Storage is given rows and returns outcomes. It knows nothing of gRPC, of protobuf, or of who waits for a commit.
 """
 
+from storage.erasure import Erasure, Receipt
+from storage.erasures import Erasures
 from storage.errors import (
     DatabaseUnavailable,
     EventRefused,
+    KeyErased,
     KeyInProgress,
     KeyReused,
     PageTooLarge,
     PrivilegesMissing,
     SearchTimedOut,
     StorageError,
+    TooManyBlocked,
     TooManyLookups,
     TooManySearches,
+    UserBlocked,
     WriteFailed,
 )
 from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Query, make_id_and_time, make_ids_and_times
@@ -23,10 +28,13 @@ from storage.store import EventStore, Lane
 __all__ = [
     "TEXT_COUNT",
     "DatabaseUnavailable",
+    "Erasure",
+    "Erasures",
     "Event",
     "EventRefused",
     "EventStore",
     "Found",
+    "KeyErased",
     "KeyInProgress",
     "KeyReused",
     "Lane",
@@ -35,11 +43,14 @@ __all__ = [
     "PageTooLarge",
     "PrivilegesMissing",
     "Query",
+    "Receipt",
     "Row",
     "SearchTimedOut",
     "StorageError",
+    "TooManyBlocked",
     "TooManyLookups",
     "TooManySearches",
+    "UserBlocked",
     "WriteFailed",
     "encode_row",
     "encode_rows",

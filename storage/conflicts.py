@@ -10,7 +10,8 @@ from typing import Any
 import psycopg2.extensions
 from psycopg2.extras import execute_values
 
-from storage.errors import KeyReused
+from storage.erased_keys import find_erased
+from storage.errors import KeyErased, KeyReused
 from storage.event import TEXT_COUNT, Event
 from storage.model import TIME_FORMAT, AnalyticsEvent
 
@@ -36,12 +37,12 @@ _BY_KEY = _SELECT.format(condition="stored.idempotency_key = sent.idempotency_ke
 
 def find_conflicts(
     connection: psycopg2.extensions.connection, events: Sequence[Event]
-) -> Mapping[str, "Event | KeyReused"]:
-    """Return outcomes, by event id, for those of `events` that the table already holds.
+) -> Mapping[str, "Event | KeyReused | KeyErased"]:
+    """Return outcomes, by event id, for those of `events` that the table already holds, or held until they were erased.
 
     An event that is stored itself, as after a commit whose reply was lost, has itself as its outcome. An event whose
     idempotency key is stored has the stored event as its outcome if both are the same in everything a caller sends,
-    and KeyReused if they differ.
+    and KeyReused if they differ. If the event with the key was erased, the outcome is KeyErased.
 
     Raises:
         psycopg2.Error: the database cannot answer.
@@ -50,8 +51,10 @@ def find_conflicts(
     events = [event for event in events if not any("\0" in (text or "") for text in event[:TEXT_COUNT])]
     by_id = {event.id: event for event in events}
     with_key = [event for event in events if event.idempotency_key]
-    outcomes: dict[str, Event | KeyReused] = {}
+    outcomes: dict[str, Event | KeyReused | KeyErased] = {}
     with connection.cursor() as cursor:
+        if with_key:
+            outcomes |= {event.id: KeyErased() for event in find_erased(cursor, with_key)}
         for statement, sent in ((_BY_KEY, with_key), (_BY_ID, events)):
             if not sent:
                 continue

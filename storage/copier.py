@@ -11,6 +11,7 @@ from psycopg2.errorcodes import LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
 from storage import sqlstates
 from storage.conflicts import find_conflicts
 from storage.connection import connect, is_lost
+from storage.erased_keys import KEY_ERASED, PREPARE_CHECKS, make_check
 from storage.errors import DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
 from storage.event import Outcome
 from storage.rows import COPY_STATEMENT, Row
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 SESSION = {
     # An acknowledged event is on disk, whatever the database's default is.
     "synchronous_commit": "on",
+    # The check for the key of an erased event needs a snapshot that is newer than the statement before it.
+    "default_transaction_isolation": "read\\ committed",
     # How long to wait for another worker that is writing the same idempotency key. When a batch has no key, the lock is
     # an operator's on the table, and the copier waits for as long as that takes.
     "lock_timeout": "3s",
@@ -87,12 +90,13 @@ class Copier:
         if sqlstate == LOCK_NOT_AVAILABLE:
             log.warning("an idempotency key, or the table, stays locked", extra={"events": len(rows)})
             return self._write_rest(rows, {row.event.id: KeyInProgress() for row in rows if row.event.idempotency_key})
-        if sqlstate == UNIQUE_VIOLATION and (known := self._find_conflicts(rows)):
+        is_conflict = sqlstate in (UNIQUE_VIOLATION, KEY_ERASED)
+        if is_conflict and (known := self._find_conflicts(rows)):
             return self._write_rest(rows, known)
         if len(rows) > 1:
             half = len(rows) // 2
             return self._write(rows[:half]) + self._write(rows[half:])
-        if sqlstate == UNIQUE_VIOLATION:
+        if is_conflict:
             raise DatabaseUnavailable("the conflicting event has disappeared")
         log.warning("the database refused an event", extra={"sqlstate": sqlstate})
         return [EventRefused()]
@@ -146,14 +150,27 @@ class Copier:
                 return self._try_copy_on(self._connection, rows)
             except DatabaseUnavailable:
                 self.close()
-        self._connection = connect(self._url, "analytics writer", SESSION)
+        self._connection = self._connect()
         return self._try_copy_on(self._connection, rows)
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        connection = connect(self._url, "analytics writer", SESSION)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(PREPARE_CHECKS)
+        except psycopg2.Error as error:
+            connection.close()
+            raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
+        return connection
 
     @staticmethod
     def _try_copy_on(connection: psycopg2.extensions.connection, rows: list[Row]) -> str | None:
         try:
             with connection.cursor() as cursor:
-                cursor.copy_expert(COPY_STATEMENT, io.BytesIO(b"".join([row.line for row in rows])), size=1 << 20)
+                statement = COPY_STATEMENT.encode()
+                if with_key := [row.event for row in rows if row.event.idempotency_key]:
+                    statement += b"; " + make_check(cursor, with_key)
+                cursor.copy_expert(statement, io.BytesIO(b"".join([row.line for row in rows])), size=1 << 20)
         except psycopg2.Error as error:
             sqlstate = error.pgcode or ""
             if is_lost(connection, error) or sqlstates.is_retryable(sqlstate):

@@ -17,6 +17,18 @@ class KeyReused(StorageError):
     """The idempotency key belongs to a different event of the same customer. Nothing was stored."""
 
 
+class KeyErased(StorageError):
+    """The idempotency key belongs to an event that was erased. Nothing was stored."""
+
+
+class UserBlocked(StorageError):
+    """Events of this user are refused, since the user's events were erased. Nothing was stored."""
+
+
+class TooManyBlocked(StorageError):
+    """No more users can be blocked. Nothing was erased."""
+
+
 class KeyInProgress(StorageError):
     """Another writer holds the event with this idempotency key and is slow to commit it. A retry gets its outcome."""
 

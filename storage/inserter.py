@@ -10,6 +10,7 @@ import psycopg2
 
 from storage.async_connection import AsyncConnection
 from storage.copier import SESSION
+from storage.erased_keys import CHECK, PREPARE_CHECK, hash_key
 from storage.errors import DatabaseUnavailable
 from storage.event import Event
 from storage.model import make_search_key
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 _PARAMETERS = ", ".join(f"${number}" for number in range(1, len(COLUMNS) + 1))
 _PREPARE = f"PREPARE insert_event AS INSERT INTO {INTO} VALUES ({_PARAMETERS})"  # noqa: S608 - the names are the model's
 _EXECUTE = f"EXECUTE insert_event ({', '.join(['%s'] * len(COLUMNS))})"
+_EXECUTE_WITH_KEY = f"{_EXECUTE}; {CHECK}"
 
 # A commit on a slow disk may take this long. After that, the copier tries.
 _TIMEOUT_SECONDS = 3.0
@@ -66,7 +68,11 @@ class Inserter:
         try:
             assert self._connection is not None
             search_key = make_search_key(event.entity_type, event.entity_id, event.user_id, event.recording_id)
-            await self._connection.execute(_EXECUTE, (*event, search_key))
+            if event.idempotency_key:
+                key = (event.customer_id, hash_key(event.customer_id, event.idempotency_key))
+                await self._connection.execute(_EXECUTE_WITH_KEY, (*event, search_key, *key))
+            else:
+                await self._connection.execute(_EXECUTE, (*event, search_key))
         except (DatabaseUnavailable, psycopg2.Error) as error:
             if not is_row_error(getattr(error, "pgcode", None) or ""):
                 self.disconnect()
@@ -96,7 +102,9 @@ class Inserter:
         settings = SESSION | {"lock_timeout": "50ms"}
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
-                self._connection = await AsyncConnection.open(self._url, "analytics inserter", settings, [_PREPARE])
+                self._connection = await AsyncConnection.open(
+                    self._url, "analytics inserter", settings, [_PREPARE, PREPARE_CHECK]
+                )
         except (DatabaseUnavailable, psycopg2.Error, TimeoutError) as error:
             # The copier writes single events meanwhile, and reports what is wrong with the database.
             log.debug("no connection for single events", extra={"reason": type(error).__name__})

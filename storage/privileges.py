@@ -19,14 +19,27 @@ _NEEDED = (
     ("SELECT", "access_rate"),
     ("INSERT", "access_rate"),
     ("UPDATE", "access_rate"),
+    ("SELECT", "erasure"),
+    ("SELECT", "erased_key"),
+    ("SELECT", "blocked_user"),
 )
 
 # Of one column: when a key was last used.
 _NEEDED_OF_COLUMNS = (("UPDATE", "last_used_at", "access_key"),)
 
+# What deletes events, within bounds that only the owner can change.
+_FUNCTIONS = (
+    "begin_erasure(text, uuid, boolean, text, text, text, timestamptz, boolean, text, timestamptz)",
+    "erase_step(text, uuid, text, int)",
+    "forget_erased_keys(text, uuid, int)",
+)
+
 _LACKING = """
 SELECT current_user, privilege, relation FROM unnest(%s, %s) AS needed (privilege, relation)
 WHERE NOT has_table_privilege(to_regclass(relation), privilege)
+UNION ALL
+SELECT current_user, 'EXECUTE', name FROM unnest(%s) AS function (name)
+WHERE NOT has_function_privilege(to_regprocedure(name), 'EXECUTE')
 """
 
 _MAY_GRANT = """
@@ -61,11 +74,14 @@ def grant_privileges(database: Any, role: str) -> None:
             database.execute_sql(f"GRANT {privilege} ON {table} TO {name}")
         for privilege, column, table in _NEEDED_OF_COLUMNS:
             database.execute_sql(f"GRANT {privilege} ({column}) ON {table} TO {name}")
+        for function in _FUNCTIONS:
+            database.execute_sql(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
 
 
 def check_privileges(database: Any) -> None:
     """Raise PrivilegesMissing if the current role lacks what the server's role needs on the tables that exist."""
-    lacking = database.execute_sql(_LACKING, [list(each) for each in zip(*_NEEDED, strict=True)]).fetchall()
+    needed = [list(each) for each in zip(*_NEEDED, strict=True)]
+    lacking = database.execute_sql(_LACKING, [*needed, list(_FUNCTIONS)]).fetchall()
     if lacking:
         role, _, _ = lacking[0]
         raise PrivilegesMissing(

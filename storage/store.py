@@ -5,7 +5,8 @@ from enum import Enum, auto
 
 from storage.availability import Availability
 from storage.copy_thread import CopyThread
-from storage.errors import DatabaseUnavailable
+from storage.erasures import Erasures
+from storage.errors import DatabaseUnavailable, UserBlocked
 from storage.event import Outcome, Page, Query
 from storage.inserter import Inserter
 from storage.rows import Row
@@ -25,8 +26,14 @@ class EventStore:
     During an outage every call fails at once with DatabaseUnavailable, even one whose statement hangs.
     """
 
-    def __init__(self, url: str) -> None:
-        """Prepare to use the database at `url`, a libpq connection URI or string, without connecting yet."""
+    def __init__(self, url: str, retention_days: int = 0) -> None:
+        """Prepare to use a database without connecting yet.
+
+        Args:
+            url: a libpq connection URI or string.
+            retention_days: how old events become before they are erased. 0 means that they stay.
+        """
+        self.erasures = Erasures(url, retention_days)
         self.availability = Availability(url)
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
@@ -39,6 +46,7 @@ class EventStore:
         """Begin to watch the database, and connect ahead of the first event."""
         self._tasks = [asyncio.create_task(self.availability.watch()), asyncio.create_task(self._abandon_on_outage())]
         await self._inserter.connect()
+        await self.erasures.start()
 
     def write(self, rows: list[Row], lane: Lane = Lane.CREATES) -> "asyncio.Future[list[Outcome]]":
         """Commit the rows in one transaction and return a future of their outcomes, in order.
@@ -55,6 +63,8 @@ class EventStore:
             outcomes = self._loop.create_future()
             outcomes.set_result([DatabaseUnavailable() for _ in rows])
             return outcomes
+        if self.erasures.blocked and any(map(self._is_blocked, rows)):
+            return self._loop.create_task(self._write_others(rows, lane))
         writes = self._writes[lane]
         if len(rows) == 1 and lane is Lane.CREATES and not writes and self._is_inserter_ready():
             outcomes = self._loop.create_task(self._insert(rows))
@@ -85,12 +95,23 @@ class EventStore:
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
         self._inserter.close()
+        await self.erasures.close()
         await asyncio.gather(*[thread.close() for thread in self._copy_threads.values()])
 
     def _is_inserter_ready(self) -> bool:
         if not self._inserter.is_connected:
             self._inserter.connect_in_background()
         return self._inserter.is_connected
+
+    def _is_blocked(self, row: Row) -> bool:
+        return row.event.user_id in self.erasures.blocked.get(row.event.customer_id, ())
+
+    async def _write_others(self, rows: list[Row], lane: Lane) -> list[Outcome]:
+        """Write the rows whose users are not blocked, and return the outcomes of all."""
+        others = [row for row in rows if not self._is_blocked(row)]
+        written = iter(await self.write(others, lane) if others else [])
+        kept = {row.event.id for row in others}
+        return [next(written) if row.event.id in kept else UserBlocked() for row in rows]
 
     async def _insert(self, rows: list[Row]) -> list[Outcome]:
         event = rows[0].event
@@ -104,6 +125,7 @@ class EventStore:
         while True:
             await self.availability.wait_until(up=False)
             self._inserter.disconnect()
+            self.erasures.disconnect()
             for thread in self._copy_threads.values():
                 thread.abandon()
             self._searches.abandon()

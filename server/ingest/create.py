@@ -9,7 +9,7 @@ from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.format import CreateFormatter
 from server.messages.parse import parse_create
 from server.messages.refusals import KEY_METADATA, InvalidRequest, find_event_violation
-from storage import Event, KeyReused, Outcome, Row, StorageError, encode_row
+from storage import Event, KeyErased, KeyReused, Outcome, Row, StorageError, encode_row
 
 
 class CreateCodec(Protocol):
@@ -99,12 +99,13 @@ class Create:
         """Return the response: that of the earlier create if the event was stored before.
 
         Raises:
-            InvalidRequest: the key in the metadata belongs to another event.
+            InvalidRequest: the key in the metadata belongs to another event, or to one that was erased.
             StorageError: the event is not stored, or not known to be.
         """
         (outcome,) = outcomes
         if isinstance(outcome, StorageError):
-            if isinstance(outcome, KeyReused) and self._key and (violation := find_event_violation(outcome)):
+            is_of_key = isinstance(outcome, KeyReused | KeyErased)
+            if is_of_key and self._key and (violation := find_event_violation(outcome)):
                 raise InvalidRequest([violation._replace(field=KEY_METADATA)])  # Named as the caller sent it.
             raise outcome
         self.is_replayed = outcome.id != self._event_id

@@ -14,6 +14,7 @@ from google.rpc.code_pb2 import (
     DEADLINE_EXCEEDED,
     INTERNAL,
     INVALID_ARGUMENT,
+    NOT_FOUND,
     PERMISSION_DENIED,
     RESOURCE_EXHAUSTED,
     UNAUTHENTICATED,
@@ -28,12 +29,15 @@ from server.sharing.places import NoPlace, SilentStream
 from storage import (
     DatabaseUnavailable,
     EventRefused,
+    KeyErased,
     KeyInProgress,
     KeyReused,
     PageTooLarge,
     SearchTimedOut,
+    TooManyBlocked,
     TooManyLookups,
     TooManySearches,
+    UserBlocked,
     WriteFailed,
 )
 
@@ -93,6 +97,10 @@ class DeadlineTooShort(Exception):
     """The write queue is longer than the call's deadline. Nothing was stored."""
 
 
+class ErasureNotFound(Exception):
+    """The customer has no erasure with the id that was asked for."""
+
+
 class _Refusal(NamedTuple):
     code: int
     message: str
@@ -118,6 +126,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
     NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
     SilentStream: _Refusal(DEADLINE_EXCEEDED, "nothing has come on the stream for too long: open another one"),
+    ErasureNotFound: _Refusal(NOT_FOUND, "the customer has no erasure with this id"),
     KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
     DatabaseUnavailable: _Refusal(UNAVAILABLE, "the database cannot be reached", is_retryable=True),
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
@@ -128,6 +137,7 @@ _HTTP_STATUSES = {
     UNAUTHENTICATED: 401,
     PERMISSION_DENIED: 403,
     INVALID_ARGUMENT: 422,
+    NOT_FOUND: 404,
     RESOURCE_EXHAUSTED: 429,
     DEADLINE_EXCEEDED: 504,
     ABORTED: 409,
@@ -142,12 +152,17 @@ EVENT_REFUSED = FieldViolation("", "the database cannot store this event")
 KEY_REUSED = FieldViolation(
     KEY_FIELD, "belongs to another event of this customer: send that event again, or use another key"
 )
+KEY_ERASED = FieldViolation(KEY_FIELD, "belongs to an event that was erased: it cannot be used for 30 days after that")
+USER_BLOCKED = FieldViolation("user_id", "is refused: the events of this user were erased, and no more are stored")
 
 # Errors that are about a field, and so INVALID_ARGUMENT.
 _VIOLATIONS: dict[type[Exception], FieldViolation] = {
     MalformedMessage: FieldViolation("", "is not a message of the expected type, or nests too deeply"),
     EventRefused: EVENT_REFUSED,
+    KeyErased: KEY_ERASED,
     KeyReused: KEY_REUSED,
+    TooManyBlocked: FieldViolation("block_later", "is refused: too many users are blocked already"),
+    UserBlocked: USER_BLOCKED,
     PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB: ask for fewer events at a time"),
 }
 
@@ -160,6 +175,14 @@ KEY_WITH_BATCH = FieldViolation(
 KEY_MALFORMED = FieldViolation(KEY_METADATA, "must be at most 255 printable ASCII characters")
 KEY_MISMATCH = FieldViolation(KEY_FIELD, "must be equal to the idempotency-key header when both are sent")
 
+
+NOT_ONE_FILTER = FieldViolation(
+    "", "must have exactly one of all_events, user_id, entity_id, older_than_days and created_before"
+)
+ENTITY_TYPE = FieldViolation("entity_type", "must be lead or contact with entity_id, and absent without")
+BLOCK_WITHOUT_USER = FieldViolation("block_later", "is for a user_id")
+NOT_A_TIME = FieldViolation("created_before", "must be a time in RFC 3339, such as 2026-01-31T00:00:00Z")
+IN_THE_FUTURE = FieldViolation("created_before", "must not be in the future")
 
 VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"
 VERSION_INFO_NOT_FINITE = "holds a number that is not finite"

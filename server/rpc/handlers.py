@@ -68,6 +68,8 @@ def add_services(
                 handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, writes, find_customer)
             elif _has_events(rpc):
                 handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch)
+            elif rpc.output_type.name == "Erasure":
+                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer)
             else:
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search)
     for descriptor, methods in http_services.items():

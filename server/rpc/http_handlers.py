@@ -22,6 +22,7 @@ from server.messages.refusals import (
     make_status,
 )
 from server.rpc.call_log import log_calls
+from server.rpc.erasures import HttpErase, HttpGetErasure
 from server.rpc.errors import log_bug
 from server.rpc.http_services import HttpCall, HttpSearch
 from server.rpc.limits import CallLimiter, Upload
@@ -65,7 +66,7 @@ def make_http_handlers(
         descriptor: the typed service.
         methods: for the name of each RPC, its method.
         writes: the limiter of the creates and batches.
-        searches: the limiter of the searches.
+        searches: the limiter of the searches and erasures.
         only_unix: whether only callers on a Unix socket may call them.
     """
     package, service = f"{descriptor.file.package}.http", descriptor.name
@@ -74,6 +75,8 @@ def make_http_handlers(
         rpc = descriptor.methods_by_name[name]
         if isinstance(method, HttpSearch):
             handlers[f"/{package}.{service}/{name}"] = _make_search_handler(rpc, method, searches)
+        elif isinstance(method, HttpErase | HttpGetErasure):
+            handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, searches)
         else:
             handlers[f"/{package}.upload.{service}/{name}"] = _make_upload_handler(rpc, method, writes)
             handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, writes)

@@ -26,6 +26,7 @@ from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.parse import parse
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
 from server.messages.search import SearchResponse, encode_page, to_query
+from server.rpc.erasures import Eraser
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page
 from server.rpc.searcher import Searcher
@@ -64,7 +65,7 @@ class CreateRpc:
 
 
 class AnalyticsEvents:
-    """Stores events about either kind of entity."""
+    """Stores events about either kind of entity, and erases them."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class AnalyticsEvents:
         places: Places,
         budget: ChunkBudget,
         renew: Callable[[], Awaitable[Caller]],
+        eraser: Eraser,
     ) -> None:
         self._commits = batches
         self._turns = turns
@@ -81,6 +83,8 @@ class AnalyticsEvents:
         self._budget = budget
         self._renew = renew
         self.CreateAnalyticsEvent = CreateRpc(creates, ANALYTICS)
+        self.EraseAnalyticsEvents = eraser.EraseAnalyticsEvents
+        self.GetErasure = eraser.GetErasure
 
     async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
         """Store many events, from bytes to bytes, so that a batch is parsed only when it is its turn."""

@@ -38,6 +38,9 @@ def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
         ("access_rate", "UPDATE"),
         ("analytics_event", "INSERT"),
         ("analytics_event", "SELECT"),
+        ("blocked_user", "SELECT"),
+        ("erased_key", "SELECT"),
+        ("erasure", "SELECT"),
         ("schema_migration", "SELECT"),
     ]
 
@@ -56,6 +59,10 @@ def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
         "CREATE TRIGGER t BEFORE INSERT ON analytics_event EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "INSERT INTO schema_migration (name, applied) VALUES ('9999', now())",
         "DELETE FROM schema_migration",
+        "DELETE FROM erasure",
+        "UPDATE erasure SET erased_count = 0",
+        "DELETE FROM erased_key",
+        "INSERT INTO blocked_user (customer_id, user_id, blocked_at) VALUES ('a', 'b', now())",
         "SELECT * FROM secret",
         "CREATE TABLE mine (a int)",
         "CREATE TEMPORARY TABLE mine (a int)",

@@ -31,6 +31,7 @@ def assert_one_line(stderr: str, *parts: str) -> None:
         ({"DATABASE_URL": "postgresql:///x", "GRPC_PORT": "65536"}, ["GRPC_PORT", "'65536'"]),
         ({"DATABASE_URL": "postgresql:///x", "GRPC_PORT": "http"}, ["GRPC_PORT", "'http'"]),
         ({"DATABASE_URL": "postgresql:///x", "LOG_LEVEL": "loud"}, ["LOG_LEVEL", "'loud'"]),
+        ({"DATABASE_URL": "postgresql:///x", "RETENTION_DAYS": "-1"}, ["RETENTION_DAYS", "'-1'"]),
     ],
 )
 def test_an_invalid_variable_is_named_in_one_line(variables: dict[str, str], parts: list[str]) -> None:

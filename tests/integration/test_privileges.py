@@ -44,6 +44,9 @@ GRANTS = [
     ("access_rate", "UPDATE"),
     ("analytics_event", "INSERT"),
     ("analytics_event", "SELECT"),
+    ("blocked_user", "SELECT"),
+    ("erased_key", "SELECT"),
+    ("erasure", "SELECT"),
     ("schema_migration", "SELECT"),
 ]
 

@@ -11,7 +11,7 @@ from storage.model import AnalyticsEvent
 from storage.schema import find_pending, migrate
 from tests.support.database import execute
 
-MIGRATIONS = ["0001_analytics_event", "0002_idempotency_key", "0003_access_key"]
+MIGRATIONS = ["0001_analytics_event", "0002_idempotency_key", "0003_access_key", "0004_erasure"]
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ def environment(**variables: str) -> dict[str, str]:
         "WORKERS",
         "DRAIN_NOTICE_SECONDS",
         "GRPC_REFLECTION",
+        "RETENTION_DAYS",
         "UNKNOWN_FIELDS",
         "TLS_CERT",
         "TLS_KEY",

@@ -79,3 +79,61 @@ class WriteAnalyticsEventsResponse(_message.Message):
     committed: BatchCreateAnalyticsEventsResponse
     failed: _status_pb2.Status
     def __init__(self, chunk: _Optional[int] = ..., committed: _Optional[_Union[BatchCreateAnalyticsEventsResponse, _Mapping]] = ..., failed: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class EraseAnalyticsEventsRequest(_message.Message):
+    __slots__ = ("customer_id", "all_events", "user_id", "entity_type", "entity_id", "older_than_days", "created_before", "block_later")
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    ALL_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
+    OLDER_THAN_DAYS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_LATER_FIELD_NUMBER: _ClassVar[int]
+    customer_id: str
+    all_events: bool
+    user_id: str
+    entity_type: str
+    entity_id: str
+    older_than_days: int
+    created_before: str
+    block_later: bool
+    def __init__(self, customer_id: _Optional[str] = ..., all_events: _Optional[bool] = ..., user_id: _Optional[str] = ..., entity_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., older_than_days: _Optional[int] = ..., created_before: _Optional[str] = ..., block_later: _Optional[bool] = ...) -> None: ...
+
+class GetErasureRequest(_message.Message):
+    __slots__ = ("customer_id", "id")
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    customer_id: str
+    id: str
+    def __init__(self, customer_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class Erasure(_message.Message):
+    __slots__ = ("id", "customer_id", "all_events", "user_id", "entity_type", "entity_id", "created_before", "block_later", "requested_by", "created_at", "finished_at", "erased_count", "last_id")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    ALL_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_LATER_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_BY_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    ERASED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    customer_id: str
+    all_events: bool
+    user_id: str
+    entity_type: str
+    entity_id: str
+    created_before: str
+    block_later: bool
+    requested_by: str
+    created_at: str
+    finished_at: str
+    erased_count: int
+    last_id: str
+    def __init__(self, id: _Optional[str] = ..., customer_id: _Optional[str] = ..., all_events: _Optional[bool] = ..., user_id: _Optional[str] = ..., entity_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., created_before: _Optional[str] = ..., block_later: _Optional[bool] = ..., requested_by: _Optional[str] = ..., created_at: _Optional[str] = ..., finished_at: _Optional[str] = ..., erased_count: _Optional[int] = ..., last_id: _Optional[str] = ...) -> None: ...

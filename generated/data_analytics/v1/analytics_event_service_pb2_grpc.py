@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts: one at a time, in batches, or as a stream.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them.
     """
 
     def __init__(self, channel):
@@ -51,10 +51,20 @@ class AnalyticsEventServiceStub:
                 request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsRequest.SerializeToString,
                 response_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsResponse.FromString,
                 _registered_method=True)
+        self.EraseAnalyticsEvents = channel.unary_unary(
+                '/data_analytics.v1.AnalyticsEventService/EraseAnalyticsEvents',
+                request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.EraseAnalyticsEventsRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.FromString,
+                _registered_method=True)
+        self.GetErasure = channel.unary_unary(
+                '/data_analytics.v1.AnalyticsEventService/GetErasure',
+                request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetErasureRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.FromString,
+                _registered_method=True)
 
 
 class AnalyticsEventServiceServicer:
-    """Stores events about leads and contacts: one at a time, in batches, or as a stream.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them.
     """
 
     def CreateAnalyticsEvent(self, request, context):
@@ -65,13 +75,14 @@ class AnalyticsEventServiceServicer:
         random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
         header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
         content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
-        (over HTTP, its headers). A key is kept as long as its event.
+        (over HTTP, its headers). A key is kept as long as its event, and refused for 30 days after its event was erased.
 
         Errors:
 
-        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
-        was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-        again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content or to one
+        that was erased, or events of its user are refused. Nothing was stored. The details (google.rpc.BadRequest) name
+        the invalid fields. Correct the request before you send it again. (HTTP 415: the content encoding of the body is
+        neither gzip nor deflate.)
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
         after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
@@ -145,6 +156,51 @@ class AnalyticsEventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseAnalyticsEvents(self, request, context):
+        """Erases events of one customer for good, and responds with the receipt.
+
+        Every event is erased that was stored before the call. If there are many, the response comes after 2 s with a
+        receipt whose `finished_at` is empty. The work goes on whatever happens to the caller or to a server, and
+        GetErasure returns the receipt at any later time.
+
+        The idempotency key of an erased event is refused for 30 days, so that a late retry does not store the event again.
+
+        A call that is repeated is another erasure, which finds less to erase, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or too many users are blocked. Nothing was erased. The
+        details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. (HTTP 415:
+        the content encoding of the body is neither gzip nor deflate.)
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was erased. Retry
+        after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB, over HTTP over 16 KiB.
+        - UNIMPLEMENTED: the message is compressed. Nothing was erased. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be erased. Retry after the given
+        delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be erased. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Events may be erased. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetErasure(self, request, context):
+        """Returns the receipt of an erasure, at any time after it was asked for.
+
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+        - NOT_FOUND (HTTP 404): the customer has no erasure with this id.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+        RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyticsEventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +219,16 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
                     request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsRequest.FromString,
                     response_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsResponse.SerializeToString,
             ),
+            'EraseAnalyticsEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseAnalyticsEvents,
+                    request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.EraseAnalyticsEventsRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.SerializeToString,
+            ),
+            'GetErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetErasure,
+                    request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetErasureRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'data_analytics.v1.AnalyticsEventService', rpc_method_handlers)
@@ -172,7 +238,7 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsEventService:
-    """Stores events about leads and contacts: one at a time, in batches, or as a stream.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them.
     """
 
     @staticmethod
@@ -246,6 +312,60 @@ class AnalyticsEventService:
             '/data_analytics.v1.AnalyticsEventService/WriteAnalyticsEvents',
             data__analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsRequest.SerializeToString,
             data__analytics_dot_v1_dot_analytics__event__service__pb2.WriteAnalyticsEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseAnalyticsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/EraseAnalyticsEvents',
+            data__analytics_dot_v1_dot_analytics__event__service__pb2.EraseAnalyticsEventsRequest.SerializeToString,
+            data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/GetErasure',
+            data__analytics_dot_v1_dot_analytics__event__service__pb2.GetErasureRequest.SerializeToString,
+            data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts: one at a time, in batches, or as a stream."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,13 +42,14 @@ class AnalyticsEventServiceStub:
     random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
     header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
     content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
-    (over HTTP, its headers). A key is kept as long as its event.
+    (over HTTP, its headers). A key is kept as long as its event, and refused for 30 days after its event was erased.
 
     Errors:
 
-    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
-      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-      again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content or to one
+      that was erased, or events of its user are refused. Nothing was stored. The details (google.rpc.BadRequest) name
+      the invalid fields. Correct the request before you send it again. (HTTP 415: the content encoding of the body is
+      neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
@@ -110,10 +111,47 @@ class AnalyticsEventServiceStub:
     - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
     - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
     """
+    EraseAnalyticsEvents: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.EraseAnalyticsEventsRequest, _analytics_event_service_pb2.Erasure]
+    """Erases events of one customer for good, and responds with the receipt.
+
+    Every event is erased that was stored before the call. If there are many, the response comes after 2 s with a
+    receipt whose `finished_at` is empty. The work goes on whatever happens to the caller or to a server, and
+    GetErasure returns the receipt at any later time.
+
+    The idempotency key of an erased event is refused for 30 days, so that a late retry does not store the event again.
+
+    A call that is repeated is another erasure, which finds less to erase, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or too many users are blocked. Nothing was erased. The
+      details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. (HTTP 415:
+      the content encoding of the body is neither gzip nor deflate.)
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was erased. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB, over HTTP over 16 KiB.
+    - UNIMPLEMENTED: the message is compressed. Nothing was erased. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be erased. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be erased. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Events may be erased. Report it; a retry may fail again.
+    """
+    GetErasure: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.GetErasureRequest, _analytics_event_service_pb2.Erasure]
+    """Returns the receipt of an erasure, at any time after it was asked for.
+
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+    - NOT_FOUND (HTTP 404): the customer has no erasure with this id.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
-    """Stores events about leads and contacts: one at a time, in batches, or as a stream."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAnalyticsEvent: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.CreateAnalyticsEventRequest, _event_pb2.AnalyticsEvent]  # type: ignore[assignment]
@@ -124,13 +162,14 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
     header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
     content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
-    (over HTTP, its headers). A key is kept as long as its event.
+    (over HTTP, its headers). A key is kept as long as its event, and refused for 30 days after its event was erased.
 
     Errors:
 
-    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
-      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-      again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content or to one
+      that was erased, or events of its user are refused. Nothing was stored. The details (google.rpc.BadRequest) name
+      the invalid fields. Correct the request before you send it again. (HTTP 415: the content encoding of the body is
+      neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
@@ -192,9 +231,46 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
     - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
     """
+    EraseAnalyticsEvents: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.EraseAnalyticsEventsRequest, _analytics_event_service_pb2.Erasure]  # type: ignore[assignment]
+    """Erases events of one customer for good, and responds with the receipt.
+
+    Every event is erased that was stored before the call. If there are many, the response comes after 2 s with a
+    receipt whose `finished_at` is empty. The work goes on whatever happens to the caller or to a server, and
+    GetErasure returns the receipt at any later time.
+
+    The idempotency key of an erased event is refused for 30 days, so that a late retry does not store the event again.
+
+    A call that is repeated is another erasure, which finds less to erase, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or too many users are blocked. Nothing was erased. The
+      details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. (HTTP 415:
+      the content encoding of the body is neither gzip nor deflate.)
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was erased. Retry
+      after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+    - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB, over HTTP over 16 KiB.
+    - UNIMPLEMENTED: the message is compressed. Nothing was erased. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be erased. Retry after the given
+      delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be erased. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Events may be erased. Report it; a retry may fail again.
+    """
+    GetErasure: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.GetErasureRequest, _analytics_event_service_pb2.Erasure]  # type: ignore[assignment]
+    """Returns the receipt of an erasure, at any time after it was asked for.
+
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+    - NOT_FOUND (HTTP 404): the customer has no erasure with this id.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores events about leads and contacts: one at a time, in batches, or as a stream."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them."""
 
     @_abc_1.abstractmethod
     def CreateAnalyticsEvent(
@@ -209,13 +285,14 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
         header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
         content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
-        (over HTTP, its headers). A key is kept as long as its event.
+        (over HTTP, its headers). A key is kept as long as its event, and refused for 30 days after its event was erased.
 
         Errors:
 
-        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
-          was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-          again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content or to one
+          that was erased, or events of its user are refused. Nothing was stored. The details (google.rpc.BadRequest) name
+          the invalid fields. Correct the request before you send it again. (HTTP 415: the content encoding of the body is
+          neither gzip nor deflate.)
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
           after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
@@ -288,6 +365,55 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNAVAILABLE: the database or the server is unreachable. Events may be stored. Retry on a new stream.
         - DEADLINE_EXCEEDED: the stream lasted longer than its deadline. Events may be stored. Go on with a new stream.
         - INTERNAL: the service has a bug. Events may be stored. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseAnalyticsEvents(
+        self,
+        request: _analytics_event_service_pb2.EraseAnalyticsEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_event_service_pb2.Erasure, _abc.Awaitable[_analytics_event_service_pb2.Erasure]]:
+        """Erases events of one customer for good, and responds with the receipt.
+
+        Every event is erased that was stored before the call. If there are many, the response comes after 2 s with a
+        receipt whose `finished_at` is empty. The work goes on whatever happens to the caller or to a server, and
+        GetErasure returns the receipt at any later time.
+
+        The idempotency key of an erased event is refused for 30 days, so that a late retry does not store the event again.
+
+        A call that is repeated is another erasure, which finds less to erase, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or too many users are blocked. Nothing was erased. The
+          details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. (HTTP 415:
+          the content encoding of the body is neither gzip nor deflate.)
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was erased. Retry
+          after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB, over HTTP over 16 KiB.
+        - UNIMPLEMENTED: the message is compressed. Nothing was erased. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be erased. Retry after the given
+          delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Events may be erased. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Events may be erased. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def GetErasure(
+        self,
+        request: _analytics_event_service_pb2.GetErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_event_service_pb2.Erasure, _abc.Awaitable[_analytics_event_service_pb2.Erasure]]:
+        """Returns the receipt of an erasure, at any time after it was asked for.
+
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+        - NOT_FOUND (HTTP 404): the customer has no erasure with this id.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+          RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
         """
 
 def add_AnalyticsEventServiceServicer_to_server(servicer: AnalyticsEventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

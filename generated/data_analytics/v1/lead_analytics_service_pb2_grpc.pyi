@@ -44,13 +44,14 @@ class LeadAnalyticsServiceStub:
     random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
     header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
     content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
-    (over HTTP, its headers). A key is kept as long as its event.
+    (over HTTP, its headers). A key is kept as long as its event, and refused for 30 days after its event was erased.
 
     Errors:
 
-    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
-      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-      again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content or to one
+      that was erased, or events of its user are refused. Nothing was stored. The details (google.rpc.BadRequest) name
+      the invalid fields. Correct the request before you send it again. (HTTP 415: the content encoding of the body is
+      neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
@@ -99,13 +100,14 @@ class LeadAnalyticsServiceAsyncStub(LeadAnalyticsServiceStub):
     random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
     header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
     content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
-    (over HTTP, its headers). A key is kept as long as its event.
+    (over HTTP, its headers). A key is kept as long as its event, and refused for 30 days after its event was erased.
 
     Errors:
 
-    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
-      was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-      again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content or to one
+      that was erased, or events of its user are refused. Nothing was stored. The details (google.rpc.BadRequest) name
+      the invalid fields. Correct the request before you send it again. (HTTP 415: the content encoding of the body is
+      neither gzip nor deflate.)
     - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
       after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
     - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.
@@ -157,13 +159,14 @@ class LeadAnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         random UUID. Send it as `idempotency_key`, or as `idempotency-key` metadata (over HTTP, the `Idempotency-Key`
         header): at most 255 characters, as metadata printable ASCII only. If an event with the same key and the same
         content is already stored, you get the first response again, with `idempotency-replayed: true` in its metadata
-        (over HTTP, its headers). A key is kept as long as its event.
+        (over HTTP, its headers). A key is kept as long as its event, and refused for 30 days after its event was erased.
 
         Errors:
 
-        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content. Nothing
-          was stored. The details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it
-          again. (HTTP 415: the content encoding of the body is neither gzip nor deflate.)
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its key belongs to an event with other content or to one
+          that was erased, or events of its user are refused. Nothing was stored. The details (google.rpc.BadRequest) name
+          the invalid fields. Correct the request before you send it again. (HTTP 415: the content encoding of the body is
+          neither gzip nor deflate.)
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was stored. Retry
           after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB. Nothing was stored. Do not retry.

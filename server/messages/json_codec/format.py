@@ -14,13 +14,14 @@ import msgspec
 from google.protobuf.descriptor import Descriptor
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
+from data_analytics.v1.analytics_event_service_pb2 import Erasure as ErasureMessage
 from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
 from server.messages.batch_response import EventResult
 from server.messages.convert import CreateKind
 from server.messages.refusals import FieldViolation
 from server.messages.search import slice_page
-from storage import Event, Found, Page, Query
+from storage import Event, Found, Page, Query, Receipt
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,6 +77,14 @@ def format_page(query: Query, page: Page) -> Iterator[bytes]:
         if part.stop == len(page.events):
             end = b'],"%b":%b}' % (_META, _encode(_Meta(query.page, query.page_size, page.total)))
         yield b"%b%b%b" % (b"," if part.start else _BEGINNING, records, end)
+
+
+_Erasure = _make_struct(ErasureMessage, Receipt._fields)
+
+
+def format_receipt(receipt: Receipt) -> bytes:
+    """Return the receipt of an erasure."""
+    return _encode(_Erasure(*receipt))
 
 
 _Stored = _make_struct(StoredEvent, ["id", "created_at", "replayed"])

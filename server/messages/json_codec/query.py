@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -13,6 +13,8 @@ from server.messages.json_codec.names import find_nearest, print_name
 from server.messages.refusals import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 from server.messages.search import SearchRequest, to_query
 from storage import Query
+
+T = TypeVar("T")
 
 # recording_id[]=a and recording_id[0]=a mean recording_id=a.
 _LIST_SUFFIX = re.compile(r"\[[0-9]*\]\Z")
@@ -35,23 +37,23 @@ class _Parameter(NamedTuple):
 _MAX_PARAMETERS = 1_000
 
 
-class QueryReader:
-    """The reader of one kind of search."""
+class ParameterReader(Generic[T]):
+    """The reader of one kind of request that is a URL."""
 
-    def __init__(self, request: type[SearchRequest], entity_type: str, *, ignore_unknown: bool = False) -> None:
+    def __init__(self, request: Any, convert: Callable[[Any], T], *, ignore_unknown: bool = False) -> None:
         """Compile the reader.
 
         Args:
             request: the message that the RPC takes.
-            entity_type: what it searches for, "lead" or "contact".
+            convert: returns what such a message asks for, or raises InvalidRequest.
             ignore_unknown: whether parameters that are not known are ignored, in place of refused.
 
         Raises:
             NotImplementedError: the message has a field that this class does not support.
         """
         descriptor: Any = request.DESCRIPTOR
-        self._request: Any = request
-        self._entity_type = entity_type
+        self._request = request
+        self._convert = convert
         self._ignore_unknown = ignore_unknown
         # As everywhere in the JSON of protobuf, a field may have the name that it has in the proto.
         self._parameters = {
@@ -59,8 +61,8 @@ class QueryReader:
         }
         self._known = frozenset(field.json_name for field in descriptor.fields)
 
-    def read(self, path: str) -> tuple[Query, Sequence[str]]:
-        """Return the query that the URL `path?query` asks for, and the names of the parameters that were ignored.
+    def read(self, path: str) -> tuple[T, Sequence[str]]:
+        """Return what the URL `path?query` asks for, and the names of the parameters that were ignored.
 
         Raises:
             InvalidRequest: a parameter is not known, stands twice, or breaks a rule. The violations have the names of
@@ -86,13 +88,13 @@ class QueryReader:
         violations = list(faults)
         request = self._request(**values)
         try:
-            query = to_query(request, self._entity_type, getattr(request, f"{self._entity_type}_id"))
+            wanted = self._convert(request)
         except InvalidRequest as error:
             faulty = {violation.field for violation in violations}
             violations += [each for each in map(self._rename, error.violations) if each.field not in faulty]
         if violations:
             raise InvalidRequest(violations)
-        return query, ignored
+        return wanted, ignored
 
     def _find_parameter(self, raw_name: str) -> _Parameter | None:
         """Return the parameter of a name that is encoded, or written as the name of a list."""
@@ -107,6 +109,24 @@ class QueryReader:
     def _rename(self, violation: FieldViolation) -> FieldViolation:
         name, bracket, rest = violation.field.partition("[")
         return violation._replace(field=self._parameters[name].json_name + bracket + rest)
+
+
+class QueryReader(ParameterReader[Query]):
+    """The reader of one kind of search, which returns queries."""
+
+    def __init__(self, request: type[SearchRequest], entity_type: str, *, ignore_unknown: bool = False) -> None:
+        """Compile the reader.
+
+        Args:
+            request: the message that the RPC takes.
+            entity_type: what it searches for, "lead" or "contact".
+            ignore_unknown: whether parameters that are not known are ignored, in place of refused.
+        """
+        super().__init__(
+            request,
+            lambda message: to_query(message, entity_type, getattr(message, f"{entity_type}_id")),
+            ignore_unknown=ignore_unknown,
+        )
 
 
 def _add(parameter: _Parameter, values: dict[str, Any], raw: str) -> FieldViolation | None:

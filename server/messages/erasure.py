@@ -1,0 +1,84 @@
+"""Erasures: messages to what storage erases, and receipts to messages."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from data_analytics.v1 import analytics_event_service_pb2 as pb
+from server.messages.refusals import (
+    BLOCK_WITHOUT_USER,
+    ENTITY_TYPE,
+    IN_THE_FUTURE,
+    NOT_A_TIME,
+    NOT_ONE_FILTER,
+    InvalidRequest,
+)
+from server.messages.validation import check, find_violations
+from storage import Erasure, Receipt
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def to_erasure(request: pb.EraseAnalyticsEventsRequest) -> Erasure:
+    """Return what a request asks to erase.
+
+    Raises:
+        InvalidRequest: it breaks a rule.
+    """
+    violations = find_violations(request)
+    now = datetime.now(UTC)
+    before = None
+    if request.created_before and not (before := _parse_time(request.created_before)):
+        violations.append(NOT_A_TIME)
+    if before and before > now:
+        violations.append(IN_THE_FUTURE)
+    has_days = request.HasField("older_than_days")
+    if has_days and not violations:
+        before = now - timedelta(days=request.older_than_days)
+    if bool(request.entity_id) != (request.entity_type in ("lead", "contact")) or (
+        request.entity_type and not request.entity_id
+    ):
+        violations.append(ENTITY_TYPE)
+    # An empty text is no filter, so that nothing is erased by mistake.
+    filters = (request.all_events, request.user_id, request.entity_id, has_days, request.created_before)
+    if sum(map(bool, filters)) != 1:
+        violations.append(NOT_ONE_FILTER)
+    if request.block_later and not request.user_id:
+        violations.append(BLOCK_WITHOUT_USER)
+    if violations:
+        raise InvalidRequest(violations)
+    return Erasure(
+        request.customer_id,
+        request.all_events,
+        request.user_id,
+        request.entity_type,
+        request.entity_id,
+        before.isoformat() if before else "",
+        request.block_later,
+    )
+
+
+def to_receipt_id(request: pb.GetErasureRequest) -> tuple[str, str]:
+    """Return the customer and the id of the receipt that a request asks for.
+
+    Raises:
+        InvalidRequest: it breaks a rule.
+    """
+    check(request)
+    return request.customer_id, request.id
+
+
+def to_message(receipt: Receipt) -> pb.Erasure:
+    """Return a receipt as a message."""
+    return pb.Erasure(**receipt._asdict())
+
+
+def _parse_time(text: str) -> datetime | None:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    if match[1]:  # Python takes at most six digits.
+        text = text.replace(match[1], match[1][:7])
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
