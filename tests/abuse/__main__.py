@@ -27,7 +27,8 @@ def choose(parts: list[str]) -> list[str]:
 class _Stacks:
     """The stack for the next attack: the last one, unless it is another kind, or the last attack has left its mark."""
 
-    def __init__(self, directory: Path, runner: "asyncio.Runner") -> None:
+    def __init__(self, directory: Path, runner: "asyncio.Runner", *, keys: bool) -> None:
+        self._keys = keys
         self._directory = directory
         self._runner = runner
         self._numbers = itertools.count()
@@ -40,7 +41,7 @@ class _Stacks:
         if self._target is None or self._limit != open_files:
             self.discard()
             directory = self._directory / f"{next(self._numbers)}"
-            target = self._open.enter_context(started(directory, open_files))
+            target = self._open.enter_context(started(directory, open_files, keys=self._keys))
             # The first stack's serves for all: a machine that is busy once must not excuse an attack.
             self._runner.run(target.measure_alone(0 if self._alone else BASELINE_SECONDS))
             self._alone = target.alone = self._alone or target.alone
@@ -54,13 +55,13 @@ class _Stacks:
             self._open.close()
 
 
-def run(names: list[str], seconds: float, settle: float) -> Iterator[Row]:
+def run(names: list[str], seconds: float, settle: float, *, keys: bool) -> Iterator[Row]:
     """Run the attacks and yield their rows."""
     with (
         tempfile.TemporaryDirectory(prefix="abuse-") as directory,
         asyncio.Runner(loop_factory=make_event_loop) as runner,
     ):
-        stacks = _Stacks(Path(directory), runner)
+        stacks = _Stacks(Path(directory), runner, keys=keys)
         try:
             for name in names:
                 print(f"{name} …", file=sys.stderr)
@@ -87,6 +88,7 @@ def main() -> int:
     parser.add_argument("--attacks", default="", metavar="A,B", help="only those whose names contain one of these")
     parser.add_argument("--seconds", type=float, default=60, help="how long each attack lasts (default: 60)")
     parser.add_argument("--settle", type=float, default=10, help="when memory must be back, after that (default: 10)")
+    parser.add_argument("--keys", action="store_true", help="let callers need credentials, and give them keys")
     parser.add_argument("--list", action="store_true", help="print the names of the attacks")
     options = parser.parse_args()
     names = choose([part for part in options.attacks.split(",") if part])
@@ -96,7 +98,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # As Ctrl-C does: the stack is stopped first.
     rows = []
     print(HEAD, flush=True)
-    for row in run(names, options.seconds, options.settle):
+    for row in run(names, options.seconds, options.settle, keys=options.keys):
         rows.append(row)
         print(row.format(), flush=True)
     held = sum(not row.misses() for row in rows)

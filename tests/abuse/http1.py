@@ -5,13 +5,15 @@ import socket
 from collections.abc import Sequence
 from typing import Self
 
+from tests.abuse.credentials import get_credentials
+
 Pairs = Sequence[tuple[bytes, bytes]]
 
 
 def make_head(method: str, path: str, size: int, *pairs: tuple[bytes, bytes]) -> bytes:
     """Return the start of a request with JSON of that size."""
     length = b"" if method == "GET" else b"content-type: application/json\r\ncontent-length: %d\r\n" % size
-    more = b"".join(b"%s: %s\r\n" % pair for pair in pairs)
+    more = b"".join(b"%s: %s\r\n" % pair for pair in (*get_credentials(), *pairs))
     return f"{method} {path} HTTP/1.1\r\nhost: test\r\n".encode() + length + more + b"\r\n"
 
 

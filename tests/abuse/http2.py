@@ -9,6 +9,7 @@ from typing import cast
 import grpc
 from hpack import Decoder, HPACKError
 
+from tests.abuse.credentials import get_credentials
 from tests.abuse.headers import FRAME_BYTES, GRPC, encode_headers, make_header_frames
 from tests.support.http2 import (
     ACKNOWLEDGED,
@@ -65,7 +66,7 @@ class Http2(asyncio.Protocol):
 
     def open(self, path: str, *pairs: tuple[bytes, bytes], ended: bool = False) -> int:
         """Send the headers of a gRPC call, and with `ended` that nothing follows. Return its stream."""
-        return self.open_raw(encode_headers(b"POST", path.encode(), (*GRPC, *pairs)), ended=ended)
+        return self.open_raw(encode_headers(b"POST", path.encode(), (*GRPC, *get_credentials(), *pairs)), ended=ended)
 
     def open_raw(self, block: bytes, *, ended: bool, complete: bool = True) -> int:
         """Send a header block, and return its stream. Unless it is `complete`, the peer waits for more of it."""

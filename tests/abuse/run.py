@@ -14,12 +14,16 @@ from typing import Any
 
 from tests.abuse.attacks import ATTACKS
 from tests.abuse.caller import Ports
+from tests.abuse.credentials import VARIABLE
+from tests.abuse.requests import ATTACKER, VICTIM
 from tests.abuse.rows import MAX_GROWTH, Row, p99
 from tests.abuse.seed import Seed
 from tests.abuse.victim import Victim
 from tests.abuse.vitals import Memory, Probes, Processes
+from tests.support.access import make_key
 from tests.support.processes import ROOT
-from tests.support.stack import Stack, running
+from tests.support.stack import SEARCH, Stack, running
+from tests.support.until import until
 
 WARM_SECONDS = 2.0
 BASELINE_SECONDS = 10.0
@@ -36,8 +40,10 @@ _NICENESS = -5
 class Target:
     """A stack that is attacked, and how fast it answers the victim alone."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, key: str = "") -> None:
         self.stack = stack
+        self._key = key
+        """The attacker's."""
         self.ports = Ports(stack.http_port, tuple(stack.grpc_ports))
         self.alone: Mapping[str, float] = {}
         self._seeds: set[Seed] = set()
@@ -66,7 +72,7 @@ class Target:
         before, logged = processes.read_memory(), len(self.stack.log)
         processes.forget_peak()
         async with Victim(self.ports) as victim, Probes(self.ports.grpc) as probes:
-            async with _attacking(name, self.ports) as (attacker, done):
+            async with _attacking(name, self.ports, self._key) as (attacker, done):
                 remark = "" if attacker.returncode is None else "the attacker failed"
                 start = time.monotonic()
                 while time.monotonic() < start + seconds and not remark:
@@ -102,10 +108,12 @@ def _is_back(now: Memory, before: Memory) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _attacking(name: str, ports: Ports) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[Any]]]:
+async def _attacking(name: str, ports: Ports, key: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[Any]]]:
     """Run an attack; yield its process, and a list that holds afterwards what happened to it."""
     arguments = [sys.executable, "-m", "tests.abuse.attacker", name, str(ports.http), *map(str, ports.grpc)]
-    process = await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *arguments, cwd=ROOT, env={**os.environ, VARIABLE: key}, stdout=asyncio.subprocess.PIPE
+    )
     assert process.stdout
     done: list[Any] = []
     try:
@@ -125,8 +133,10 @@ async def _attacking(name: str, ports: Ports) -> AsyncIterator[tuple[asyncio.sub
 
 
 @contextlib.contextmanager
-def started(directory: Path, open_files: int | None = None, **environment: str) -> Iterator[Target]:
-    """Run a stack with a limit of open files, or that of these tests."""
+def started(
+    directory: Path, open_files: int | None = None, *, keys: bool = False, **environment: str
+) -> Iterator[Target]:
+    """Run a stack with a limit of open files, or that of these tests, whose callers need credentials if `keys`."""
     try:
         with running(directory, **environment) as stack:
             if open_files:
@@ -135,6 +145,17 @@ def started(directory: Path, open_files: int | None = None, **environment: str) 
             stack.wait_until_up()
             with contextlib.suppress(PermissionError):
                 os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
-            yield Target(stack)
+            key = _make_keys(stack) if keys else ""
+            yield Target(stack, key)
     finally:
+        os.environ.pop(VARIABLE, None)
         os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
+def _make_keys(stack: Stack) -> str:
+    """Have callers need credentials. Give this process those of the victim, and return those of the attacker."""
+    os.environ[VARIABLE], key = (make_key(stack.database_url, "secret", each) for each in (VICTIM, ATTACKER))
+    # Every worker has noticed.
+    until(lambda: all(stack.request(SEARCH) == 401 for _ in range(10)))
+    time.sleep(5)
+    return key

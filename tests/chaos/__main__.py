@@ -13,8 +13,11 @@ from typing import NamedTuple
 from tests.chaos.check import Verdict, check
 from tests.chaos.faults import DISK, FAULTS, HARMLESS, small_disk
 from tests.chaos.load import Load
-from tests.support.stack import Stack, running
+from tests.support.access import make_key
+from tests.support.stack import SEARCH, Stack, running
 from tests.support.until import until
+
+UNAUTHENTICATED = 401
 
 QUIET_SECONDS = 1.0
 """The service has recovered once it has acknowledged creates and failed none for this long."""
@@ -53,11 +56,20 @@ def run_round(stack: Stack, load: Load, name: str) -> Round:
     return Round(name, start, max(failed, default=start) - start, len(failed))
 
 
-def run(stack: Stack, rounds: int, seed: int, names: list[str]) -> tuple[Load, list[Round], Verdict]:
-    """Run `rounds` rounds: every fault once, in random order, then all of them again in another order."""
+def run(
+    stack: Stack, rounds: int, seed: int, names: list[str], *, keys: bool = False
+) -> tuple[Load, list[Round], Verdict]:
+    """Run `rounds` rounds: every fault once, in random order, then all of them again in another order.
+
+    With `keys`, callers need credentials, and have them.
+    """
     chance = random.Random(seed)
     done: list[Round] = []
-    with Load(stack.http_port, f"chaos-{uuid.uuid4()}") as load:
+    customer = f"chaos-{uuid.uuid4()}"
+    key = make_key(stack.database_url, "secret", customer) if keys else ""
+    if keys:
+        until(lambda: all(stack.request(SEARCH) == UNAUTHENTICATED for _ in range(10)))
+    with Load(stack.http_port, customer, key=key) as load:
         until(lambda: len(load.receipts) > 100)
         queue: list[str] = []
         for number in range(rounds):
@@ -70,7 +82,7 @@ def run(stack: Stack, rounds: int, seed: int, names: list[str]) -> tuple[Load, l
                 f"{len(load.receipts)} receipts",
                 file=sys.stderr,
             )
-    until(stack.serves)
+    until(lambda: stack.request(SEARCH) == (UNAUTHENTICATED if keys else 200))
     return load, done, check(stack, load)
 
 
@@ -102,6 +114,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200, help="how many faults to cause (default: 200)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the order of the faults")
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="cause only this one; may be repeated")
+    parser.add_argument("--keys", action="store_true", help="let callers need credentials, and give them a key")
     options = parser.parse_args()
     print(f"seed {options.seed}", file=sys.stderr)
     with (
@@ -114,7 +127,7 @@ def main() -> int:
             print(f"left out, because mounting a disk needs root: {DISK}", file=sys.stderr)
         stack.wait_until_up()
         try:
-            load, done, verdict = run(stack, options.rounds, options.seed, names)
+            load, done, verdict = run(stack, options.rounds, options.seed, names, keys=options.keys)
         except AssertionError:
             print("\n".join(stack.log.splitlines()[-60:]), file=sys.stderr)
             raise

@@ -41,7 +41,7 @@ def check(stack: Stack, load: Load) -> Verdict:
     times = Counter(number for number, _, _ in rows)
     found: list[int] = []
     for recording in range(load.sent // EVENTS_A_RECORDING + 1):
-        found += _search(stack, load.customer, f"recording-{recording}")
+        found += _search(stack, load, f"recording-{recording}")
     return Verdict(
         lost=sorted({receipt.number for receipt in load.receipts if (receipt.number, receipt.id) not in stored}),
         duplicated=sorted(number for number, count in times.items() if count > 1),
@@ -50,9 +50,11 @@ def check(stack: Stack, load: Load) -> Verdict:
     )
 
 
-def _search(stack: Stack, customer: str, recording: str) -> list[int]:
+def _search(stack: Stack, load: Load, recording: str) -> list[int]:
     """Return the numbers of the events that a search finds in a recording."""
-    query = {"customer_id": customer, "user_id": "user", "lead_id": "lead", "recording_id": recording, "pageSize": 1000}
+    ids = {"customer_id": load.customer, "user_id": "user", "lead_id": "lead", "recording_id": recording}
+    query = {**ids, "pageSize": 1000}
     url = f"http://127.0.0.1:{stack.http_port}/api/v1/lead_analytics/search?{urllib.parse.urlencode(query)}"
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    request = urllib.request.Request(url, headers=load.credentials)
+    with urllib.request.urlopen(request, timeout=20) as answer:
         return [int(record["message"]) for record in json.loads(answer.read())["recordings"]]

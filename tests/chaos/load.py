@@ -60,16 +60,19 @@ def numbered_event(customer: str, number: int) -> dict[str, Any]:
 class Load:
     """A context manager that runs callers, through Envoy: some by JSON, some by gRPC, some in batches."""
 
-    def __init__(self, port: int, customer: str, *, http: int = 6, rpc: int = 3, batches: int = 1) -> None:
+    def __init__(
+        self, port: int, customer: str, *, key: str = "", http: int = 6, rpc: int = 3, batches: int = 1
+    ) -> None:
         self.customer = customer
         self.receipts: list[Receipt] = []
         self.failures: list[Failure] = []
         self.unexpected: list[str] = []
         """Answers that no fault excuses."""
         self._port = port
+        self.credentials = {"authorization": f"Bearer {key}"} if key else {}
         self._numbers = itertools.count()
         self._stop = threading.Event()
-        callers = [*[self._by_http] * http, *[self._by_grpc] * rpc, *[self._by_batch] * batches]
+        callers = [*[self._by_http] * 6, *[self._by_grpc] * 3, self._by_batch]
         self._threads = [threading.Thread(target=self._call, args=(caller,), daemon=True) for caller in callers]
 
     def __enter__(self) -> "Load":
@@ -105,7 +108,7 @@ class Load:
         while not self._stop.is_set():
             number = self._next_number()
             body = json.dumps(numbered_event(self.customer, number))
-            headers = {"content-type": "application/json", "idempotency-key": f"{number}"}
+            headers = {"content-type": "application/json", "idempotency-key": f"{number}", **self.credentials}
             while not self._stop.is_set():
                 # Some hang up before the answer, like a caller whose machine fails.
                 hangs_up = chance.random() < 0.02
@@ -151,7 +154,7 @@ class Load:
                         answer = stub.CreateLeadAnalyticsEvent(
                             request,
                             timeout=0.003 if hangs_up else PATIENCE_SECONDS,
-                            metadata=(("idempotency-key", f"{number}"),),
+                            metadata=(("idempotency-key", f"{number}"), *self.credentials.items()),
                         )
                     except grpc.RpcError as error:
                         if hangs_up:
@@ -176,7 +179,7 @@ class Load:
                 started = time.monotonic()
                 connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
                 try:
-                    headers = {"content-type": "application/json"}
+                    headers = {"content-type": "application/json", **self.credentials}
                     body = json.dumps({"events": events})
                     connection.request("POST", "/api/v1/analytics_events:batch", body, headers)
                     answer = connection.getresponse()
