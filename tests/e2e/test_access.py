@@ -384,6 +384,6 @@ def test_the_banner_and_the_log_say_that_credentials_are_needed(guarded: Stack) 
 
 
 def test_an_open_address_without_credentials_is_refused_unless_it_is_said(tmp_path: Path) -> None:
-    with running(tmp_path / "open", BIND_ADDRESS="0.0.0.0") as stack:
+    with running(tmp_path / "open", BIND_ADDRESS="0.0.0.0", PLAINTEXT="on") as stack:
         assert stack.wait_for_end() == 2
         assert "BIND_ADDRESS=0.0.0.0 is open to others" in stack.log

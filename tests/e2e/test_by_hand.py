@@ -38,7 +38,7 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.http_port, self.grpc_port = free_port(), free_port()
-        for name in ("generated", "envoy.lua"):
+        for name in ("generated", "envoy.lua", "server"):
             (directory / name).symlink_to(ROOT / name)
         text = (ROOT / "envoy.yaml").read_text()
         text = text.replace("port_value: 8080 ", f"port_value: {self.http_port} ")

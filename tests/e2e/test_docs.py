@@ -24,7 +24,7 @@ _PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+\.[a-z]+)?)`")
 _PAGE_NAME = re.compile(r"(?<![\w./-])(?:[\w.-]+/)*[\w-]+\.md\b")
 # The variables that the settings are read from, by their names in the code.
 _VARIABLE = re.compile(r'environment(?:\.get\(|, )"([A-Z_]+)"')
-_SETTINGS_FILES = ("server/settings.py", "server/stack/settings.py", "storage/migrate.py")
+_SETTINGS_FILES = ("server/auth_settings.py", "server/settings.py", "server/stack/settings.py", "storage/migrate.py")
 _DEFAULT_PORTS = {"8080": "HTTP_PORT", "50051": "GRPC_PORT"}
 
 

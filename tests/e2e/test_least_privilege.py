@@ -149,7 +149,7 @@ def test_what_the_account_cannot_read_is_named(tmp_path: Path, closed: str) -> N
 
 
 def test_envoy_runs_with_the_configuration_of_the_repository_by_itself(tmp_path: Path) -> None:
-    for name in ("generated", "envoy.lua"):
+    for name in ("generated", "envoy.lua", "server"):
         (tmp_path / name).symlink_to(ROOT / name)
     # On another port than its own, which may be in use.
     text = (ROOT / "envoy.yaml").read_text()

@@ -81,7 +81,7 @@ def test_a_worker_says_at_its_start_whether_credentials_are_needed(own_database_
     def start(**variables: str) -> Any:
         return run_module("server", DATABASE_URL=own_database_url, GRPC_PORT=str(free_port()), **variables)
 
-    ended = start(BIND_ADDRESS="0.0.0.0")
+    ended = start(BIND_ADDRESS="0.0.0.0", PLAINTEXT="on", ENVOY_SOCKET="")
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith("BIND_ADDRESS=0.0.0.0 is open to others")

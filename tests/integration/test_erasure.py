@@ -43,7 +43,7 @@ def test_all_events_of_a_customer_go_and_no_others(client: Client, database_url:
     create(client, other, "stays")
     receipt = erase(client, customer, all_events=True)
     assert (receipt.erased_count, receipt.last_id, receipt.all_events) == (3, ids[-1], True)
-    assert (receipt.customer_id, receipt.requested_by) == (customer, "anonymous")
+    assert (receipt.customer_id, receipt.requested_by) == (customer, "anyone")
     assert receipt.created_at <= receipt.finished_at
     assert read_messages(database_url, customer) == []
     assert read_messages(database_url, other) == ["stays"]

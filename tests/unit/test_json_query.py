@@ -235,12 +235,14 @@ def test_no_more_unknown_parameters_are_named_than_are_told() -> None:
     assert len([fault for fault in refuse(query) if "not a known" in fault[1]]) == MAX_VIOLATIONS
 
 
-@pytest.mark.parametrize("query", ["", "?", "?&", "?key=pk_a_b", "?key=pk_a_b&", "?k%65y=pk%5Fa_b"])
+@pytest.mark.parametrize("query", ["", "?", "?&", "?key=pk_a_b", "?key=pk_a_b&"])
 def test_a_create_without_parameters_but_a_publishable_key_is_let_pass(query: str) -> None:
     refuse_parameters(f"/api/v1/lead_analytics{query}")
 
 
-@pytest.mark.parametrize("query", ["key=", "key", "key=sk_a_b", "key=PK_a", "Key=pk_a", "key[]=pk_a", "key=%FFpk_a"])
+@pytest.mark.parametrize(
+    "query", ["key=", "key", "key=sk_a_b", "key=PK_a", "Key=pk_a", "key[]=pk_a", "key=%FFpk_a", "k%65y=pk_a"]
+)
 def test_another_key_in_the_url_of_a_create_is_an_unknown_parameter(query: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         refuse_parameters(f"/api/v1/events?{query}")
