@@ -113,6 +113,11 @@ FILL = """
 INSERT INTO access_rate (key_id, events, bytes, updated_at) VALUES (%(key_id)s, %(events_rate)s, %(bytes_rate)s, now())
 ON CONFLICT (key_id) DO NOTHING
 """
+_LIMIT = """
+UPDATE access_key SET events_per_second = coalesce(%s, events_per_second),
+    bytes_per_second = coalesce(%s, bytes_per_second)
+WHERE id = %s RETURNING id
+"""
 _REVOKE = "UPDATE access_key SET revoked_at = coalesce(revoked_at, now()) WHERE id = %s RETURNING id"
 
 
@@ -130,6 +135,14 @@ def insert_key(url: str, key: AccessKey) -> None:
 def list_keys(url: str, customer_id: str | None = None) -> list[AccessKey]:
     """Return all keys, or those of a customer. Raises as `_run` does."""
     return [make_access_key(row) for row in _run(url, _LIST, (customer_id, customer_id))]
+
+
+def limit_key(url: str, key_id: str, events_per_second: int | None, bytes_per_second: int | None) -> bool:
+    """Change what a key or signer may write a second. None leaves a limit as it is.
+
+    Return whether there is one of that id. Raises as `_run` does.
+    """
+    return bool(_run(url, _LIMIT, (events_per_second, bytes_per_second, key_id)))
 
 
 def revoke_key(url: str, key_id: str) -> bool:

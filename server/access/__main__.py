@@ -1,4 +1,4 @@
-"""`python -m server.access`: make, list and revoke the keys of callers, in OWNER_DATABASE_URL or else DATABASE_URL."""
+"""`python -m server.access`: make, list, limit and revoke keys, in OWNER_DATABASE_URL or else DATABASE_URL."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ from server.access.caller import READ, SCOPES, WRITE
 from server.access.key import PREFIXES, PUBLISHABLE, SECRET, SIGNER, format_key, hash_secret, make_id, make_key
 from server.access.token import find_algorithm
 from storage import DatabaseUnavailable
-from storage.access_keys import AccessKey, insert_key, list_keys, revoke_key
+from storage.access_keys import AccessKey, insert_key, limit_key, list_keys, revoke_key
 from storage.connection import check_url
 
 MAX_CHARACTERS = 255
@@ -72,20 +72,28 @@ def _make_parser() -> argparse.ArgumentParser:
     create.add_argument("--origin", action="append", metavar="URL", help="of a page that may use it (repeat)")
     create.add_argument("--scope", action="append", choices=SCOPES, help="what it may do (repeat)")
     create.add_argument("--user", action="append", metavar="ID", help="the user_id that it is limited to (repeat)")
-    create.add_argument(
-        "--events-per-second", type=_read_count, metavar="N", help="how many events it may write a second"
-    )
-    create.add_argument("--bytes-per-second", type=_read_count, metavar="N", help="of how many bytes together")
+    _add_rates(create)
     create.add_argument("--expires", type=_read_duration, metavar="90d", help="after how long: s, m, h or d")
     create.add_argument("--public-key", type=Path, metavar="FILE", help="a signer's key: PEM, a certificate, or a JWK")
     create.add_argument("--note", default="", metavar="TEXT", help="what it is for")
     show = commands.add_parser("list", help="list keys and signers, without their secrets")
     show.set_defaults(run=_list)
     show.add_argument("--customer", metavar="ID", help="only this customer's")
+    limit = commands.add_parser("limit", help="change what a key may write a second, within 5 s on all workers")
+    limit.set_defaults(run=_limit)
+    limit.add_argument("id", metavar="KEY_ID")
+    _add_rates(limit)
     revoke = commands.add_parser("revoke", help="revoke a key or signer, within 5 s on all workers")
     revoke.set_defaults(run=_revoke)
     revoke.add_argument("id", metavar="KEY_ID")
     return parser
+
+
+def _add_rates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--events-per-second", type=_read_count, metavar="N", help="how many events it may write a second"
+    )
+    parser.add_argument("--bytes-per-second", type=_read_count, metavar="N", help="of how many bytes together")
 
 
 def _create(options: argparse.Namespace, url: str) -> None:
@@ -158,6 +166,15 @@ def _list_options(key: AccessKey) -> list[tuple[str, list[Any] | None]]:
         ("events_per_second", [key.events_per_second] if key.events_per_second else None),
         ("bytes_per_second", [key.bytes_per_second] if key.bytes_per_second else None),
     ]
+
+
+def _limit(options: argparse.Namespace, url: str) -> None:
+    """Change the limits of a key."""
+    if options.events_per_second is None and options.bytes_per_second is None:
+        raise UsageError("nothing to change: give --events-per-second, --bytes-per-second or both")
+    if not limit_key(url, options.id, options.events_per_second, options.bytes_per_second):
+        raise UsageError(f"there is no key {options.id!r}")
+    print(f"limited {options.id}", file=sys.stderr)
 
 
 def _revoke(options: argparse.Namespace, url: str) -> None:

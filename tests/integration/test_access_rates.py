@@ -12,11 +12,12 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 )
 from server.access.rates import Meter, OverRate, Rate
 from storage.key_finder import KeyFinder
-from tests.support.access import bearer, create, make_key
+from tests.support.access import bearer, create, make_key, run_command
 from tests.support.database import as_server, count_events
 from tests.support.in_process import RunningServer, running_server
 from tests.support.refusals import refused
 from tests.support.requests import analytics_event
+from tests.support.until import until
 
 
 def create_batch(server: RunningServer, customer: str, key: str, size: int) -> Any:
@@ -105,3 +106,27 @@ def test_a_stream_over_its_rate_is_slowed_down(guarded_url: str, customer: str) 
         )
         assert sum(answer.committed.stored_count for answer in answers) == 150
         assert time.monotonic() - started > 0.5  # At once, it would be over three seconds' worth.
+
+
+def test_the_limit_of_a_key_in_use_can_be_changed(guarded_url: str, customer: str) -> None:
+    key = make_key(guarded_url, "secret", customer, "--events-per-second", "1")
+    key_id = "_".join(key.split("_")[:2])
+    nothing = "nothing to change: give --events-per-second, --bytes-per-second or both\n"
+    assert run_command(guarded_url, "limit", key_id) == (2, "", nothing)
+    assert run_command(guarded_url, "limit", "sk_unknown", "--events-per-second", "5")[0] == 2
+    with running_server(guarded_url, auth=True) as server:
+        with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+            while True:
+                create(server, customer, key)
+        assert run_command(guarded_url, "limit", key_id, "--events-per-second", "1000")[0] == 0
+        assert "events_per_second=1000" in run_command(guarded_url, "list", "--customer", customer)[1]
+
+        def writes_many() -> bool:
+            try:
+                for _ in range(50):
+                    create(server, customer, key)
+            except grpc.RpcError:
+                return False
+            return True
+
+        until(writes_many)
