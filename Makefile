@@ -53,7 +53,7 @@ run: install ## Start PostgreSQL, the server and Envoy; Ctrl-C stops them
 # Half of the time is waiting. More than four stacks would make one another late.
 .PHONY: test
 test: install ## Run all tests, or some: make test ARGS="tests/unit/test_convert.py -k time"
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: unit
 unit: install ## Run the unit tests: no database, no Envoy, a few seconds

@@ -102,6 +102,7 @@ def test_a_silent_stream_makes_room_for_another(database_url: str, customer: str
         silent = [Stream(server.client) for _ in range(4)]
         for stream in silent:
             stack.callback(stream.close)
+        assert server.client.is_serving()  # It is asked after them, on the same connection: all four are there.
         until(lambda: opens(server, customer))
         assert sum(stream.call.done() for stream in silent) == 1
         assert {stream.call.code() for stream in silent if stream.call.done()} == {grpc.StatusCode.DEADLINE_EXCEEDED}
