@@ -152,8 +152,8 @@ class HttpSearch:
         if call.body:
             raise InvalidRequest([BODY_WITH_SEARCH])
         query, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
-        response = await join_page(format_page(query, await self._searcher.find(query)))
-        self._unread_pages.count(len(response), call.context)
+        page = await self._searcher.find(query)
+        response = await join_page(format_page(query, page), self._unread_pages, call.context)
         await _send_headers(call, self._ignored.count(ignored))
         return response
 

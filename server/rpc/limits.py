@@ -1,5 +1,6 @@
 """How much one server has in flight at once."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 from server.messages.refusals import TooManyCalls
@@ -97,6 +98,8 @@ class UnreadPageLimiter:
             large_bytes: the size up to which a page is not counted. If every call in flight had such a page, and no
                 caller read any, they would take 1 GiB.
         """
+        self.turn = asyncio.Lock()
+        """Held while a large page is made."""
         self._large_bytes = large_bytes
         self._free_bytes = max_bytes
 

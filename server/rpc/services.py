@@ -113,9 +113,8 @@ async def _find(
     searcher: Searcher, query: Query, response: type[SearchResponse], pages: UnreadPageLimiter, context: Any
 ) -> bytes:
     """Return one page of a search's result."""
-    page = await join_page(encode_page(response, query, await searcher.find(query)))
-    pages.count(len(page), context)
-    return page
+    page = await searcher.find(query)
+    return await join_page(encode_page(response, query, page), pages, context)
 
 
 class LeadAnalytics:

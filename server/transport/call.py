@@ -161,9 +161,9 @@ class Call:
 
     def _on_message(self, event: Any) -> None:
         calls = self.calls
-        calls.gate.leave(self)
-        calls.arriving.end(self)
         message = event.batch_operations[0].message()
+        calls.gate.leave(self, None if message is None else len(message))
+        calls.arriving.end(self)
         if self._ended or self._closed:
             return
         if message is None:

@@ -26,6 +26,9 @@ class Bounds(NamedTuple):
     messages: int = 64
     """Messages of unary requests that may be arriving at once: as many as a busy server has callers. With 16, it served
     a seventh fewer. One connection may have half of them."""
+    large_messages: int = 16
+    """How many of these may be of connections whose last message was not known to be small. With messages of 8 MiB they
+    take 128 MiB."""
     slow_messages: int = 16
     """How many of these may be arriving for longer than about 0.5 s. With messages of 8 MiB they take 128 MiB."""
     message_seconds: float = 60.0
@@ -79,6 +82,7 @@ class Calls:
         self.gate: Gate[OpenCall] = Gate(
             loop,
             places=bounds.messages,
+            large_places=bounds.large_messages,
             slow_places=bounds.slow_messages,
             get_connection=lambda call: call.get_connection(),
             on_enter=lambda call: call.receive(),

@@ -18,7 +18,7 @@ from server.transport.requests import Requests, UnreadableRequest, parse
 # If a caller has set no deadline, C-core has one that is later than this, in seconds since the epoch.
 _NEVER = 1e11
 
-# Set by Envoy to the number of its caller's connection.
+# Set by Envoy to the number of its caller's connection, on calls whose messages it passes on as they arrive.
 _CONNECTION_METADATA = "x-connection-id"
 
 _OK = grpc.StatusCode.OK
@@ -53,12 +53,14 @@ class CallContext(Call):
     def get_connection(self) -> str:
         """Return the name of the connection that the call has come by: through a proxy, that of the proxy's caller.
 
-        Whoever makes up a name for a proxy's caller gains no more than by opening another connection.
+        It is "" if the proxy has kept the message until it was whole. Whoever makes up a name for a proxy's caller
+        gains no more than by opening another connection.
         """
         for key, value in self._metadata:
             if key == _CONNECTION_METADATA:
                 return str(value)
-        return self.peer()
+        peer = self.peer()
+        return "" if peer.startswith("unix:") else peer
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline, or None if it has set none."""

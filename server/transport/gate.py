@@ -2,7 +2,8 @@
 
 Once C-core is asked to receive a message, it buffers up to the message's full size and reports nothing until the
 message is whole. So memory is bounded by how many messages are asked for at once, and by how long an incomplete one may
-hold its place while others wait. Connections share the places: none may hold more than is left for all others.
+hold its place while others wait. Connections share the places: none may hold more than is left for all others, and most
+places are for those whose last message was small.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ _TICK_SECONDS = 0.1
 _SLOW_TICKS = 5
 _LATE_SECONDS = 0.05
 
+_SMALL_BYTES = 64 << 10
+_MAX_REMEMBERED = 1_000
+
 
 class Gate(Generic[T]):
     """The places for calls whose message is arriving."""
@@ -28,6 +32,7 @@ class Gate(Generic[T]):
         loop: asyncio.AbstractEventLoop,
         *,
         places: int,
+        large_places: int,
         slow_places: int,
         get_connection: Callable[[T], str],
         on_enter: Callable[[T], None],
@@ -38,24 +43,35 @@ class Gate(Generic[T]):
         Args:
             loop: the event loop.
             places: how many messages may be arriving at once.
-            slow_places: how many of these may be slow.
-            get_connection: tells which connection a call has come by. Not asked before half of the places are taken.
+            large_places: how many of these may be of connections whose last message was not known to be small.
+            slow_places: how many may be slow.
+            get_connection: tells which connection a call has come by. Not asked while there are few calls. "" stands
+                for one whose messages come whole, so that they need no place.
             on_enter: called with a call that gets a place.
             on_slow: called with a call that loses its place because it is slow and others wait, or too many are slow.
         """
         self._loop = loop
         self._places = places
+        self._large_places = large_places
         self._slow_places = slow_places
         self._get_connection = get_connection
         self._on_enter = on_enter
         self._on_slow = on_slow
         self._inside: dict[T, int] = {}
         """Each call with the tick at which it entered, the earliest first."""
+        self._unknown: dict[T, None] = {}
+        """Those inside whose connections have not been asked for."""
+        self._connections: dict[T, str] = {}
+        """The connections of the others, and of those that wait."""
+        self._held: Counter[str] = Counter()
+        """How many are inside, by connection."""
+        self._small: OrderedDict[str, None] = OrderedDict()
+        """The connections whose last message was small, as far as they are remembered."""
+        self._small_inside: set[T] = set()
+        """The calls that entered on such a connection."""
         self._waiting: OrderedDict[str, dict[T, None]] = OrderedDict()
         """By connection, that whose turn is next last. What came last is let in first: of many calls and connections
         whose messages never come, the next one then does not have to wait for all."""
-        self._connections: dict[T, str] = {}
-        """Those that have been asked for."""
         self._tick = 0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -63,21 +79,38 @@ class Gate(Generic[T]):
     def enter(self, call: T) -> None:
         """Give a call a place, now or as soon as one is free."""
         # Nobody who holds less than half of the places holds more than is left.
-        if 2 * len(self._inside) < self._places and not self._waiting:
+        if not self._waiting and 2 * len(self._inside) < self._places and self._count_large() < self._large_places:
+            self._unknown[call] = None
             self._admit(call)
             return
-        self._waiting.setdefault(self._find_connection(call), {})[call] = None
-        self._admit_waiting()
-        if self._waiting:
-            self._cut_for_waiting()
+        connection = self._get_connection(call)
+        if not connection:
+            self._on_enter(call)
+            return
+        self._connections[call] = connection
+        # Whoever waits may not enter, or would have.
+        if self._may_enter(connection):
+            self._admit_known(call, connection)
+            return
+        self._waiting.setdefault(connection, {})[call] = None
+        self._cut_for_waiting(1)
 
-    def leave(self, call: T) -> None:
-        """Free the place of a call whose message has arrived, or whose caller has gone."""
-        was_inside = self._inside.pop(call, None) is not None
-        connection = self._connections.pop(call, None)
-        if not was_inside and connection is not None:
-            self._stop_waiting(call, connection)
-        if self._waiting and was_inside:
+    def leave(self, call: T, byte_size: int | None = None) -> None:
+        """Free the place of a call whose message has arrived, or whose caller has gone.
+
+        Args:
+            call: the call.
+            byte_size: the size of its message, if it has arrived.
+        """
+        if call not in self._inside:
+            connection = self._connections.pop(call, None)
+            if connection is not None:
+                self._stop_waiting(call, connection)
+            return
+        if byte_size is not None and (self._waiting or len(self._inside) >= self._large_places):
+            self._remember(self._connections.get(call) or self._get_connection(call), byte_size)
+        self._remove(call)
+        if self._waiting:
             self._admit_waiting()
 
     def drop(self) -> T | None:
@@ -96,14 +129,33 @@ class Gate(Generic[T]):
             self._timer.cancel()
             self._timer = None
 
-    def _find_connection(self, call: T) -> str:
-        connection = self._connections.get(call)
-        if connection is None:
-            connection = self._connections[call] = self._get_connection(call)
-        return connection
+    def _count_large(self) -> int:
+        return len(self._inside) - len(self._small_inside)
 
-    def _count_held(self) -> Counter[str]:
-        return Counter(map(self._find_connection, self._inside))
+    def _may_enter(self, connection: str) -> bool:
+        self._learn_connections()
+        return self._held[connection] < self._places - len(self._inside) and (
+            connection in self._small or self._count_large() < self._large_places
+        )
+
+    def _learn_connections(self) -> None:
+        """Ask for the connections of the calls that entered while there were few."""
+        for call in self._unknown:
+            connection = self._get_connection(call)
+            if connection:
+                self._connections[call] = connection
+                self._held[connection] += 1
+            else:
+                del self._inside[call]
+        self._unknown.clear()
+
+    def _remember(self, connection: str, byte_size: int) -> None:
+        """Remember whether the last message of a connection was small."""
+        self._small.pop(connection, None)
+        if connection and byte_size <= _SMALL_BYTES:
+            self._small[connection] = None
+            if len(self._small) > _MAX_REMEMBERED:
+                self._small.popitem(last=False)
 
     def _admit(self, call: T) -> None:
         self._inside[call] = self._tick
@@ -111,27 +163,44 @@ class Gate(Generic[T]):
             self._start_timer()
         self._on_enter(call)
 
+    def _admit_known(self, call: T, connection: str) -> None:
+        self._held[connection] += 1
+        if connection in self._small:
+            self._small_inside.add(call)
+        self._admit(call)
+
     def _admit_waiting(self) -> None:
         """Give what places there are to the connections that wait, in turn."""
-        held = self._count_held()
         goes_on = True
         while goes_on:
             goes_on = False
             for connection in list(reversed(self._waiting)):
-                if held[connection] < self._places - len(self._inside):
+                if len(self._inside) >= self._places:
+                    return
+                if self._may_enter(connection):
                     call = self._waiting[connection].popitem()[0]
                     if self._waiting[connection]:
                         self._waiting.move_to_end(connection, last=False)
                     else:
                         del self._waiting[connection]
-                    held[connection] += 1
-                    self._admit(call)
+                    self._admit_known(call, connection)
                     goes_on = True
 
     def _stop_waiting(self, call: T, connection: str) -> None:
         del self._waiting[connection][call]
         if not self._waiting[connection]:
             del self._waiting[connection]
+
+    def _remove(self, call: T) -> None:
+        """Take a call off those inside."""
+        del self._inside[call]
+        self._unknown.pop(call, None)
+        self._small_inside.discard(call)
+        connection = self._connections.pop(call, None)
+        if connection is not None:
+            self._held[connection] -= 1
+            if not self._held[connection]:
+                del self._held[connection]
 
     def _start_timer(self) -> None:
         self._due = self._loop.time() + _TICK_SECONDS
@@ -143,7 +212,8 @@ class Gate(Generic[T]):
         self._timer = None
         if self._inside:
             self._start_timer()
-        self._cut_for_waiting()
+        # Not all at once: those that take their places would all be slow at the same time, and no place free till then.
+        self._cut_for_waiting(max(1, self._places // _SLOW_TICKS))
         self._cut_beyond_slow_places()
 
     def _find_slow(self) -> list[T]:
@@ -155,23 +225,30 @@ class Gate(Generic[T]):
             slow.append(call)
         return slow
 
-    def _cut_for_waiting(self) -> None:
+    def _cut_for_waiting(self, most: int) -> None:
         """Cut off slow calls for those that wait: of the same connection, or of one that holds fewer places."""
+        if not self._waiting:
+            return
+        self._learn_connections()
         for call in self._find_slow():
-            if not self._waiting:
+            if not self._waiting or not most:
                 return
-            held = self._count_held()
-            connection = self._find_connection(call)
-            least = min(held[each] for each in islice(reversed(self._waiting), self._places))
-            if connection in self._waiting or held[connection] > least:
+            connection = self._connections[call]
+            least = min(self._held[each] for each in islice(reversed(self._waiting), self._places))
+            if connection in self._waiting or self._held[connection] > least:
                 self._cut(call)
                 self._admit_waiting()
+                most -= 1
 
     def _cut_beyond_slow_places(self) -> None:
         """Cut off slow calls until there are no more than may be: of the most of one connection, the slowest."""
         slow = self._find_slow()
+        if len(slow) <= self._slow_places:
+            return
+        self._learn_connections()
+        slow = self._find_slow()
         while len(slow) > self._slow_places:
-            counts = Counter(map(self._find_connection, slow))
+            counts = Counter(map(self._connections.__getitem__, slow))
             call = max(slow, key=lambda each: counts[self._connections[each]])  # The first of those with the most.
             slow.remove(call)
             self._cut(call)
@@ -180,6 +257,5 @@ class Gate(Generic[T]):
 
     def _cut(self, call: T) -> None:
         # Removed first, because on_slow may call `leave`.
-        del self._inside[call]
-        self._connections.pop(call, None)
+        self._remove(call)
         self._on_slow(call)

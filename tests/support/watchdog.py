@@ -1,6 +1,7 @@
 """A watchdog for an event loop in another thread: how long it was held at the most, and by what."""
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ class Watchdog:
         """Where the loop was seen during it: a stack for each sample."""
 
     def __enter__(self) -> "Watchdog":
+        # It would look through all the objects of the tests, which a server does not have.
+        gc.disable()
         self._loop.call_soon_threadsafe(self._begin)
         self._sampler.start()
         return self
@@ -37,6 +40,7 @@ class Watchdog:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._running = False
         self._sampler.join()
+        gc.enable()
 
     def _begin(self) -> None:
         self._thread = threading.get_ident()

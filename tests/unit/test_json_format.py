@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +24,7 @@ from server.messages.json_codec.format import CreateFormatter, format_batch, for
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import EVENT_REFUSED, FieldViolation, InvalidRequest, TooManyCalls, make_status
 from server.messages.search import MAX_PAGE_BYTES, encode_page
+from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page
 from storage import Event, Found, Page, PageTooLarge, Query
 from tests.support.hostile import TROUBLE
@@ -61,9 +62,17 @@ def test_a_create_is_answered_as_its_message_is_printed(record_type: str, event:
     assert Parse(printed, kind.response()) == kind.to_response(event)
 
 
-def join(parts: Iterable[bytes]) -> bytes:
+def join(parts: Iterator[bytes]) -> bytes:
     """Return a page as a server sends it."""
-    return asyncio.run(join_page(parts))
+
+    class Context:
+        def add_done_callback(self, callback: object) -> None:
+            """Ignore it, because the limiter is not used again."""
+
+    async def join_alone() -> bytes:
+        return await join_page(parts, UnreadPageLimiter(MAX_PAGE_BYTES), Context())
+
+    return asyncio.run(join_alone())
 
 
 @settings(deadline=None)

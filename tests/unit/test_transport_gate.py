@@ -10,12 +10,19 @@ from server.transport.time_limit import TimeLimit
 class Seen:
     """A gate, and what it has let in and cut off."""
 
-    def __init__(self, places: int, slow_places: int, get_connection: Callable[[int], str] = str) -> None:
+    def __init__(
+        self,
+        places: int,
+        slow_places: int,
+        get_connection: Callable[[int], str] = str,
+        large_places: int | None = None,
+    ) -> None:
         self.entered: list[int] = []
         self.cut: list[int] = []
         self.gate: Gate[int] = Gate(
             asyncio.get_running_loop(),
             places=places,
+            large_places=places if large_places is None else large_places,
             slow_places=slow_places,
             get_connection=get_connection,
             on_enter=self.entered.append,
@@ -69,6 +76,38 @@ def test_a_connection_gets_no_more_places_than_are_left_for_others() -> None:
         seen.gate.leave(1)
         assert seen.entered[7:] == [109, 9]
         assert seen.gate.drop() == 102
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
+def test_most_places_are_for_connections_whose_messages_are_small() -> None:
+    async def check() -> None:
+        seen = Seen(32, 32, lambda number: f"connection {number // 100}", large_places=4)
+        seen.enter(*range(8))
+        assert seen.entered == [0, 1, 2, 3]
+        seen.gate.leave(0, 1_000)
+        assert seen.entered[4:] == [7, 6, 5, 4]
+        seen.enter(*range(100, 105))
+        assert seen.entered[8:] == [100]
+        seen.gate.leave(100, 8_000_000)
+        assert seen.entered[9:] == [104]
+        seen.gate.leave(104, 64_000)
+        assert seen.entered[10:] == [103, 102, 101]
+        seen.gate.close()
+
+    asyncio.run(check())
+
+
+def test_calls_whose_messages_come_whole_need_no_place() -> None:
+    async def check() -> None:
+        seen = Seen(4, 4, lambda number: "" if number % 2 else f"{number}", large_places=2)
+        seen.enter(*range(0, 20, 2))
+        seen.enter(*range(1, 21, 2))
+        assert seen.entered == [0, 2, *range(1, 21, 2)]
+        for number in range(20):
+            seen.gate.leave(number)
+        assert seen.cut == []
         seen.gate.close()
 
     asyncio.run(check())
