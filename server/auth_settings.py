@@ -56,6 +56,6 @@ def check_open_address(address: str, auth: bool | None, *, is_on: bool) -> None:
     """
     if not is_on and auth is None and not is_loopback(address):
         raise ConfigurationError(
-            f"BIND_ADDRESS={address} is open to others, and nobody needs a key yet: make one with "
-            "`python -m server.access create`, or set AUTH=on; AUTH=off lets anyone read and write everything"
+            f"BIND_ADDRESS={address} is open to others, and nobody needs a key yet: set AUTH=on, start again, and make "
+            "one with `python -m server.access create`; AUTH=off lets anyone read and write everything"
         )

@@ -26,6 +26,8 @@ from storage.connection import check_url
 MAX_CHARACTERS = 255
 # What a new key may write a second, unless it is said: events, and bytes.
 RATES = {PUBLISHABLE: (100, 1 << 20), SIGNER: (1_000, 8 << 20), SECRET: (10_000, 64 << 20)}
+# Without what was given: it may have been a whole key.
+_NO_KEY = "there is no such key: give its first two parts, such as sk_0123456789abcdef, as `list` shows them"
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     url = environment.get(variable, "")
     try:
         if not url:
-            raise UsageError("DATABASE_URL is not set: it names the database, as in postgresql://user@host/name")
+            raise UsageError("OWNER_DATABASE_URL is not set: it names the database, and its owner")
         try:
             check_url(url)
         except ValueError as error:
@@ -52,7 +54,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         return _fail(f"{variable}: the database cannot be reached: {error}", 1)
     except psycopg2.Error as error:
         reason = str(error).strip().partition("\n")[0]
-        hint = {"42501": ": use the URL of the owner", "42P01": ": run `python -m storage.migrate` first"}
+        hint = {
+            "42501": ": set OWNER_DATABASE_URL to the URL of the owner",
+            "42P01": ": run `python -m storage.migrate` first",
+        }
         return _fail(f"{variable}: {reason}{hint.get(error.pgcode or '', '')}", 1)
     return 0
 
@@ -63,7 +68,9 @@ def _fail(message: str, status: int) -> int:
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m server.access", description="The keys of callers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m server.access", description="The keys of callers.", allow_abbrev=False
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     create = commands.add_parser("create", help="make a key, or register a customer's signer of tokens")
     create.set_defaults(run=_create)
@@ -101,7 +108,7 @@ def _create(options: argparse.Namespace, url: str) -> None:
     kind = options.kind
     for name in (options.customer, *(options.user or ())):
         if not 0 < len(name) <= MAX_CHARACTERS or "\0" in name:
-            raise UsageError(f"an id has 1 to {MAX_CHARACTERS} characters, none of them U+0000")
+            raise UsageError(f"--customer and --user have 1 to {MAX_CHARACTERS} characters, none of them U+0000")
     if (options.public_key is not None) != (kind == SIGNER):
         raise UsageError("--public-key is for a signer, and a signer needs it")
     if options.user and kind == SIGNER:
@@ -173,14 +180,14 @@ def _limit(options: argparse.Namespace, url: str) -> None:
     if options.events_per_second is None and options.bytes_per_second is None:
         raise UsageError("nothing to change: give --events-per-second, --bytes-per-second or both")
     if not limit_key(url, options.id, options.events_per_second, options.bytes_per_second):
-        raise UsageError(f"there is no key {options.id!r}")
+        raise UsageError(_NO_KEY)
     print(f"limited {options.id}", file=sys.stderr)
 
 
 def _revoke(options: argparse.Namespace, url: str) -> None:
     """Revoke a key."""
     if not revoke_key(url, options.id):
-        raise UsageError(f"there is no key {options.id!r}")
+        raise UsageError(_NO_KEY)
     print(f"revoked {options.id}", file=sys.stderr)
 
 
@@ -218,10 +225,9 @@ def read_public_key(path: Path) -> tuple[str, str]:
 
 
 def _read_count(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 1 << 31:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 31):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
 
 
 def _read_duration(text: str) -> timedelta:

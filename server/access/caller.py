@@ -1,8 +1,10 @@
 """Who calls, and what that caller may do. Every decision about a customer's data is made here."""
 
+import time
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from server.access.rates import Meter
 
@@ -39,7 +41,8 @@ class Caller:
     meter: Meter | None = field(default=None, compare=False)
     """What its calls spend. None if there is no limit."""
     share: str = ""
-    """Whose share of the server's limits the calls take. Empty if that goes by the customer in each request."""
+    """Whose share of the server's limits the calls take, as `name_share` makes it. Empty if that goes by the customer
+    in each request."""
 
     def may_write(self, customer_id: str, user_id: str) -> bool:
         """Return whether the caller may store an event of this user at this customer."""
@@ -52,6 +55,15 @@ class Caller:
     def may_erase(self, customer_id: str) -> bool:
         """Return whether the caller may erase events of this customer."""
         return ERASE in self.scopes and self.users is None and self._is_within(customer_id, "")
+
+    def find_share(self, customer_id: str) -> str:
+        """Return whose share of the server's limits a request takes that seems to be of this customer.
+
+        What a request seems to be is not checked yet: nobody takes the share of a customer by naming it.
+        """
+        if self.share or self.customers is None:
+            return self.share or customer_id
+        return customer_id if customer_id in self.customers else name_share(self.name)
 
     def _is_within(self, customer_id: str, user_id: str) -> bool:
         return (self.customers is None or customer_id in self.customers) and (
@@ -72,3 +84,38 @@ get_caller = _caller.get
 
 set_caller = _caller.set
 """Set the caller of the current call."""
+
+
+def name_share(key_id: str) -> str:
+    """Return the name of the share of a key or token, which no customer has."""
+    return f"\0{key_id}"
+
+
+# How long the verification of a caller holds for one call.
+_VALID_SECONDS = 4.5
+
+
+class Admitted(NamedTuple):
+    """When the caller of the current call was verified, and how that is done again."""
+
+    at: float
+    """By time.monotonic()."""
+    renew: Callable[[], Awaitable[Caller]]
+
+
+_admitted: ContextVar[Admitted | None] = ContextVar("admitted", default=None)
+
+set_admitted = _admitted.set
+"""Set it for the current call."""
+
+
+async def renew_caller() -> None:
+    """Verify the caller of the current call again, if its request has taken long to arrive.
+
+    Raises:
+        Unauthenticated: the credentials are no longer valid.
+        DatabaseUnavailable, TooManyLookups: nobody can tell.
+    """
+    admitted = _admitted.get()
+    if admitted is not None and time.monotonic() > admitted.at + _VALID_SECONDS:
+        set_caller(await admitted.renew())

@@ -1,6 +1,7 @@
 """The identity provider's public keys, from a file or a URL."""
 
 import asyncio
+import http.client
 import json
 import logging
 import time
@@ -100,14 +101,24 @@ class Provider:
             text = await run_in_daemon_thread(_make_request(self._url), "jwks")
             self._keys = parse_keys(text)
             self._fetched_at = time.monotonic()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             log.error("JWKS_URL cannot be read: its last keys are used", extra={"reason": type(error).__name__})
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows nothing: the address of the keys is the one that the operator gave, and no other."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Return no other request, so that the response is an error."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def _make_request(url: str) -> Callable[[], bytes]:
     def request() -> bytes:
         try:
-            with urllib.request.urlopen(url, timeout=_FETCH_SECONDS) as answer:  # noqa: S310 - checked by `check_url`
+            with _OPENER.open(url, timeout=_FETCH_SECONDS) as answer:
                 text: bytes = answer.read(_MAX_BYTES + 1)
                 return text
         except urllib.error.HTTPError as error:

@@ -14,6 +14,9 @@ _TAKEN_SECONDS = 0.1
 # How often a worker asks for more while the bucket is empty.
 _PAUSE_SECONDS = 0.05
 
+# How long a chunk waits, so that a stream holds its place no longer without being served than one that is silent.
+_MOST_WAITING_SECONDS = 30.0
+
 _UNLIMITED = 1e15
 
 
@@ -74,16 +77,24 @@ class Meter:
         self._events -= events
         self._bytes -= byte_size
 
-    async def check(self) -> None:
-        """Raise as `spend` does, so that a batch is not read in vain."""
-        await self.spend(0, 0)
+    def count(self, events: int) -> None:
+        """Count events of a batch whose bytes were counted by `spend` before it was read."""
+        self._events -= events
 
     async def wait(self, events: int, byte_size: int) -> None:
-        """Count what a chunk of a stream writes, as soon as there is anything left."""
+        """Count what a chunk of a stream writes, as soon as there is anything left.
+
+        Raises:
+            OverRate: there is nothing for too long.
+            DatabaseUnavailable: nobody can tell.
+        """
+        end = time.monotonic() + _MOST_WAITING_SECONDS
         while True:
             try:
                 await self.spend(events, byte_size)
             except OverRate:
+                if time.monotonic() > end:
+                    raise
                 await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 return

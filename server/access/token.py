@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from server.access.caller import SCOPES, WRITE, Caller, Unauthenticated
+from server.access.caller import SCOPES, WRITE, Caller, Unauthenticated, name_share
 
 LEEWAY_SECONDS = 30
 """By how much the clock of a signer may differ from ours."""
@@ -79,7 +79,7 @@ def verify_signers_token(token: str, key: PublicKey, signer_id: str, customer_id
         scopes=frozenset([WRITE]),
         users=frozenset([subject]),
         expires_at=expires_at + LEEWAY_SECONDS,
-        share=signer_id,
+        share=name_share(signer_id),
     )
 
 

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from server.access.caller import Caller, Unauthenticated
+from server.access.caller import Caller, Unauthenticated, name_share
 from server.access.key import is_secret_of, is_signer_id, parse_key
 from server.access.provider import Provider
 from server.access.rates import Meter, Rate
@@ -29,17 +29,19 @@ _VALID_SECONDS = 4.5
 _RENEW_SECONDS = 2.5
 _RETRY_SECONDS = 0.5
 
-# All together: what a flood of valid tokens may take.
-_MAX_CHARACTERS = 16 << 20
+# What a flood of valid tokens may take, about: for each, some objects, the token, and the claims that it became.
+_MAX_BYTES = 16 << 20
+_OVERHEAD_BYTES = 1_500
 
 
 class _Known:
     """A credential that was verified."""
 
-    __slots__ = ("caller", "renew_at", "verified_at")
+    __slots__ = ("byte_size", "caller", "renew_at", "verified_at")
 
-    def __init__(self, caller: Caller, now: float) -> None:
+    def __init__(self, caller: Caller, now: float, byte_size: int) -> None:
         self.caller = caller
+        self.byte_size = byte_size
         self.verified_at = now
         self.renew_at = now + _RENEW_SECONDS
         if caller.expires_at is not None:
@@ -61,7 +63,7 @@ class Verifier:
         self._provider = provider
         self._away_seconds = away_seconds
         self._known: dict[str, _Known] = {}
-        self._characters = 0
+        self._bytes = 0
         self._renewing: dict[str, asyncio.Task[Caller]] = {}
         self._meters: WeakValueDictionary[str, Meter] = WeakValueDictionary()
         """By key, as long as a caller that was verified has it."""
@@ -155,7 +157,7 @@ class Verifier:
             origins=None if row.origins is None else frozenset(row.origins),
             expires_at=_to_timestamp(row.expires_at),
             meter=self._find_meter(row),
-            share=row.id,
+            share=name_share(row.id),
         )
 
     async def _verify_signers_token(self, token: str, kid: str, *, is_known: bool) -> Caller:
@@ -192,14 +194,20 @@ class Verifier:
 
     def _remember(self, credential: str, caller: Caller, verified_at: float) -> None:
         self._forget(credential)
-        self._known[credential] = _Known(caller, verified_at)
-        self._characters += len(credential)
-        while self._characters > _MAX_CHARACTERS:
+        known = self._known[credential] = _Known(caller, verified_at, _OVERHEAD_BYTES + 4 * len(credential))
+        self._bytes += known.byte_size
+        while self._known and (self._bytes > _MAX_BYTES or self._is_useless(next(iter(self._known.values())))):
             self._forget(next(iter(self._known)))
 
+    def _is_useless(self, known: _Known) -> bool:
+        """Return whether a credential has expired, or was verified too long ago to be accepted in any case."""
+        age = time.monotonic() - known.verified_at
+        return _is_expired(known.caller) or age > max(self._away_seconds, _VALID_SECONDS)
+
     def _forget(self, credential: str) -> None:
-        if self._known.pop(credential, None) is not None:
-            self._characters -= len(credential)
+        known = self._known.pop(credential, None)
+        if known is not None:
+            self._bytes -= known.byte_size
 
 
 def _is_expired(caller: Caller) -> bool:

@@ -92,10 +92,10 @@ async def write_stream(
                     request = await place.read(requests)
                     caller = await renew()
                     customer, size = _measure(request)
-                    customer = caller.share or customer
+                    customer = caller.find_share(customer)
                     place.name(customer)
                     await budget.take(customer, size)
-                    task = asyncio.create_task(_store(commits, turns, request, customer, caller))
+                    task = asyncio.create_task(_store(commits, turns, request, customer, renew))
                     task.add_done_callback(partial(_give_back, budget, customer, size))
                     in_flight.put_nowait(task)
             except StopAsyncIteration:
@@ -144,14 +144,22 @@ def _give_back(budget: ChunkBudget, customer: str, byte_size: int, _: object) ->
 
 
 async def _store(
-    commits: GroupCommit, turns: Turns, request: bytes | Exception, customer: str, caller: Caller
+    commits: GroupCommit,
+    turns: Turns,
+    request: bytes | Exception,
+    customer: str,
+    renew: Callable[[], Awaitable[Caller]],
 ) -> BatchCreateAnalyticsEventsResponse:
     if isinstance(request, Exception):
         raise request
+    caller = await renew()
+    if caller.meter is not None:
+        await caller.meter.wait(0, len(request))
     async with turns.wait(customer):
         batch = await read_batch(request, customer, caller)
     if caller.meter is not None:
-        await caller.meter.wait(batch.event_count, batch.byte_size)
+        await caller.meter.wait(batch.event_count, 0)
+        await renew()  # The chunk may have waited for long.
     while True:
         try:
             return await write_batch(commits, batch)

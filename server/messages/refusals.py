@@ -110,7 +110,7 @@ class _Refusal(NamedTuple):
 
 
 _REFUSALS: dict[type[Exception], _Refusal] = {
-    Unauthenticated: _Refusal(UNAUTHENTICATED, "valid credentials are required, once"),
+    Unauthenticated: _Refusal(UNAUTHENTICATED, "send exactly one valid credential, as authorization: Bearer"),
     NotPermitted: _Refusal(PERMISSION_DENIED, "these credentials do not allow this"),
     MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch", http_status=413),
     UnsupportedEncoding: _Refusal(

@@ -5,6 +5,7 @@ What an admitted caller may do with which customer's events is decided once the 
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Iterable
 from contextvars import ContextVar
 from typing import NamedTuple
@@ -18,10 +19,12 @@ from server.access.caller import (
     ERASE,
     READ,
     WRITE,
+    Admitted,
     Caller,
     NotPermitted,
     Unauthenticated,
     get_caller,
+    set_admitted,
     set_caller,
 )
 from server.access.verifier import Verifier
@@ -59,8 +62,6 @@ class _Rule(NamedTuple):
     """What the caller needs. Empty if any caller may make it."""
     is_json: bool = False
     """Whether its response is one for callers of JSON."""
-    is_stream: bool = False
-    """Whether the caller is verified again while the call goes on."""
     takes_parameter: bool = False
     """Whether a publishable key may be in the URL."""
 
@@ -148,8 +149,8 @@ class Admission:
             if len(origins) != 1 or origins[0] not in caller.origins:
                 return self._refused[NotPermitted, rule.is_json]
         set_caller(caller)
-        if rule.is_stream:
-            _credentials.set(credentials)
+        _credentials.set(credentials)
+        set_admitted(Admitted(time.monotonic(), self.renew))
         return None
 
 
@@ -162,7 +163,7 @@ def _list_rules(service: ServiceDescriptor) -> Iterable[tuple[str, _Rule]]:
     for method in service.methods:
         scope = next(scope for word, scope in _SCOPES.items() if method.name.startswith(word))
         takes_parameter = "Create" in method.name
-        yield f"/{package}.{name}/{method.name}", _Rule(scope, is_stream=method.client_streaming)
+        yield f"/{package}.{name}/{method.name}", _Rule(scope)
         for_json = _Rule(scope, is_json=True, takes_parameter=takes_parameter)
         yield f"/{package}.http.{name}/{method.name}", for_json
         yield f"/{package}.http.upload.{name}/{method.name}", for_json

@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from server.access.caller import get_caller
+from server.access.caller import get_caller, renew_caller
 from server.messages.customer import find_customer, find_customer_of_batch, find_customer_of_search
 from server.messages.refusals import KEY_METADATA, MessageTooLarge
 from server.rpc.call_log import log_calls
@@ -111,7 +111,9 @@ def _make_unary_handler(
             # Before the request is parsed, because a message takes many times the memory of its bytes.
             if size > max_bytes:
                 raise MessageTooLarge
-            customer = get_caller().share or find(data)
+            await renew_caller()
+            caller = get_caller()
+            customer = caller.share or caller.find_share(find(data))
             limiter.acquire(customer, size)
             try:
                 return await method(data, context, customer)

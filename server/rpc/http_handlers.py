@@ -10,7 +10,7 @@ import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-from server.access.caller import get_caller
+from server.access.caller import get_caller, renew_caller
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import (
@@ -141,6 +141,7 @@ def _make_upload_handler(
         try:
             with Upload(limiter) as upload:
                 call, customer = await _read_body(requests, HttpCall(b"", metadata, context), upload, method)
+                await renew_caller()
                 answer: bytes = await call_method(call, customer)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
             answer = await _refuse(error, rpc, metadata, context)
@@ -148,6 +149,11 @@ def _make_upload_handler(
 
     behaviour: Any = handle
     return grpc.stream_unary_rpc_method_handler(behaviour)
+
+
+def _find_share(method: HttpMethod, call: HttpCall) -> str:
+    caller = get_caller()
+    return caller.share or caller.find_share(method.find_customer(call))
 
 
 async def _read_body(
@@ -168,7 +174,7 @@ async def _read_body(
             async for data in requests:
                 part = HttpBody.FromString(data).data
                 if not parts:
-                    customer = get_caller().share or method.find_customer(call._replace(body=part))
+                    customer = _find_share(method, call._replace(body=part))
                     upload.begin(customer)
                 upload.add(len(part))
                 parts.append(part)
@@ -190,7 +196,8 @@ def _make_answer(
         metadata = _join_metadata(context.invocation_metadata() or ())
         try:
             call = HttpCall(HttpBody.FromString(data).data, metadata, context)
-            customer = get_caller().share or method.find_customer(call)
+            await renew_caller()
+            customer = _find_share(method, call)
             limiter.acquire(customer, len(data))
             try:
                 body: bytes = await call_method(call, customer)

@@ -107,7 +107,7 @@ class HttpBatch(_HttpWrite):
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
         caller = get_caller()
         if caller.meter is not None:
-            await caller.meter.check()
+            await caller.meter.spend(0, len(call.body))
         async with self._turns.wait(customer):
             self._commits.check_deadline(call.context.time_remaining)
             body = call.unpack_body(self.max_body_bytes)
@@ -118,7 +118,7 @@ class HttpBatch(_HttpWrite):
                 await asyncio.sleep(0)  # A large batch must not hold up other calls.
             del body
         if caller.meter is not None:
-            await caller.meter.spend(batch.event_count, len(call.body))
+            caller.meter.count(batch.event_count)
         response = format_batch(await self._commits.write(batch))
         await _send_headers(call, self._ignored.count(reading.ignored.elements()))
         return response

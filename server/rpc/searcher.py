@@ -27,7 +27,7 @@ class Searcher:
         caller = get_caller()
         if not caller.may_read(query.customer_id, query.user_id):
             raise NotPermitted
-        customer = caller.share or query.customer_id
+        customer = caller.find_share(query.customer_id)
         await self._turns.enter(customer)
         try:
             return await self._store.find(query)

@@ -93,12 +93,12 @@ class AnalyticsEvents:
             raise InvalidRequest([KEY_WITH_BATCH])
         caller = get_caller()
         if caller.meter is not None:
-            await caller.meter.check()
+            await caller.meter.spend(0, len(data))
         async with self._turns.wait(customer):
             self._commits.check_deadline(context.time_remaining)
             batch = await read_batch(data, customer, caller)
         if caller.meter is not None:
-            await caller.meter.spend(batch.event_count, len(data))
+            caller.meter.count(batch.event_count)
         response: bytes = (await write_batch(self._commits, batch)).SerializeToString()
         return response
 

@@ -133,7 +133,8 @@ def _read_database_urls(environment: Mapping[str, str]) -> DatabaseUrls | None:
     if server is None or owner is None:
         if owner:
             raise ConfigurationError(
-                "OWNER_DATABASE_URL is set and DATABASE_URL is not: the second names the database to use"
+                "OWNER_DATABASE_URL is set and DATABASE_URL is not: set both, or `unset OWNER_DATABASE_URL` to use the "
+                "PostgreSQL of `make run`"
             )
         return None
     check_database_url("DATABASE_URL", server)

@@ -36,7 +36,7 @@ EVENTS = "/api/v1/analytics_events"
 CREATES = (LEAD, "/api/v1/contact_analytics", EVENTS)
 BATCH = "/api/v1/analytics_events:batch"
 SEARCHES = ("/api/v1/lead_analytics/search", "/api/v1/contact_analytics/search")
-UNAUTHENTICATED = {"code": 16, "message": "valid credentials are required, once", "details": []}
+UNAUTHENTICATED = {"code": 16, "message": "send exactly one valid credential, as authorization: Bearer", "details": []}
 NOT_PERMITTED = {"code": 7, "message": "these credentials do not allow this", "details": []}
 PAGE = "https://app.example.com"
 
