@@ -191,8 +191,8 @@ class Call:
             if not self._running:  # It never will, so nothing else ends the call.
                 self._return()
 
-    def get_connection(self) -> str:
-        """Return the name of the connection that it has come by."""
+    def get_address(self) -> str:
+        """Return the address that it has come from."""
         raise NotImplementedError
 
     async def _answer(self, message: bytes | None) -> None:

@@ -25,9 +25,9 @@ class Bounds(NamedTuple):
     limit on metadata. High enough that the handlers' own limits are reached first."""
     messages: int = 64
     """Messages of unary requests that may be arriving at once: as many as a busy server has callers. With 16, it served
-    a seventh fewer. One connection may have half of them."""
+    a seventh fewer. One address may have half of them."""
     large_messages: int = 16
-    """How many of these may be of connections whose last message was not known to be small. With messages of 8 MiB they
+    """How many of these may be from addresses whose last message was not known to be small. With messages of 8 MiB they
     take 128 MiB."""
     slow_messages: int = 16
     """How many of these may be arriving for longer than about 0.5 s. With messages of 8 MiB they take 128 MiB."""
@@ -50,8 +50,8 @@ class OpenCall(Protocol):
     def has_status(self) -> bool:
         """Whether its status is sent, and its caller has not taken it in."""
 
-    def get_connection(self) -> str:
-        """Return the name of the connection that it has come by."""
+    def get_address(self) -> str:
+        """Return the address that it has come from."""
 
     def receive(self) -> None:
         """Ask C-core for the message of a unary request."""
@@ -84,7 +84,7 @@ class Calls:
             places=bounds.messages,
             large_places=bounds.large_messages,
             slow_places=bounds.slow_messages,
-            get_connection=lambda call: call.get_connection(),
+            get_address=lambda call: call.get_address(),
             on_enter=lambda call: call.receive(),
             on_slow=lambda call: call.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _SLOW),
         )

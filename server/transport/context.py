@@ -2,8 +2,10 @@
 
 import asyncio
 import contextvars
+import ipaddress
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import grpc
@@ -18,8 +20,8 @@ from server.transport.requests import Requests, UnreadableRequest, parse
 # If a caller has set no deadline, C-core has one that is later than this, in seconds since the epoch.
 _NEVER = 1e11
 
-# Set by Envoy to the number of its caller's connection, on calls whose messages it passes on as they arrive.
-_CONNECTION_METADATA = "x-connection-id"
+# Set by Envoy to the address of its caller, on calls whose messages it passes on as they arrive.
+_ADDRESS_METADATA = "x-caller-address"
 
 _OK = grpc.StatusCode.OK
 
@@ -50,17 +52,16 @@ class CallContext(Call):
         peer: str = self._core_call.peer().decode()
         return peer
 
-    def get_connection(self) -> str:
-        """Return the name of the connection that the call has come by: through a proxy, that of the proxy's caller.
+    def get_address(self) -> str:
+        """Return the address that the call has come from: through a proxy, that of the proxy's caller.
 
-        It is "" if the proxy has kept the message until it was whole. Whoever makes up a name for a proxy's caller
-        gains no more than by opening another connection.
+        It is "" if the proxy has kept the message until it was whole. Of an IPv6 address it is the network, because a
+        caller has all of its addresses.
         """
-        for key, value in self._metadata:
-            if key == _CONNECTION_METADATA:
-                return str(value)
         peer = self.peer()
-        return "" if peer.startswith("unix:") else peer
+        if not peer.startswith("unix:"):
+            return _find_network(peer.partition(":")[2].rpartition(":")[0])
+        return next((_find_network(str(value)) for key, value in self._metadata if key == _ADDRESS_METADATA), "")
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the caller's deadline, or None if it has set none."""
@@ -179,3 +180,13 @@ class CallContext(Call):
             self.finish(grpc.StatusCode.UNKNOWN, "unexpected error")
         else:
             self.finish(self._code, self._details)
+
+
+@lru_cache(maxsize=1_000)
+def _find_network(address: str) -> str:
+    """Return an IPv4 address as it is, and of an IPv6 address its first 64 bits."""
+    address = address.strip("[]")
+    try:
+        return str(ipaddress.ip_network((address, 64), strict=False)) if ":" in address else address
+    except ValueError:
+        return address

@@ -2,8 +2,8 @@
 
 Once C-core is asked to receive a message, it buffers up to the message's full size and reports nothing until the
 message is whole. So memory is bounded by how many messages are asked for at once, and by how long an incomplete one may
-hold its place while others wait. Connections share the places: none may hold more than is left for all others, and most
-places are for those whose last message was small.
+hold its place while others wait. Addresses share the places: none may hold more than is left for all others, and most
+places are for those whose last message was small. A caller has as many connections as it likes, but few addresses.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 # A message is slow once it has been arriving for five ticks, 0.4 to 0.5 s. Ticks that come late do not count: while the
-# event loop is busy, C-core reads nothing from the connections, and that is not the caller's fault.
+# event loop is busy, C-core reads nothing from its connections, and that is not the caller's fault.
 _TICK_SECONDS = 0.1
 _SLOW_TICKS = 5
 _LATE_SECONDS = 0.05
@@ -34,7 +34,7 @@ class Gate(Generic[T]):
         places: int,
         large_places: int,
         slow_places: int,
-        get_connection: Callable[[T], str],
+        get_address: Callable[[T], str],
         on_enter: Callable[[T], None],
         on_slow: Callable[[T], None],
     ) -> None:
@@ -43,10 +43,10 @@ class Gate(Generic[T]):
         Args:
             loop: the event loop.
             places: how many messages may be arriving at once.
-            large_places: how many of these may be of connections whose last message was not known to be small.
+            large_places: how many of these may be from addresses whose last message was not known to be small.
             slow_places: how many may be slow.
-            get_connection: tells which connection a call has come by. Not asked while there are few calls. "" stands
-                for one whose messages come whole, so that they need no place.
+            get_address: tells from which address a call has come. Not asked while there are few calls. "" stands for
+                one whose messages come whole, so that they need no place.
             on_enter: called with a call that gets a place.
             on_slow: called with a call that loses its place because it is slow and others wait, or too many are slow.
         """
@@ -54,24 +54,24 @@ class Gate(Generic[T]):
         self._places = places
         self._large_places = large_places
         self._slow_places = slow_places
-        self._get_connection = get_connection
+        self._get_address = get_address
         self._on_enter = on_enter
         self._on_slow = on_slow
         self._inside: dict[T, int] = {}
         """Each call with the tick at which it entered, the earliest first."""
         self._unknown: dict[T, None] = {}
-        """Those inside whose connections have not been asked for."""
-        self._connections: dict[T, str] = {}
-        """The connections of the others, and of those that wait."""
+        """Those inside whose addresses have not been asked for."""
+        self._addresses: dict[T, str] = {}
+        """The addresses of the others, and of those that wait."""
         self._held: Counter[str] = Counter()
-        """How many are inside, by connection."""
+        """How many are inside, by address."""
         self._small: OrderedDict[str, None] = OrderedDict()
-        """The connections whose last message was small, as far as they are remembered."""
+        """The addresses whose last message was small, as far as they are remembered."""
         self._small_inside: set[T] = set()
-        """The calls that entered on such a connection."""
+        """The calls from such an address when they entered."""
         self._waiting: OrderedDict[str, dict[T, None]] = OrderedDict()
-        """By connection, that whose turn is next last. What came last is let in first: of many calls and connections
-        whose messages never come, the next one then does not have to wait for all."""
+        """By address, that whose turn is next last. What came last is let in first: of many calls whose messages never
+        come, the next one then does not have to wait for all."""
         self._tick = 0
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -79,20 +79,20 @@ class Gate(Generic[T]):
     def enter(self, call: T) -> None:
         """Give a call a place, now or as soon as one is free."""
         # Nobody who holds less than half of the places holds more than is left.
-        if not self._waiting and 2 * len(self._inside) < self._places and self._count_large() < self._large_places:
+        if not self._waiting and 2 * len(self._inside) < min(self._places, self._large_places):
             self._unknown[call] = None
             self._admit(call)
             return
-        connection = self._get_connection(call)
-        if not connection:
+        address = self._get_address(call)
+        if not address:
             self._on_enter(call)
             return
-        self._connections[call] = connection
+        self._addresses[call] = address
         # Whoever waits may not enter, or would have.
-        if self._may_enter(connection):
-            self._admit_known(call, connection)
+        if self._may_enter(address):
+            self._admit_known(call, address)
             return
-        self._waiting.setdefault(connection, {})[call] = None
+        self._waiting.setdefault(address, {})[call] = None
         self._cut_for_waiting(1)
 
     def leave(self, call: T, byte_size: int | None = None) -> None:
@@ -103,24 +103,24 @@ class Gate(Generic[T]):
             byte_size: the size of its message, if it has arrived.
         """
         if call not in self._inside:
-            connection = self._connections.pop(call, None)
-            if connection is not None:
-                self._stop_waiting(call, connection)
+            address = self._addresses.pop(call, None)
+            if address is not None:
+                self._stop_waiting(call, address)
             return
-        if byte_size is not None and (self._waiting or len(self._inside) >= self._large_places):
-            self._remember(self._connections.get(call) or self._get_connection(call), byte_size)
+        if byte_size is not None and (self._waiting or 2 * len(self._inside) >= self._large_places):
+            self._remember(self._addresses.get(call) or self._get_address(call), byte_size)
         self._remove(call)
         if self._waiting:
             self._admit_waiting()
 
     def drop(self) -> T | None:
-        """Return a call that then waits no more, or None if none waits: of the most of one connection, the first."""
+        """Return a call that then waits no more, or None if none waits: of the most from one address, the first."""
         if not self._waiting:
             return None
-        connection = max(self._waiting, key=lambda each: len(self._waiting[each]))
-        call = next(iter(self._waiting[connection]))
-        del self._connections[call]
-        self._stop_waiting(call, connection)
+        address = max(self._waiting, key=lambda each: len(self._waiting[each]))
+        call = next(iter(self._waiting[address]))
+        del self._addresses[call]
+        self._stop_waiting(call, address)
         return call
 
     def close(self) -> None:
@@ -132,28 +132,29 @@ class Gate(Generic[T]):
     def _count_large(self) -> int:
         return len(self._inside) - len(self._small_inside)
 
-    def _may_enter(self, connection: str) -> bool:
-        self._learn_connections()
-        return self._held[connection] < self._places - len(self._inside) and (
-            connection in self._small or self._count_large() < self._large_places
-        )
+    def _may_enter(self, address: str) -> bool:
+        self._learn_addresses()
+        free = self._places - len(self._inside)
+        if address not in self._small:
+            free = min(free, self._large_places - self._count_large())
+        return self._held[address] < free
 
-    def _learn_connections(self) -> None:
-        """Ask for the connections of the calls that entered while there were few."""
+    def _learn_addresses(self) -> None:
+        """Ask for the addresses of the calls that entered while there were few."""
         for call in self._unknown:
-            connection = self._get_connection(call)
-            if connection:
-                self._connections[call] = connection
-                self._held[connection] += 1
+            address = self._get_address(call)
+            if address:
+                self._addresses[call] = address
+                self._held[address] += 1
             else:
                 del self._inside[call]
         self._unknown.clear()
 
-    def _remember(self, connection: str, byte_size: int) -> None:
-        """Remember whether the last message of a connection was small."""
-        self._small.pop(connection, None)
-        if connection and byte_size <= _SMALL_BYTES:
-            self._small[connection] = None
+    def _remember(self, address: str, byte_size: int) -> None:
+        """Remember whether the last message from an address was small."""
+        self._small.pop(address, None)
+        if address and byte_size <= _SMALL_BYTES:
+            self._small[address] = None
             if len(self._small) > _MAX_REMEMBERED:
                 self._small.popitem(last=False)
 
@@ -163,44 +164,44 @@ class Gate(Generic[T]):
             self._start_timer()
         self._on_enter(call)
 
-    def _admit_known(self, call: T, connection: str) -> None:
-        self._held[connection] += 1
-        if connection in self._small:
+    def _admit_known(self, call: T, address: str) -> None:
+        self._held[address] += 1
+        if address in self._small:
             self._small_inside.add(call)
         self._admit(call)
 
     def _admit_waiting(self) -> None:
-        """Give what places there are to the connections that wait, in turn."""
+        """Give what places there are to the addresses that wait, in turn."""
         goes_on = True
         while goes_on:
             goes_on = False
-            for connection in list(reversed(self._waiting)):
+            for address in list(reversed(self._waiting)):
                 if len(self._inside) >= self._places:
                     return
-                if self._may_enter(connection):
-                    call = self._waiting[connection].popitem()[0]
-                    if self._waiting[connection]:
-                        self._waiting.move_to_end(connection, last=False)
+                if self._may_enter(address):
+                    call = self._waiting[address].popitem()[0]
+                    if self._waiting[address]:
+                        self._waiting.move_to_end(address, last=False)
                     else:
-                        del self._waiting[connection]
-                    self._admit_known(call, connection)
+                        del self._waiting[address]
+                    self._admit_known(call, address)
                     goes_on = True
 
-    def _stop_waiting(self, call: T, connection: str) -> None:
-        del self._waiting[connection][call]
-        if not self._waiting[connection]:
-            del self._waiting[connection]
+    def _stop_waiting(self, call: T, address: str) -> None:
+        del self._waiting[address][call]
+        if not self._waiting[address]:
+            del self._waiting[address]
 
     def _remove(self, call: T) -> None:
         """Take a call off those inside."""
         del self._inside[call]
         self._unknown.pop(call, None)
         self._small_inside.discard(call)
-        connection = self._connections.pop(call, None)
-        if connection is not None:
-            self._held[connection] -= 1
-            if not self._held[connection]:
-                del self._held[connection]
+        address = self._addresses.pop(call, None)
+        if address is not None:
+            self._held[address] -= 1
+            if not self._held[address]:
+                del self._held[address]
 
     def _start_timer(self) -> None:
         self._due = self._loop.time() + _TICK_SECONDS
@@ -226,30 +227,30 @@ class Gate(Generic[T]):
         return slow
 
     def _cut_for_waiting(self, most: int) -> None:
-        """Cut off slow calls for those that wait: of the same connection, or of one that holds fewer places."""
+        """Cut off slow calls for those that wait: from the same address, or from one that holds fewer places."""
         if not self._waiting:
             return
-        self._learn_connections()
+        self._learn_addresses()
         for call in self._find_slow():
             if not self._waiting or not most:
                 return
-            connection = self._connections[call]
+            address = self._addresses[call]
             least = min(self._held[each] for each in islice(reversed(self._waiting), self._places))
-            if connection in self._waiting or self._held[connection] > least:
+            if address in self._waiting or self._held[address] > least:
                 self._cut(call)
                 self._admit_waiting()
                 most -= 1
 
     def _cut_beyond_slow_places(self) -> None:
-        """Cut off slow calls until there are no more than may be: of the most of one connection, the slowest."""
+        """Cut off slow calls until there are no more than may be: of the most from one address, the slowest."""
         slow = self._find_slow()
         if len(slow) <= self._slow_places:
             return
-        self._learn_connections()
+        self._learn_addresses()
         slow = self._find_slow()
         while len(slow) > self._slow_places:
-            counts = Counter(map(self._connections.__getitem__, slow))
-            call = max(slow, key=lambda each: counts[self._connections[each]])  # The first of those with the most.
+            counts = Counter(map(self._addresses.__getitem__, slow))
+            call = max(slow, key=lambda each: counts[self._addresses[each]])  # The first of those with the most.
             slow.remove(call)
             self._cut(call)
         if self._waiting:

@@ -14,7 +14,7 @@ class Seen:
         self,
         places: int,
         slow_places: int,
-        get_connection: Callable[[int], str] = str,
+        get_address: Callable[[int], str] = str,
         large_places: int | None = None,
     ) -> None:
         self.entered: list[int] = []
@@ -24,7 +24,7 @@ class Seen:
             places=places,
             large_places=places if large_places is None else large_places,
             slow_places=slow_places,
-            get_connection=get_connection,
+            get_address=get_address,
             on_enter=self.entered.append,
             on_slow=self.cut.append,
         )
@@ -61,9 +61,9 @@ def test_a_place_goes_to_whoever_came_last() -> None:
     asyncio.run(check())
 
 
-def test_a_connection_gets_no_more_places_than_are_left_for_others() -> None:
+def test_an_address_gets_no_more_places_than_are_left_for_others() -> None:
     async def check() -> None:
-        seen = Seen(8, 8, lambda number: f"connection {number // 100}")
+        seen = Seen(8, 8, lambda number: f"address {number // 100}")
         seen.enter(*range(10))
         assert seen.entered == [0, 1, 2, 3]
         seen.enter(*range(100, 110))
@@ -81,19 +81,23 @@ def test_a_connection_gets_no_more_places_than_are_left_for_others() -> None:
     asyncio.run(check())
 
 
-def test_most_places_are_for_connections_whose_messages_are_small() -> None:
+def test_most_places_are_for_addresses_whose_messages_are_small() -> None:
     async def check() -> None:
-        seen = Seen(32, 32, lambda number: f"connection {number // 100}", large_places=4)
+        seen = Seen(32, 32, lambda number: f"address {number // 100}", large_places=4)
         seen.enter(*range(8))
-        assert seen.entered == [0, 1, 2, 3]
+        assert seen.entered == [0, 1]
+        seen.enter(100)
+        assert seen.entered[2:] == [100]
         seen.gate.leave(0, 1_000)
-        assert seen.entered[4:] == [7, 6, 5, 4]
-        seen.enter(*range(100, 105))
-        assert seen.entered[8:] == [100]
+        assert seen.entered[3:] == [7, 6, 5, 4, 3, 2]
+        seen.enter(101, 102)
+        assert seen.entered[9:] == [101]
         seen.gate.leave(100, 8_000_000)
-        assert seen.entered[9:] == [104]
-        seen.gate.leave(104, 64_000)
-        assert seen.entered[10:] == [103, 102, 101]
+        assert seen.entered[10:] == [102]
+        seen.enter(103, 104)
+        assert seen.entered[11:] == []
+        seen.gate.leave(102, 64_000)
+        assert seen.entered[11:] == [104, 103]
         seen.gate.close()
 
     asyncio.run(check())
@@ -143,9 +147,9 @@ def test_the_slowest_make_room_for_those_who_wait() -> None:
     asyncio.run(check())
 
 
-def test_one_connection_that_waits_costs_no_other_its_slow_call() -> None:
+def test_one_address_that_waits_costs_no_other_its_slow_call() -> None:
     async def check() -> None:
-        seen = Seen(8, 8, lambda number: f"connection {number // 100}")
+        seen = Seen(8, 8, lambda number: f"address {number // 100}")
         seen.enter(500)
         seen.enter(*range(40))
         await until(lambda: len(seen.entered) == 41)
