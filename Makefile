@@ -80,6 +80,10 @@ format: install ## Format the Python files and the protos
 generate: install ## Rebuild generated/ from protos/
 	$(BIN)/python protos/generate.py
 
+.PHONY: protos
+protos: install ## Write the protos, with all that they import, to build/protos: for compilers of other languages
+	$(BIN)/python protos/export.py
+
 $(VENV)/bench: $(VENV)/installed locks/bench.txt
 	@echo 'Installing the peers that the benchmark compares with …'
 	@$(LOCKED) --requirement locks/bench.txt
