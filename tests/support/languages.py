@@ -35,7 +35,7 @@ def start_node(program: str, *arguments: str) -> "subprocess.Popen[str]":
     """Start Node with a program, as text, which may import the packages of `tests/node`."""
     command = [find_node(), "--input-type=module", "--eval", program, *arguments]
     return subprocess.Popen(
-        command, cwd=NODE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=NODE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -52,7 +52,7 @@ def run_node(program: str, *arguments: str) -> str:
 
 def export_protos(out: Path) -> Path:
     """Write the protos to the directory `out`, as `make protos` does, and return it."""
-    command = [sys.executable, ROOT / "protos" / "export.py", "--out", out]
+    command: list[str | Path] = [sys.executable, ROOT / "protos" / "export.py", "--out", out]
     subprocess.run(command, check=True, timeout=30)
     return out
 
