@@ -13,11 +13,12 @@ from typing import Any
 import grpc
 import pytest
 
+from data_analytics.v1.analytics_event_service_pb2 import WriteAnalyticsEventsRequest
 from tests.support.browser import stored_messages
 from tests.support.in_process import Client
 from tests.support.languages import export_protos, start_node
 from tests.support.processes import ROOT
-from tests.support.requests import lead_event
+from tests.support.requests import analytics_event, lead_event
 from tests.support.retries import retrying_client
 from tests.support.stack import Stack, running
 from tests.support.until import until
@@ -102,6 +103,18 @@ def test_python_stores_each_event_once_though_a_worker_dies(fragile_stack: Stack
             call.result()
         # Without the policy a death is seen.
         assert grpc.StatusCode.UNAVAILABLE in {call.code() for call in lost}
+    check_stored(fragile_stack, customer)
+
+
+def test_a_stream_that_has_no_response_is_begun_again(fragile_stack: Stack, port: int, customer: str) -> None:
+    with retrying_client(port) as client:
+        client.leads.CreateLeadAnalyticsEvent(lead_event(customer, message="first"), timeout=SECONDS)
+        events = [analytics_event(customer, message=str(n), idempotency_key=str(n)) for n in range(CALLS)]
+        with dying(fragile_stack):
+            responses = client.events.WriteAnalyticsEvents(
+                iter([WriteAnalyticsEventsRequest(events=events)]), timeout=SECONDS
+            )
+        assert [response.committed.stored_count for response in responses] == [CALLS]
     check_stored(fragile_stack, customer)
 
 
