@@ -14,12 +14,13 @@ import grpc
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import WriteAnalyticsEventsRequest
+from tests.support.access import make_key
 from tests.support.browser import stored_messages
 from tests.support.in_process import Client
 from tests.support.languages import export_protos, start_node
 from tests.support.processes import ROOT
 from tests.support.requests import analytics_event, lead_event
-from tests.support.retries import retrying_client
+from tests.support.retries import HASTY, exhaust, retrying_client
 from tests.support.stack import Stack, running
 from tests.support.until import until
 
@@ -31,17 +32,21 @@ import { readFileSync } from "node:fs";
 import grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 
-const [protos, policy, target, customer, calls] = process.argv.slice(1);
+const [protos, policy, target, customer, calls, credentials] = process.argv.slice(1);
 const file = "data_analytics/v1/lead_analytics_service.proto";
 const { v1 } = grpc.loadPackageDefinition(loadSync(file, { includeDirs: [protos], keepCase: true })).data_analytics;
 const options = { "grpc.service_config": readFileSync(policy, "utf8") };
 const leads = new v1.LeadAnalyticsService(target, grpc.credentials.createInsecure(), options);
 
+const metadata = new grpc.Metadata();
+if (credentials) metadata.set("authorization", `Bearer ${credentials}`);
+
 const create = (message) =>
   new Promise((resolve) => {
     const required = { customer_id: customer, user_id: "u", recording_id: "r", event_type: "view", lead_id: "l" };
     const event = { ...required, message, idempotency_key: message };
-    leads.CreateLeadAnalyticsEvent(event, { deadline: Date.now() + 50_000 }, (error) => resolve(error?.message ?? ""));
+    const options = { deadline: Date.now() + 50_000 };
+    leads.CreateLeadAnalyticsEvent(event, metadata, options, (error) => resolve(error?.message ?? ""));
   });
 
 console.log(await create("first"));
@@ -142,3 +147,17 @@ def test_node_stores_each_event_once_though_a_worker_dies(
             node.kill()
     assert (json.loads(out), err) == ([""] * CALLS, "")
     check_stored(fragile_stack, customer)
+
+
+def test_node_waits_as_long_as_the_server_says(guarded: Stack, customer: str, protos: Path, tmp_path: Path) -> None:
+    (tmp_path / "policy.json").write_text(HASTY)
+    key = make_key(guarded.database_url, "secret", customer, "--events-per-second", "1")
+    with grpc.insecure_channel(f"127.0.0.1:{guarded.grpc_port}") as channel:
+        exhaust(Client(channel), customer, key)
+    target = f"127.0.0.1:{guarded.grpc_port}"
+    with start_node(NODE_PROGRAM, str(protos), f"{tmp_path}/policy.json", target, customer, "0", key) as node:
+        try:
+            assert node.stdout
+            assert node.stdout.readline() == "\n"
+        finally:
+            node.kill()

@@ -12,10 +12,8 @@ from tests.support.database import count_events
 from tests.support.in_process import Client, RunningServer, running_server
 from tests.support.refusals import refused
 from tests.support.requests import analytics_event, lead_event
-from tests.support.retries import LARGE_REQUESTS, policy_after, retrying_client
+from tests.support.retries import HASTY, LARGE_REQUESTS, exhaust, policy_after, retrying_client
 
-# Its five attempts are over after 2 s, if the server does not say when they have to be.
-HASTY = policy_after("0.1s")
 # A retry by this one would come after the deadline.
 SLOW = policy_after("90s")
 
@@ -32,19 +30,18 @@ def hasty_client(server: RunningServer, *options: tuple[str, int]) -> Iterator[C
         yield client
 
 
-def exhaust(client: Client, url: str, customer: str) -> tuple[tuple[str, str], ...]:
-    """Make a key, write with it what its rate allows in three seconds, and return the metadata that has it."""
-    metadata = tuple(bearer(make_key(url, "secret", customer, "--events-per-second", "1")).items())
-    batch = BatchCreateAnalyticsEventsRequest(events=[analytics_event(customer)] * 4)
-    client.events.BatchCreateAnalyticsEvents(batch, timeout=5, metadata=metadata)
-    return metadata
+def exhausted(client: Client, url: str, customer: str) -> tuple[tuple[str, str], ...]:
+    """Make a key, write with it what it may write in three seconds, and return the metadata that has it."""
+    key = make_key(url, "secret", customer, "--events-per-second", "1")
+    exhaust(client, customer, key)
+    return tuple(bearer(key).items())
 
 
 def test_a_client_waits_as_long_as_the_server_says(
     guarded_server: RunningServer, guarded_url: str, customer: str
 ) -> None:
     with hasty_client(guarded_server) as client:
-        metadata = exhaust(client, guarded_url, customer)
+        metadata = exhausted(client, guarded_url, customer)
         with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
             guarded_server.client.leads.CreateLeadAnalyticsEvent(lead_event(customer), timeout=5, metadata=metadata)
         assert refusal.retry_seconds >= 2
@@ -59,7 +56,7 @@ def test_a_large_request_is_sent_again_only_with_an_option(
 ) -> None:
     batch = BatchCreateAnalyticsEventsRequest(events=[analytics_event(customer, message="m" * 65_000)] * 8)
     with hasty_client(guarded_server) as client:
-        metadata = exhaust(client, guarded_url, customer)
+        metadata = exhausted(client, guarded_url, customer)
         with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
             client.events.BatchCreateAnalyticsEvents(batch, timeout=50, metadata=metadata)
     with hasty_client(guarded_server, LARGE_REQUESTS) as client:
