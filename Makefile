@@ -50,9 +50,15 @@ install: $(VENV)/installed ## Create the virtual environment in .venv (PYTHON=py
 run: install ## Start PostgreSQL, the server and Envoy; Ctrl-C stops them
 	@exec $(BIN)/python -m server.stack
 
+# The packages of the tests' programs for Node. Where there is no npm, or it cannot fetch them, those tests are skipped.
+NODE_MODULES := tests/node/node_modules/.package-lock.json
+$(NODE_MODULES): tests/node/package-lock.json
+	@cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
+		echo 'npm cannot install the packages of tests/node: the tests that need them are skipped.' >&2
+
 # Half of the time is waiting. More than four stacks would make one another late.
 .PHONY: test
-test: install ## Run all tests, or some: make test ARGS="tests/unit/test_convert.py -k time"
+test: install $(if $(shell command -v npm),$(NODE_MODULES)) ## Run all tests, or some: make test ARGS="tests/unit/test_convert.py -k time"
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 .PHONY: unit
@@ -79,6 +85,10 @@ format: install ## Format the Python files and the protos
 .PHONY: generate
 generate: install ## Rebuild generated/ from protos/
 	$(BIN)/python protos/generate.py
+
+.PHONY: protos
+protos: install ## Write the protos, with all that they import, to build/protos: for compilers of other languages
+	$(BIN)/python protos/export.py
 
 $(VENV)/bench: $(VENV)/installed locks/bench.txt
 	@echo 'Installing the peers that the benchmark compares with …'
@@ -116,5 +126,5 @@ lock: install ## Write locks/ from pyproject.toml (newer versions: ARGS=--upgrad
 
 .PHONY: clean
 clean: ## Remove the virtual environment and all caches, but not .data
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,10 @@
 """The generator of `generated/` (`make generate`): Python stubs, descriptor sets and the OpenAPI document.
 
-protoc needs protos that are not ours, and installed wheels provide them all: googleapis-common-protos contains
-google/api and google/rpc as text, and protovalidate contains validate.proto as a descriptor.
+protoc needs protos that are not ours: `third_party/` has buf/validate, the wheel of googleapis-common-protos has
+google/api and google/rpc, and that of grpcio-tools has google/protobuf.
 """
 
 import argparse
-import functools
 import json
 import shutil
 import sys
@@ -14,11 +13,7 @@ import tempfile
 from pathlib import Path
 
 import grpc_tools
-from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
 from grpc_tools import protoc
-
-# A private module, but the only place where the wheel has validate.proto. protovalidate is pinned to a major version.
-from protovalidate._gen.buf.validate import validate_pb
 
 import openapi
 from http_body import derive_http_set
@@ -27,31 +22,23 @@ PROTOS = Path(__file__).resolve().parent
 RELEASED_IMAGE = PROTOS / "released.binpb"
 """The descriptors of the last release, with which `check.py` compares the protos."""
 
-SERVICE_FILES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*_service.proto"))
-FILES = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
+ROOTS = (
+    PROTOS,
+    PROTOS / "third_party",
+    Path(sysconfig.get_paths()["purelib"]),
+    Path(grpc_tools.__file__).parent / "_proto",
+)
+"""The directories in which an import is looked for, in this order."""
+
+FILES = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / "data_analytics").rglob("*.proto"))
+SERVICE_FILES = [name for name in FILES if name.endswith("_service.proto")]
 # No proto imports this file, but without it Envoy cannot convert the details of an error to JSON.
 ENVOY_FILES = ["google/rpc/error_details.proto"]
 
 
-@functools.cache
-def serialize_validate_protos() -> bytes:
-    """Return buf/validate/validate.proto and its imports as a serialized FileDescriptorSet."""
-    files = descriptor_pb2.FileDescriptorSet()
-    for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
-        module.DESCRIPTOR.CopyToProto(files.file.add())
-    files.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
-    return files.SerializeToString()
-
-
 def run_protoc(*arguments: str) -> None:
     """Run protoc with access to every import, and exit with its status if it fails."""
-    well_known = Path(grpc_tools.__file__).parent / "_proto"
-    sources = [f"-I{path}" for path in (PROTOS, sysconfig.get_paths()["purelib"], well_known)]
-    with tempfile.NamedTemporaryFile(suffix=".binpb") as validate:
-        validate.write(serialize_validate_protos())
-        validate.flush()
-        status = protoc.main(["protoc", *sources, f"--descriptor_set_in={validate.name}", *arguments])
-    if status:
+    if status := protoc.main(["protoc", *[f"-I{path}" for path in ROOTS], *arguments]):
         sys.exit(status)
 
 

@@ -1,20 +1,26 @@
 """Exceptions to gRPC statuses: how a call that fails is ended, and what is logged about it."""
 
 import logging
+import random
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 from google.protobuf.descriptor import Descriptor
+from google.rpc.code_pb2 import RESOURCE_EXHAUSTED
 from google.rpc.status_pb2 import Status
 
-from server.messages.refusals import forget_frames, is_bug, make_headers, make_status
+from server.messages.refusals import find_retry_seconds, forget_frames, is_bug, make_headers, make_status
 
 log = logging.getLogger(__name__)
 
 # Set by Envoy, which returns it to the caller and logs it.
 _REQUEST_ID_METADATA = "x-request-id"
+
+# Read by gRPC's own retries, which know nothing of RetryInfo: after how long a client retries, or that it must not.
+_PUSHBACK_METADATA = "grpc-retry-pushback-ms"
+_NEVER = "-1"
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -35,7 +41,16 @@ async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: Except
 
 def make_trailers(error: Exception, status: Status) -> tuple[tuple[str, str | bytes], ...]:
     """Return the trailing metadata of a call that ends with the status of `error`."""
-    return (("grpc-status-details-bin", status.SerializeToString()), *make_headers(error, status))
+    details = ("grpc-status-details-bin", status.SerializeToString())
+    return (details, *make_headers(error, status), *_make_pushback(status))
+
+
+def _make_pushback(status: Status) -> tuple[tuple[str, str], ...]:
+    """Return what tells a client when to retry. It is up to a half later than in RetryInfo, lest all come at once."""
+    if seconds := find_retry_seconds(status):
+        return ((_PUSHBACK_METADATA, str(int(1_000 * seconds * random.uniform(1, 1.5)))),)  # noqa: S311 - no secret
+    # A client cannot tell a request that is too large from a server that is overloaded, and would send it again.
+    return ((_PUSHBACK_METADATA, _NEVER),) if status.code == RESOURCE_EXHAUSTED else ()
 
 
 def log_bug(error: Exception, request: Descriptor, metadata: Mapping[str, Any]) -> None:

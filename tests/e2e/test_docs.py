@@ -1,14 +1,14 @@
 """The Markdown pages: each command prints what its page says, and whatever a page names exists."""
 
-import os
 import re
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.support import markdown
+from tests.support.markdown import blocks, check_python, masked, prose, read, run
 from tests.support.processes import ROOT
 from tests.support.stack import Stack
 
@@ -18,29 +18,12 @@ _LISTED = subprocess.run(_LIST, cwd=ROOT, capture_output=True, text=True, check=
 FILES = [Path(name) for name in _LISTED if (ROOT / name).is_file()]
 PAGES = sorted(str(file) for file in FILES if file.suffix == ".md")
 
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # In backquotes: directories, and perhaps a file in the last of them.
 _PATH = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+\.[a-z]+)?)`")
 _PAGE_NAME = re.compile(r"(?<![\w./-])(?:[\w.-]+/)*[\w-]+\.md\b")
 # The variables that the settings are read from, by their names in the code.
 _VARIABLE = re.compile(r'environment(?:\.get\(|, )"([A-Z_]+)"')
 _SETTINGS_FILES = ("server/auth_settings.py", "server/settings.py", "server/stack/settings.py", "storage/migrate.py")
-_DEFAULT_PORTS = {"8080": "HTTP_PORT", "50051": "GRPC_PORT"}
-
-
-def read(file: Path | str) -> str:
-    """Return the text of a file of the repository."""
-    return (ROOT / file).read_text(encoding="utf-8")
-
-
-def prose(page: str) -> str:
-    """Return the text of a page outside of its fenced blocks."""
-    return _BLOCK.sub("", read(page))
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Return the fenced blocks of a page that are in a language."""
-    return [text for each, text in _BLOCK.findall(read(page)) if each == language]
 
 
 def commands(page: str) -> list[tuple[str, str]]:
@@ -59,52 +42,37 @@ def commands(page: str) -> list[tuple[str, str]]:
 
 def adapted(text: str, page: str, stack: Stack) -> str:
     """Return a command or program of a page for `stack`: at its ports, and for customers that no other page has."""
-    text = re.sub(r"localhost:(\d+)", lambda found: f"localhost:{stack.environment[_DEFAULT_PORTS[found[1]]]}", text)
-    text = re.sub(r"\b(acme|globex)\b", rf"\1-{PAGES.index(page)}", text)
-    return text.replace(".venv/bin/", f"{sys.prefix}/bin/").replace(".data/run/envoy.sock", str(stack.admin.path))
+    return markdown.adapted(re.sub(r"\b(acme|globex)\b", rf"\1-{PAGES.index(page)}", text), stack)
 
 
-def masked(output: str) -> str:
-    """Return the output of a command without what differs from run to run."""
-    output = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "ID", output)
-    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", output).strip()
+# Their commands make keys, so that from then on callers need some.
+GUARDED_PAGES = ("docs/access.md", "docs/callers.md")
 
 
-def run(program: list[str], stdin: str) -> str:
-    """Return what a program prints, which has to succeed."""
-    ran = subprocess.run(
-        program, input=stdin, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
-
-
-ACCESS_PAGE = "docs/access.md"
-
-
-def test_the_commands_about_access_print_what_their_page_says(guarded: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", GUARDED_PAGES)
+def test_the_commands_with_keys_print_what_their_page_says(
+    guarded: Stack, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
     monkeypatch.setenv("OWNER_DATABASE_URL", guarded.database_url)
     # In one shell, which keeps the keys.
-    script = "\n".join(command for command, _ in commands(ACCESS_PAGE))
-    expected = "\n".join(output for _, output in commands(ACCESS_PAGE) if output)
-    printed = run(["bash", "-e", "-o", "pipefail"], adapted(script, ACCESS_PAGE, guarded))
+    script = "\n".join(command for command, _ in commands(page))
+    expected = "\n".join(output for _, output in commands(page) if output)
+    printed = run(["bash", "-e", "-o", "pipefail"], adapted(script, page, guarded))
     # A response has no line feed at its end.
-    assert masked(printed).replace("\n", "") == masked(adapted(expected, ACCESS_PAGE, guarded)).replace("\n", "")
+    assert masked(printed).replace("\n", "") == masked(adapted(expected, page, guarded)).replace("\n", "")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page != ACCESS_PAGE])
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page not in GUARDED_PAGES])
 def test_every_command_prints_what_its_page_says(stack: Stack, page: str) -> None:
     for command, output in commands(page):
         printed = run(["bash", "-e", "-o", "pipefail"], adapted(command, page, stack))
         assert masked(printed) == masked(adapted(output, page, stack)), command
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and page not in GUARDED_PAGES])
 def test_every_python_example_prints_what_its_comments_say(stack: Stack, page: str) -> None:
     for program in blocks(page, "python"):
-        printed = run([sys.executable, "-"], adapted(program, page, stack))
-        if expected := re.findall(r"^ *print\(.*\)\n *# (.*)$", program, re.MULTILINE):
-            assert masked(printed) == masked("\n".join(expected))
+        check_python(adapted(program, page, stack))
 
 
 def test_no_command_is_outside_of_the_blocks_that_are_run() -> None:

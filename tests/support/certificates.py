@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from server.settings import TlsFiles
@@ -61,6 +61,12 @@ class Issuer:
         return Pem(_encode(builder.sign(self._key, hashes.SHA256())), encode_key(key))
 
 
+def certify(key: rsa.RSAPrivateKey) -> bytes:
+    """Return a certificate of a key that is signed by that key itself, as PEM."""
+    name = _name("self-signed")
+    return _encode(_begin(name, name, key.public_key()).sign(key, hashes.SHA256()))
+
+
 def encode_key(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> bytes:
     """Return a key as PEM."""
     encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
@@ -77,7 +83,9 @@ def replace(path: Path, content: bytes) -> None:
     new.replace(path)
 
 
-def _begin(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _begin(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
