@@ -3,7 +3,8 @@
 import io
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import grpc
 import pytest
@@ -27,11 +28,11 @@ from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import refused
 
 
-def list_events(client: Client, customer: str, **fields: object) -> ListAnalyticsEventsResponse:
+def list_events(client: Client, customer: str, **fields: Any) -> ListAnalyticsEventsResponse:
     return client.events.ListAnalyticsEvents(ListAnalyticsEventsRequest(customer_id=customer, **fields), timeout=20)
 
 
-def walk(client: Client, customer: str, **fields: object) -> Iterator[ListAnalyticsEventsResponse]:
+def walk(client: Client, customer: str, **fields: Any) -> Iterator[ListAnalyticsEventsResponse]:
     """Yield the pages of a list."""
     token = ""
     while True:
@@ -48,7 +49,7 @@ def store(client: Client, customer: str, **fields: object) -> str:
     return answer.partition_key.partition("|")[2]
 
 
-def store_many(client: Client, *events: dict[str, object]) -> list[str]:
+def store_many(client: Client, *events: Mapping[str, Any]) -> list[str]:
     """Store events in one batch and return their ids."""
     batch = [requests.analytics_event(**event) for event in events]
     answer = client.events.BatchCreateAnalyticsEvents(BatchCreateAnalyticsEventsRequest(events=batch), timeout=20)
@@ -200,7 +201,7 @@ def test_an_event_that_is_committed_late_is_on_one_page_at_most(
     assert list_events(client, customer).events[0].id == newest.id
 
 
-def walk_on(client: Client, customer: str, token: str, **fields: object) -> Iterator[ListAnalyticsEventsResponse]:
+def walk_on(client: Client, customer: str, token: str, **fields: Any) -> Iterator[ListAnalyticsEventsResponse]:
     while token:
         page = list_events(client, customer, page_token=token, **fields)
         yield page
@@ -238,7 +239,9 @@ def test_a_token_of_another_list_is_refused(client: Client, customer: str, chang
     store_many(client, *[{"customer": customer}] * 2)
     token = list_events(client, customer, page_size=1).next_page_token
     assert len(list_events(client, customer, page_size=2, page_token=token).events) == 1
-    request = ListAnalyticsEventsRequest(**{"customer_id": customer, "page_token": token, **change})
+    request = ListAnalyticsEventsRequest(customer_id=customer, page_token=token)
+    for name, value in change.items():
+        setattr(request, name, value)
     with refused(grpc.StatusCode.INVALID_ARGUMENT) as refusal:
         client.events.ListAnalyticsEvents(request, timeout=5)
     assert set(refusal.violations) == {"page_token"}

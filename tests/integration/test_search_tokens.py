@@ -1,7 +1,7 @@
 """Searches with page tokens and as of a time, by gRPC: pages of any number that stay as they are."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import grpc
 import pytest
@@ -30,7 +30,7 @@ def walk(client: Client, customer: str, **fields: object) -> Iterator[SearchLead
             return
 
 
-def store(client: Client, customer: str, *events: dict[str, object]) -> None:
+def store(client: Client, customer: str, *events: Mapping[str, object]) -> None:
     batch = [requests.analytics_event(customer, **event) for event in events]
     answer = client.events.BatchCreateAnalyticsEvents(BatchCreateAnalyticsEventsRequest(events=batch), timeout=20)
     assert answer.stored_count == len(events)
