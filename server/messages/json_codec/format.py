@@ -119,7 +119,9 @@ def format_listing(request: ListRequest, listing: Listing) -> Iterator[bytes]:
 
 def _make_record(event: Event) -> Any:
     text = event.version_info
-    values = (*event[:TEXT_COUNT], None if text is None else msgspec.Raw(text.encode()), *event[TEXT_COUNT + 1 :])
+    # The database puts spaces between.
+    info = None if text is None else msgspec.Raw(msgspec.json.format(text.encode(), indent=-1))
+    values = (*event[:TEXT_COUNT], info, *event[TEXT_COUNT + 1 :])
     return _EventRecord(*_select_record(values))
 
 
