@@ -31,7 +31,7 @@ class ListRequest(NamedTuple):
 
     def make_next_token(self, listing: Listing) -> str:
         """Return the token of the page after `listing`, or "" if that is the last one."""
-        return make_token(Position(listing.events[-1].id), self.asked) if listing.has_next and listing.events else ""
+        return make_token(Position(listing.next_id), self.asked) if listing.next_id else ""
 
 
 def to_list_request(request: pb.ListAnalyticsEventsRequest) -> ListRequest:

@@ -93,7 +93,7 @@ def test_a_list_that_goes_back_in_time_reads_the_index_of_the_lists(own_database
     async def use(lists: Lists) -> None:
         listing = await lists.list_events(make_list(busiest, user_id=user)._replace(page_size=count + 1))
         assert ({event.user_id for event in listing.events}, len(listing.events)) == ({user}, count)
-        assert not listing.has_next
+        assert not listing.next_id
 
     use_lists(url, use)
     scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'analytics_event_list'"
