@@ -87,19 +87,22 @@ def encode_record(event: Event) -> EventRecord:
 def encode_listing(request: ListRequest, listing: Listing) -> Iterator[bytes]:
     """Yield the bytes of the response that carries `listing`, in parts."""
     for part in slice_events(listing.events):
-        yield pb.ListAnalyticsEventsResponse(events=map(encode_record, listing.events[part])).SerializeToString()
-    yield pb.ListAnalyticsEventsResponse(next_page_token=request.make_next_token(listing)).SerializeToString()
+        response = pb.ListAnalyticsEventsResponse(events=map(encode_record, listing.events[part]))
+        if part.stop == len(listing.events):
+            response.next_page_token = request.make_next_token(listing)
+        # Parsers read messages that follow each other as one, with the events of them all.
+        yield response.SerializeToString()
 
 
 def slice_events(events: Sequence[Event]) -> Iterator[slice]:
-    """Yield the places of events that are printed at once."""
+    """Yield the places of events that are printed at once: at least one, though it may be empty."""
     start = size = 0
     for index, event in enumerate(events):
         size += len(event.message) + 8 * len(event.version_info or "")
         if size > _PART_CHARACTERS:
             yield slice(start, index + 1)
             start, size = index + 1, 0
-    if start < len(events):
+    if start < len(events) or not events:
         yield slice(start, len(events))
 
 

@@ -64,9 +64,8 @@ class Lister:
     async def ListAnalyticsEvents(self, data: bytes, context: Any, _: str) -> bytes:
         """Return one page of a list, as a typed RPC, from bytes to bytes."""
         request = to_list_request(parse(ListAnalyticsEventsRequest, data))
-        page = await join_page(encode_listing(request, await self.find(request)))
-        self.unread_pages.count(len(page), context)
-        return page
+        listing = await self.find(request)
+        return await join_page(encode_listing(request, listing), self.unread_pages, context)
 
     async def GetAnalyticsEvent(self, data: bytes, _context: Any, _: str) -> bytes:
         """Return an event, as a typed RPC, from bytes to bytes."""
@@ -102,8 +101,8 @@ class HttpList(_HttpRead):
         if call.body:
             raise InvalidRequest([BODY_WITH_SEARCH])
         request, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
-        response = await join_page(format_listing(request, await self._lister.find(request)))
-        self._lister.unread_pages.count(len(response), call.context)
+        listing = await self._lister.find(request)
+        response = await join_page(format_listing(request, listing), self._lister.unread_pages, call.context)
         await send_headers(call, self._ignored.count(ignored))
         return response
 

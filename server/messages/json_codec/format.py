@@ -110,11 +110,12 @@ def format_record(event: Event) -> bytes:
 
 def format_listing(request: ListRequest, listing: Listing) -> Iterator[bytes]:
     """Yield the text of one page of a list, in parts."""
-    yield b'{"%b":[' % _EVENTS
     for part in slice_events(listing.events):
-        records = _encode([_make_record(event) for event in listing.events[part]])[1:-1]
-        yield b"," + records if part.start else records
-    yield b'],"%b":%b}' % (_NEXT, _encode(request.make_next_token(listing)))
+        records = _encode(list(map(_make_record, listing.events[part])))[1:-1]
+        end = b""
+        if part.stop == len(listing.events):
+            end = b'],"%b":%b}' % (_NEXT, _encode(request.make_next_token(listing)))
+        yield b"%b%b%b" % (b"," if part.start else b'{"%b":[' % _EVENTS, records, end)
 
 
 def _make_record(event: Event) -> Any:
