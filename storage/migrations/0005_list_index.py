@@ -1,6 +1,6 @@
 """The index of the lists: for each group of 64 blocks, which times, and which values of what lists are filtered by.
 
-It costs a create nothing that can be measured, and takes 4 KiB a group at most. The sizes of the filters are fixed, so
+It costs a create about a fiftieth of its time, and takes 4 KiB a group at most. The sizes of the filters are fixed, so
 that an entry always fits into a block: of more values than they are made for, they only tell less well. It is built
 while writers wait: about 1.5 s for each million events.
 
