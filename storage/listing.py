@@ -36,8 +36,9 @@ _SEARCHED = ("entity_type", "entity_id", "user_id", "recording_id")
 # How many of the newest events are looked through. That takes a few milliseconds.
 _RECENT = 4_000
 
-# The length of the first step back in time, and by how much each is longer than the one before.
+# The length of the first step back in time, and by how much each is longer than the one before at most.
 _GROWTH = 8
+_MARGIN = 1.5
 _FIRST_MILLISECONDS = 3_600_000
 
 # The step that is so long goes back to the first event.
@@ -182,7 +183,10 @@ class Lists:
             times = (format_time(start), format_time(end))
             found = await self._sessions.run(sql, (query.customer_id, *times, oldest, *texts, wanted - len(ids)))
             ids += [event_id for (event_id,) in found]
-            end, length = start, length * _GROWTH
+            end = start
+            # As long as is likely to be enough.
+            needed = _MARGIN * (wanted - len(ids)) / len(found) if found else _GROWTH
+            length = int(length * min(max(needed, 1), _GROWTH))
         return list(ids)
 
     async def _find_by_key(self, query: ListQuery, values: dict[str, str], condition: str, wanted: int) -> list[str]:
