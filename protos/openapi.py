@@ -164,7 +164,7 @@ class Document:
     def _add_response_schema(self, message: str) -> Json:
         """Add the schema of a message that the server sends, unless it is there, and return a reference to it.
 
-        The server always sends every key, except that it sends only one of a oneof.
+        The server always sends every key, except those that are optional, and that it sends only one of a oneof.
         """
         declared = self._messages[message]
         if declared.name not in self._schemas:
@@ -177,7 +177,10 @@ class Document:
                     for field in declared.field
                 }
             )
-            if oneof := [field.json_name for field in declared.field if field.HasField("oneof_index")]:
+            optional = {field.json_name for field in declared.field if field.proto3_optional}
+            schema["required"] = [name for name in schema["required"] if name not in optional]
+            oneof = [field.json_name for field in declared.field if field.HasField("oneof_index")]
+            if oneof := [name for name in oneof if name not in optional]:
                 schema["required"] = [name for name in schema["required"] if name not in oneof]
                 schema["oneOf"] = [{"required": [name]} for name in oneof]
             self._schemas[declared.name] = {"description": self._comments[message], **schema}
@@ -209,7 +212,7 @@ class Document:
             case Field.TYPE_BOOL:
                 return {"type": "boolean"}
             case Field.TYPE_MESSAGE if field.type_name == ".google.protobuf.Struct":
-                return {"type": "object"}
+                return {"type": ["object", "null"] if in_response else "object"}
             case Field.TYPE_MESSAGE if in_response:
                 return self._add_response_schema(field.type_name)
             case Field.TYPE_MESSAGE:

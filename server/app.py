@@ -30,6 +30,7 @@ from server.rpc.http_handlers import HttpMethod
 from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
+from server.rpc.lists import HttpGet, HttpList, Lister
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import Settings
@@ -116,9 +117,10 @@ class Application:
 
         self._searcher = Searcher(self._store)
         self._eraser = Eraser(self._store.erasures)
+        pages = UnreadPageLimiter(limits.unread_page_bytes)
+        self._lister = Lister(self._store, pages)
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
-        pages = UnreadPageLimiter(limits.unread_page_bytes)
         services = {
             _EVENTS: AnalyticsEvents(
                 self.commits,
@@ -128,6 +130,7 @@ class Application:
                 ChunkBudget(limits.chunk_bytes),
                 self._admission.renew,
                 self._eraser,
+                self._lister,
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
             _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
@@ -197,6 +200,8 @@ class Application:
                 "BatchCreateAnalyticsEvents": HttpBatch(self._batch_commits, self._batch_turns, ignored),
                 "EraseAnalyticsEvents": HttpErase(self._eraser),
                 "GetErasure": HttpGetErasure(self._eraser),
+                "ListAnalyticsEvents": HttpList(self._lister, ignored),
+                "GetAnalyticsEvent": HttpGet(self._lister, ignored),
             },
             _LEADS: {
                 "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),

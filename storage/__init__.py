@@ -21,7 +21,8 @@ from storage.errors import (
     UserBlocked,
     WriteFailed,
 )
-from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Query, make_id_and_time, make_ids_and_times
+from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Place, Query, make_id_and_time, make_ids_and_times
+from storage.listing import Listing, ListQuery
 from storage.rows import Row, encode_row, encode_rows
 from storage.store import EventStore, Lane
 
@@ -38,9 +39,12 @@ __all__ = [
     "KeyInProgress",
     "KeyReused",
     "Lane",
+    "ListQuery",
+    "Listing",
     "Outcome",
     "Page",
     "PageTooLarge",
+    "Place",
     "PrivilegesMissing",
     "Query",
     "Receipt",

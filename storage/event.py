@@ -53,6 +53,17 @@ When the event's idempotency key was already stored, the outcome is the event st
 """
 
 
+class Place(NamedTuple):
+    """Where in the order of its result a search goes on."""
+
+    before_id: str
+    """Only events count that sort after this id. It need not be the id of an event."""
+    offset: int = 0
+    """How many of those are passed over."""
+    total: int | None = None
+    """The number of events on all pages, if an earlier page has found it."""
+
+
 class Query(NamedTuple):
     """A search. Every condition must hold."""
 
@@ -69,6 +80,10 @@ class Query(NamedTuple):
     """Counted from 1."""
     page_size: int
     """In events, at least 1."""
+    place: Place | None = None
+    """Where the page begins, in place of its number."""
+    as_of_id: str = ""
+    """What the first page begins after, if there is a place."""
 
 
 class Found(NamedTuple):
@@ -90,6 +105,8 @@ class Page(NamedTuple):
     """Newest first."""
     total: int
     """The number of matching events on all pages."""
+    next_id: str = ""
+    """The id of the last event of the page, if the query has a place, and there is a next page."""
 
 
 def make_id_and_time() -> tuple[str, str]:

@@ -71,6 +71,15 @@ AnalyticsEvent.add_index(
         name="analytics_event_idempotency_key",
     )
 )
+# Peewee has no words for the parameters of a Bloom filter. For lists: see `storage.listing`.
+_FEW, _MANY = (f"text_bloom_ops (n_distinct_per_range = {count}, false_positive_rate = 0.02)" for count in (64, 1024))
+AnalyticsEvent.add_index(
+    SQL(
+        "CREATE INDEX analytics_event_list ON analytics_event USING brin ("
+        f"customer_id {_FEW}, created_at, user_id {_MANY}, entity_id {_MANY}, recording_id {_MANY}, "
+        f"entity_type {_FEW}, event_type {_FEW}, tool_signature {_FEW}) WITH (pages_per_range = 64)"
+    )
+)
 
 
 _EMPTY_HASH = hashlib.blake2b(digest_size=16)

@@ -1,18 +1,19 @@
-"""Searches: a few connections that the event loop drives, and a bounded queue of searches that wait for one."""
+"""Searches: queries to statements, and rows to pages."""
 
-import asyncio
-from collections import deque
 from typing import Any
 
-from storage.canceller import Canceller
-from storage.errors import DatabaseUnavailable, PageTooLarge, TooManySearches
+from storage.errors import PageTooLarge
 from storage.event import Found, Page, Query
+from storage.ids import to_time
 from storage.model import make_search_key
-from storage.search_session import NAME, Search, SearchSession
-from storage.search_sql import ALL, LATEST, SESSION
+from storage.search_sql import ALL, ALL_BEFORE, LATEST, LATEST_BEFORE, SESSION
+from storage.sessions import Sessions
 
-# What a search may take beyond the database's own timeout before its connection counts as hung.
-_GRACE_SECONDS = 1.0
+NAME = "analytics search"
+"""The name by which the database lists the connections."""
+
+# The largest message: 65,536 characters of four bytes.
+_MAX_MESSAGE_BYTES = 256 << 10
 
 
 class Searches:
@@ -37,23 +38,15 @@ class Searches:
             max_page_bytes: the limit on the sum of a page's `message` texts, in bytes.
         """
         self._max_page_bytes = max_page_bytes
-        self._max_waiting = max_waiting
-        self._loop = asyncio.get_running_loop()
-        self._closed = False
-        self._pending: set[asyncio.Future[list[Any]]] = set()
-        self._waiting: deque[Search] = deque()
-        settings = {
-            **SESSION,
-            "statement_timeout": str(int(timeout * 1000)),
-            "default_transaction_read_only": "on",
-        }
-        self._canceller = Canceller(url, NAME)
-        self._sessions = [
-            SearchSession(url, settings, timeout + _GRACE_SECONDS, self._canceller, self._run_next)
-            for _ in range(connections)
-        ]
-        # The one that was used last is used next: its backend has everything at hand.
-        self._idle = self._sessions[::-1]
+        self._sessions = Sessions(
+            url,
+            NAME,
+            SESSION,
+            [each.prepare for each in (ALL, LATEST, ALL_BEFORE, LATEST_BEFORE)],
+            connections=connections,
+            max_waiting=max_waiting,
+            timeout=timeout,
+        )
 
     async def find(self, query: Query) -> Page:
         """Return the page that `query` asks for. If the awaiting task is cancelled, end the search.
@@ -64,69 +57,43 @@ class Searches:
             SearchTimedOut: the database gave up the search.
             PageTooLarge: the messages of the page exceed the limit.
         """
-        if self._closed:
-            raise DatabaseUnavailable
-        if not self._idle and len(self._waiting) >= self._max_waiting:
-            raise TooManySearches
-        search = self._make_search(query)
-        if self._idle:
-            self._idle.pop().run(search)
-        else:
-            self._waiting.append(search)
-        self._pending.add(search.rows)
-        try:
-            return _make_page(await search.rows)
-        except asyncio.CancelledError:
-            for session in self._sessions:
-                await session.give_up(search)
-            raise
-        finally:
-            self._pending.discard(search.rows)
+        sql, recordings = self._make_sql(query)
+        return _make_page(query, await self._sessions.run(sql, (query.customer_id,), recordings))
 
     def abandon(self) -> None:
         """Raise DatabaseUnavailable in every `find` in flight, without waiting for a search that hangs."""
-        for rows in self._pending:
-            if not rows.done():
-                rows.set_exception(DatabaseUnavailable())
+        self._sessions.abandon()
 
     async def close(self) -> None:
         """Abandon all searches. The database ends those that it runs, at their timeout at the latest."""
-        self._closed = True
-        self.abandon()
-        self._waiting.clear()
-        self._canceller.close()
-        await asyncio.gather(*[session.close() for session in self._sessions])
+        await self._sessions.close()
 
-    def _run_next(self, session: SearchSession) -> None:
-        """Give an idle session the search that has waited longest."""
-        while self._waiting:
-            search = self._waiting.popleft()
-            if not search.rows.done():  # Otherwise it is abandoned, or its caller has gone.
-                session.run(search)
-                return
-        self._idle.append(session)
-
-    def _make_search(self, query: Query) -> Search:
+    def _make_sql(self, query: Query) -> tuple[str, int]:
+        """Return the statement of a query, and of how many recordings it is."""
         keys = {
             make_search_key(query.entity_type, query.entity_id, query.user_id, recording)
             for recording in query.recording_ids
         }
-        offset = (query.page - 1) * query.page_size
-        statement = LATEST if query.latest else ALL
-        sql = statement.execute.format(
-            keys=",".join(keys),
-            limit=query.page_size,
-            offset=offset,
-            page_end=offset + query.page_size,
-            max_bytes=self._max_page_bytes,
-        )
-        return Search(sql, query.customer_id, len(keys), self._loop.create_future())
+        values: dict[str, Any] = {"keys": ",".join(keys), "limit": query.page_size, "max_bytes": self._max_page_bytes}
+        place, offset = query.place, (query.page - 1) * query.page_size
+        if place is None:
+            statement = LATEST if query.latest else ALL
+        else:
+            statement = LATEST_BEFORE if query.latest else ALL_BEFORE
+            offset = place.offset
+            values["limit"] += 1  # By which it is known whether there is a next page.
+            values["max_bytes"] += _MAX_MESSAGE_BYTES
+            values["total"] = -1 if place.total is None else place.total
+            values |= {"before_at": to_time(place.before_id), "before_id": place.before_id}
+        sql = statement.execute.format(**values, offset=offset, page_end=offset + values["limit"])
+        return sql, len(keys)
 
 
-def _make_page(rows: list[Any]) -> Page:
+def _make_page(query: Query, rows: list[Any]) -> Page:
     total = rows[0][0]
     # A page past the end is one row that holds only the total.
-    events = [Found._make(row[1:]) for row in rows if row[1] is not None]
+    events = [Found._make(row[1:-1]) for row in rows if row[1] is not None]
     if events and events[0].message is None:
         raise PageTooLarge
-    return Page(events, total)
+    next_id = str(rows[query.page_size - 1][-1]) if len(events) > query.page_size else ""
+    return Page(events[: query.page_size], total, next_id)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,12 +12,8 @@ import psycopg2.errors
 from storage.async_connection import AsyncConnection, Outcome, settle
 from storage.canceller import Canceller
 from storage.errors import DatabaseUnavailable, SearchTimedOut
-from storage.search_sql import ALL, LATEST
 
 log = logging.getLogger(__name__)
-
-NAME = "analytics search"
-"""The name by which the database lists the connections."""
 
 # To let a search end by itself costs less than to cancel it, if it does not take longer.
 _SHORT_SECONDS = 0.1
@@ -27,8 +23,8 @@ class Search(NamedTuple):
     """A search to run."""
 
     sql: str
-    customer_id: str
-    """The value in `sql`."""
+    values: Sequence[Any]
+    """What takes the place of each `%s` in `sql`."""
     recordings: int
     """How many it asks for."""
     rows: "asyncio.Future[list[Any]]"
@@ -36,12 +32,14 @@ class Search(NamedTuple):
 
 
 class SearchSession:
-    """A connection with the search statements prepared. Opened at its first use, and again when it is lost."""
+    """A connection with some statements prepared. Opened at its first use, and again when it is lost."""
 
     def __init__(
         self,
         url: str,
+        name: str,
         settings: Mapping[str, str],
+        prepare: Sequence[str],
         timeout: float,
         canceller: Canceller,
         on_idle: Callable[["SearchSession"], None],
@@ -50,14 +48,18 @@ class SearchSession:
 
         Args:
             url: a libpq connection URI or string.
+            name: the name by which the database lists the connection.
             settings: run-time parameters of the session.
+            prepare: the statements to prepare in it.
             timeout: the seconds after which the connection counts as hung.
             canceller: what ends a search that its caller has given up.
             on_idle: called with this session each time a search has ended.
         """
         self._url = url
         self._canceller = canceller
+        self._name = name
         self._settings = settings
+        self._prepare = prepare
         self._timeout = timeout
         self._on_idle = on_idle
         self._loop = asyncio.get_running_loop()
@@ -76,7 +78,7 @@ class SearchSession:
         if self._connection is None:
             self._opening = self._loop.create_task(self._open_and_run(search))
         else:
-            self._connection.start(search.sql, (search.customer_id,), partial(self._end_or_repeat, search))
+            self._connection.start(search.sql, search.values, partial(self._end_or_repeat, search))
 
     async def give_up(self, search: Search) -> None:
         """Return when `search` has ended, if it runs here. Have the database end it unless it is short."""
@@ -109,9 +111,7 @@ class SearchSession:
 
     async def _open_and_run(self, search: Search) -> None:
         try:
-            self._connection = await AsyncConnection.open(
-                self._url, NAME, self._settings, [ALL.prepare, LATEST.prepare]
-            )
+            self._connection = await AsyncConnection.open(self._url, self._name, self._settings, self._prepare)
         except Exception as error:  # noqa: BLE001 - raised again to the caller of the search
             self._opening = None
             self._end(search, error)
@@ -120,7 +120,7 @@ class SearchSession:
             if search.rows.cancelled():
                 self._end(search, [])
             else:
-                self._connection.start(search.sql, (search.customer_id,), partial(self._end, search))
+                self._connection.start(search.sql, search.values, partial(self._end, search))
 
     def _end_or_repeat(self, search: Search, outcome: Outcome) -> None:
         """End a search, or, if the connection was lost, run it once more on another."""

@@ -7,8 +7,9 @@ from storage.availability import Availability
 from storage.copy_thread import CopyThread
 from storage.erasures import Erasures
 from storage.errors import DatabaseUnavailable, UserBlocked
-from storage.event import Outcome, Page, Query
+from storage.event import Event, Outcome, Page, Query
 from storage.inserter import Inserter
+from storage.listing import Listing, ListQuery, Lists
 from storage.rows import Row
 from storage.search import Searches
 
@@ -38,6 +39,7 @@ class EventStore:
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
         self._searches = Searches(url)
+        self._lists = Lists(url)
         self._loop = asyncio.get_running_loop()
         self._writes: dict[Lane, set[asyncio.Future[list[Outcome]]]] = {lane: set() for lane in Lane}
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,11 +89,25 @@ class EventStore:
             raise DatabaseUnavailable
         return await self._searches.find(query)
 
+    async def list_events(self, query: ListQuery) -> Listing:
+        """Return one page of the events that `query` asks for, whole. Raises what `find` raises."""
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self._lists.list_events(query)
+
+    async def get_event(self, customer_id: str, event_id: str) -> Event | None:
+        """Return a customer's event with this id, a UUID, or None. Raises what `find` raises."""
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        events = await self._lists.fetch(customer_id, [event_id])
+        return events[0] if events else None
+
     async def close(self) -> None:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
             task.cancel()
         await self._searches.close()
+        await self._lists.close()
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
         self._inserter.close()
@@ -129,4 +145,5 @@ class EventStore:
             for thread in self._copy_threads.values():
                 thread.abandon()
             self._searches.abandon()
+            self._lists.abandon()
             await self.availability.wait_until(up=True)

@@ -52,6 +52,10 @@ class Caller:
         """Return whether the caller may find the events of this user at this customer."""
         return READ in self.scopes and self._is_within(customer_id, user_id)
 
+    def may_read_some(self, customer_id: str) -> bool:
+        """Return whether the caller may find events of any user at this customer."""
+        return READ in self.scopes and (self.customers is None or customer_id in self.customers)
+
     def may_erase(self, customer_id: str) -> bool:
         """Return whether the caller may erase events of this customer."""
         return ERASE in self.scopes and self.users is None and self._is_within(customer_id, "")

@@ -1,6 +1,5 @@
 """Erasures: messages to what storage erases, and receipts to messages."""
 
-import re
 from datetime import UTC, datetime, timedelta
 
 from data_analytics.v1 import analytics_event_service_pb2 as pb
@@ -12,10 +11,9 @@ from server.messages.refusals import (
     NOT_ONE_FILTER,
     InvalidRequest,
 )
+from server.messages.times import parse_time
 from server.messages.validation import check, find_violations
 from storage import Erasure, Receipt
-
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def to_erasure(request: pb.EraseAnalyticsEventsRequest) -> Erasure:
@@ -27,7 +25,7 @@ def to_erasure(request: pb.EraseAnalyticsEventsRequest) -> Erasure:
     violations = find_violations(request)
     now = datetime.now(UTC)
     before = None
-    if request.created_before and not (before := _parse_time(request.created_before)):
+    if request.created_before and not (before := parse_time(request.created_before)):
         violations.append(NOT_A_TIME)
     if before and before > now:
         violations.append(IN_THE_FUTURE)
@@ -70,15 +68,3 @@ def to_receipt_id(request: pb.GetErasureRequest) -> tuple[str, str]:
 def to_message(receipt: Receipt) -> pb.Erasure:
     """Return a receipt as a message."""
     return pb.Erasure(**receipt._asdict())
-
-
-def _parse_time(text: str) -> datetime | None:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        return None
-    if match[1]:  # Python takes at most six digits.
-        text = text.replace(match[1], match[1][:7])
-    try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

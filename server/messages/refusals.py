@@ -101,6 +101,10 @@ class ErasureNotFound(Exception):
     """The customer has no erasure with the id that was asked for."""
 
 
+class EventNotFound(Exception):
+    """The customer has no event with the id that was asked for, or none that the caller may read."""
+
+
 class _Refusal(NamedTuple):
     code: int
     message: str
@@ -127,6 +131,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
     SilentStream: _Refusal(DEADLINE_EXCEEDED, "nothing has come on the stream for too long: open another one"),
     ErasureNotFound: _Refusal(NOT_FOUND, "the customer has no erasure with this id"),
+    EventNotFound: _Refusal(NOT_FOUND, "the customer has no event with this id"),
     KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
     DatabaseUnavailable: _Refusal(UNAVAILABLE, "the database cannot be reached", is_retryable=True),
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
@@ -181,8 +186,14 @@ NOT_ONE_FILTER = FieldViolation(
 )
 ENTITY_TYPE = FieldViolation("entity_type", "must be lead or contact with entity_id, and absent without")
 BLOCK_WITHOUT_USER = FieldViolation("block_later", "is for a user_id")
-NOT_A_TIME = FieldViolation("created_before", "must be a time in RFC 3339, such as 2026-01-31T00:00:00Z")
+NOT_A_TIME_TEXT = "must be a time in RFC 3339, such as 2026-01-31T00:00:00Z"
+NOT_A_TIME = FieldViolation("created_before", NOT_A_TIME_TEXT)
 IN_THE_FUTURE = FieldViolation("created_before", "must not be in the future")
+
+NOT_THIS_TOKEN = FieldViolation(
+    "page_token", "is not a token of this list or search: ask for the same as when you were given it"
+)
+PAGE_WITH_TOKEN = FieldViolation("page", "must be absent with a token, which has its own page")
 
 VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"
 VERSION_INFO_NOT_FINITE = "holds a number that is not finite"

@@ -13,9 +13,19 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     SearchLeadAnalyticsEventsResponse,
 )
 from server.messages.compiled_rules import get_field_rules
-from server.messages.refusals import FieldViolation, InvalidRequest, limit_reach
+from server.messages.page_token import Position, make_token, read_token
+from server.messages.refusals import (
+    NOT_A_TIME_TEXT,
+    NOT_THIS_TOKEN,
+    PAGE_WITH_TOKEN,
+    FieldViolation,
+    InvalidRequest,
+    limit_reach,
+)
+from server.messages.times import parse_milliseconds
 from server.messages.validation import check
-from storage import Found, Page, Query
+from storage import Found, Page, Place, Query
+from storage.ids import LAST, make_bound
 
 SearchRequest = SearchLeadAnalyticsEventsRequest | SearchContactAnalyticsEventsRequest
 SearchResponse = TypeVar("SearchResponse", SearchLeadAnalyticsEventsResponse, SearchContactAnalyticsEventsResponse)
@@ -50,9 +60,7 @@ def to_query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
     check(request)
     page = request.page if request.HasField("page") else DEFAULT_PAGE
     page_size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE
-    if page * page_size > MAX_REACH:
-        raise InvalidRequest([FieldViolation("page", limit_reach(MAX_REACH))])
-    return Query(
+    query = Query(
         request.customer_id,
         entity_type,
         entity_id,
@@ -62,11 +70,53 @@ def to_query(request: SearchRequest, entity_type: str, entity_id: str) -> Query:
         page,
         page_size,
     )
+    if request.page_token or request.HasField("page_token") or request.as_of:
+        query = _find_place(request, query)
+    if query.page * page_size > MAX_REACH and not request.page_token:
+        raise InvalidRequest([FieldViolation("page", limit_reach(MAX_REACH))])
+    return query
+
+
+def _find_place(request: SearchRequest, query: Query) -> Query:
+    """Return the query with the place where its page begins, by the request's time and token."""
+    as_of_id = LAST
+    if request.as_of:
+        milliseconds = parse_milliseconds(request.as_of)
+        if milliseconds is None:
+            raise InvalidRequest([FieldViolation("as_of", NOT_A_TIME_TEXT)])
+        as_of_id = make_bound(milliseconds + 1)
+    query = query._replace(as_of_id=as_of_id)
+    if not request.page_token:
+        return query._replace(place=Place(as_of_id, (query.page - 1) * query.page_size))
+    if request.HasField("page"):
+        raise InvalidRequest([PAGE_WITH_TOKEN])
+    position = read_token(request.page_token, _list_asked(query))
+    if position is None:
+        raise InvalidRequest([NOT_THIS_TOKEN])
+    return query._replace(page=position.page, place=Place(position.before_id, position.offset, position.total))
+
+
+def make_next_token(query: Query, page: Page) -> str:
+    """Return the token of the page after `page` of the result of a query that has a place, or "" if it is the last."""
+    if not page.next_id or query.place is None:
+        return ""
+    # The newest event of each recording is only known from the beginning.
+    before_id, offset = (
+        (query.place.before_id, query.place.offset + query.page_size) if query.latest else (page.next_id, 0)
+    )
+    return make_token(Position(before_id, query.page + 1, offset, page.total), _list_asked(query))
+
+
+def _list_asked(query: Query) -> list[str]:
+    recordings = sorted(set(query.recording_ids))
+    return ["search", *query[:4], str(query.latest), query.as_of_id, *recordings]
 
 
 def encode_page(response: type[SearchResponse], query: Query, page: Page) -> Iterator[bytes]:
     """Yield the bytes of the response that carries `page`, one page of the result of `query`, in parts."""
     meta = PageMeta(page=query.page, page_size=query.page_size, row_count=page.total)
+    if query.place is not None:
+        meta.next_page_token = make_next_token(query, page)
     customer, entity_type, entity, user = query[:4]
     for part in slice_page(page.events):
         message = response(meta=meta) if part.start == 0 else response()

@@ -46,8 +46,12 @@ _PUBLISHABLE = "pk_"
 _OPEN = f"/{health.SERVICE_NAME}/"
 _REFLECTION = "/grpc.reflection."
 
-_SCOPES = {"Create": WRITE, "Batch": WRITE, "Write": WRITE, "Search": READ, "Erase": ERASE, "Get": ERASE}
-"""What a call needs, by the first word of the RPC."""
+_SCOPES = {
+    **dict.fromkeys(("Create", "Batch", "Write"), WRITE),
+    **dict.fromkeys(("Search", "List", "GetAnalyticsEvent"), READ),
+    **dict.fromkeys(("Erase", "GetErasure"), ERASE),
+}
+"""What a call needs, by how the name of the RPC begins."""
 
 # How long a call waits until it is known whose it is. The database and the identity provider have less.
 _SECONDS = 8.0

@@ -68,10 +68,10 @@ def add_services(
                 handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, writes, find_customer)
             elif _has_events(rpc):
                 handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch)
-            elif rpc.output_type.name == "Erasure":
-                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer)
-            else:
+            elif rpc.name.startswith("Search"):
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search)
+            else:
+                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer)
     for descriptor, methods in http_services.items():
         handlers |= make_http_handlers(descriptor, methods, writes, searches, only_unix=only_unix)
     server.add_generic_rpc_handlers((_Handlers(handlers, handlers_with_key),))

@@ -26,6 +26,7 @@ from server.rpc.erasures import HttpErase, HttpGetErasure
 from server.rpc.errors import log_bug
 from server.rpc.http_services import HttpCall, HttpSearch
 from server.rpc.limits import CallLimiter, Upload
+from server.rpc.lists import HttpGet, HttpList
 
 STATUS_METADATA = "x-http-status"
 """Read by `envoy.lua`, which makes it the status of the response."""
@@ -66,16 +67,16 @@ def make_http_handlers(
         descriptor: the typed service.
         methods: for the name of each RPC, its method.
         writes: the limiter of the creates and batches.
-        searches: the limiter of the searches and erasures.
+        searches: the limiter of the searches, lists and erasures.
         only_unix: whether only callers on a Unix socket may call them.
     """
     package, service = f"{descriptor.file.package}.http", descriptor.name
     handlers: dict[str, Any] = {}
     for name, method in methods.items():
         rpc = descriptor.methods_by_name[name]
-        if isinstance(method, HttpSearch):
+        if isinstance(method, HttpSearch | HttpList):
             handlers[f"/{package}.{service}/{name}"] = _make_search_handler(rpc, method, searches)
-        elif isinstance(method, HttpErase | HttpGetErasure):
+        elif isinstance(method, HttpErase | HttpGetErasure | HttpGet):
             handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, searches)
         else:
             handlers[f"/{package}.upload.{service}/{name}"] = _make_upload_handler(rpc, method, writes)

@@ -84,7 +84,7 @@ class HttpCreate(_HttpWrite):
         response = await self._commits.write(create)
         if create.is_replayed or create.ignored:
             headers = [_REPLAYED] if create.is_replayed else []
-            await _send_headers(call, [*headers, *self._ignored.count(create.ignored)])
+            await send_headers(call, [*headers, *self._ignored.count(create.ignored)])
         return response
 
 
@@ -120,7 +120,7 @@ class HttpBatch(_HttpWrite):
         if caller.meter is not None:
             caller.meter.count(batch.event_count)
         response = format_batch(await self._commits.write(batch))
-        await _send_headers(call, self._ignored.count(reading.ignored.elements()))
+        await send_headers(call, self._ignored.count(reading.ignored.elements()))
         return response
 
 
@@ -154,11 +154,12 @@ class HttpSearch:
         query, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
         page = await self._searcher.find(query)
         response = await join_page(format_page(query, page), self._unread_pages, call.context)
-        await _send_headers(call, self._ignored.count(ignored))
+        await send_headers(call, self._ignored.count(ignored))
         return response
 
 
-async def _send_headers(call: HttpCall, headers: Iterable[tuple[str, str]]) -> None:
+async def send_headers(call: HttpCall, headers: Iterable[tuple[str, str]]) -> None:
+    """Send headers before the answer, if there are any."""
     if metadata := tuple(headers):
         with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
             await call.context.send_initial_metadata(metadata)

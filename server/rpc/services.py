@@ -28,6 +28,7 @@ from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidReques
 from server.messages.search import SearchResponse, encode_page, to_query
 from server.rpc.erasures import Eraser
 from server.rpc.limits import UnreadPageLimiter
+from server.rpc.lists import Lister
 from server.rpc.pages import join_page
 from server.rpc.searcher import Searcher
 from server.sharing.places import Places
@@ -65,7 +66,7 @@ class CreateRpc:
 
 
 class AnalyticsEvents:
-    """Stores events about either kind of entity, and erases them."""
+    """Stores events about either kind of entity, lists them, and erases them."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class AnalyticsEvents:
         budget: ChunkBudget,
         renew: Callable[[], Awaitable[Caller]],
         eraser: Eraser,
+        lister: Lister,
     ) -> None:
         self._commits = batches
         self._turns = turns
@@ -85,6 +87,8 @@ class AnalyticsEvents:
         self.CreateAnalyticsEvent = CreateRpc(creates, ANALYTICS)
         self.EraseAnalyticsEvents = eraser.EraseAnalyticsEvents
         self.GetErasure = eraser.GetErasure
+        self.ListAnalyticsEvents = lister.ListAnalyticsEvents
+        self.GetAnalyticsEvent = lister.GetAnalyticsEvent
 
     async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
         """Store many events, from bytes to bytes, so that a batch is parsed only when it is its turn."""

@@ -11,6 +11,8 @@ import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
+    GetAnalyticsEventRequest,
+    ListAnalyticsEventsRequest,
     WriteAnalyticsEventsRequest,
 )
 from server.access.key import format_key, make_id, parse_key
@@ -73,6 +75,16 @@ CALLS = [
         "batch",
         lambda c, m: c.events.BatchCreateAnalyticsEvents(
             BatchCreateAnalyticsEventsRequest(events=[analytics_event("c")]), timeout=5, metadata=m
+        ),
+    ),
+    Call(
+        "list",
+        lambda c, m: c.events.ListAnalyticsEvents(ListAnalyticsEventsRequest(customer_id="c"), timeout=5, metadata=m),
+    ),
+    Call(
+        "get",
+        lambda c, m: c.events.GetAnalyticsEvent(
+            GetAnalyticsEventRequest(customer_id="c", id=str(uuid.uuid4())), timeout=5, metadata=m
         ),
     ),
     Call("stream", lambda c, m: list(c.events.WriteAnalyticsEvents(iter([]), timeout=5, metadata=m))),

@@ -8,14 +8,10 @@ from hypothesis import strategies as st
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
 from data_analytics.v1.contact_analytics_service_pb2 import SearchContactAnalyticsEventsRequest
 from data_analytics.v1.event_pb2 import RecordedEvent
-from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
 from tests.support import requests
 from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import refused
-
-
-def search(client: Client, customer: str, **fields: object) -> SearchLeadAnalyticsEventsResponse:
-    return client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer, **fields), timeout=10)
+from tests.support.searching import search
 
 
 def store(client: Client, customer: str, **fields: object) -> str:

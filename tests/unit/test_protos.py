@@ -46,7 +46,7 @@ def test_the_protos_keep_to_the_last_release(check_after: Check) -> None:
     ("pattern", "replacement", "complaint"),
     [
         (r"\n.* row_count = 3 .*", "", 'field "3" with name "row_count" on message "PageMeta" was deleted'),
-        ("row_count = 3 ", "row_count = 4 ", 'field "3" with name "row_count" on message "PageMeta" was deleted'),
+        ("row_count = 3 ", "row_count = 9 ", 'field "3" with name "row_count" on message "PageMeta" was deleted'),
         ('"rowCount"', '"row_count"', '"row_count" on message "PageMeta" changed option "json_name"'),
     ],
     ids=["deleted", "renumbered", "renamed in JSON"],
@@ -61,7 +61,7 @@ def test_a_change_to_a_released_field_is_refused_with_advice(
 
 
 def test_a_field_may_be_added(check_after: Check) -> None:
-    added = '\n  // The number of pages.\n  int32 page_count = 4 [json_name = "pageCount"];'
+    added = '\n  // The number of pages.\n  int32 page_count = 9 [json_name = "pageCount"];'
     checked = check_after(r"(row_count = 3 .*)", rf"\1{added}")
     assert checked.returncode == 0, checked.stderr
 

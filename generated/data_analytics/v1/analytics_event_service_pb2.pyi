@@ -137,3 +137,45 @@ class Erasure(_message.Message):
     erased_count: int
     last_id: str
     def __init__(self, id: _Optional[str] = ..., customer_id: _Optional[str] = ..., all_events: _Optional[bool] = ..., user_id: _Optional[str] = ..., entity_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., created_before: _Optional[str] = ..., block_later: _Optional[bool] = ..., requested_by: _Optional[str] = ..., created_at: _Optional[str] = ..., finished_at: _Optional[str] = ..., erased_count: _Optional[int] = ..., last_id: _Optional[str] = ...) -> None: ...
+
+class ListAnalyticsEventsRequest(_message.Message):
+    __slots__ = ("customer_id", "user_id", "entity_type", "entity_id", "recording_id", "event_type", "tool_signature", "since", "until", "page_size", "page_token")
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
+    RECORDING_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TOOL_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    customer_id: str
+    user_id: str
+    entity_type: str
+    entity_id: str
+    recording_id: str
+    event_type: str
+    tool_signature: str
+    since: str
+    until: str
+    page_size: int
+    page_token: str
+    def __init__(self, customer_id: _Optional[str] = ..., user_id: _Optional[str] = ..., entity_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., recording_id: _Optional[str] = ..., event_type: _Optional[str] = ..., tool_signature: _Optional[str] = ..., since: _Optional[str] = ..., until: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAnalyticsEventsResponse(_message.Message):
+    __slots__ = ("events", "next_page_token")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[_event_pb2.EventRecord]
+    next_page_token: str
+    def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.EventRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetAnalyticsEventRequest(_message.Message):
+    __slots__ = ("customer_id", "id")
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    customer_id: str
+    id: str
+    def __init__(self, customer_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them.
     """
 
     def __init__(self, channel):
@@ -61,10 +61,20 @@ class AnalyticsEventServiceStub:
                 request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetErasureRequest.SerializeToString,
                 response_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.FromString,
                 _registered_method=True)
+        self.ListAnalyticsEvents = channel.unary_unary(
+                '/data_analytics.v1.AnalyticsEventService/ListAnalyticsEvents',
+                request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.ListAnalyticsEventsRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.ListAnalyticsEventsResponse.FromString,
+                _registered_method=True)
+        self.GetAnalyticsEvent = channel.unary_unary(
+                '/data_analytics.v1.AnalyticsEventService/GetAnalyticsEvent',
+                request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_event__pb2.EventRecord.FromString,
+                _registered_method=True)
 
 
 class AnalyticsEventServiceServicer:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them.
     """
 
     def CreateAnalyticsEvent(self, request, context):
@@ -201,6 +211,50 @@ class AnalyticsEventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAnalyticsEvents(self, request, context):
+        """Lists the events of one customer, newest first, whole, one page at a time.
+
+        Each filter that is set must hold. Events are sorted by `created_at`, then by id, both descending. To get the next
+        page, send the same request with the `next_page_token` of the response as `page_token`, until there is none.
+
+        Events may be stored meanwhile. Every event that was committed before the first page was asked for is on exactly
+        one of the pages, unless it is erased; any other is on one at most, and none is on two. An event is not on a page
+        that was made before it was committed: to see what has been stored since, list again from the first page on.
+
+        A list changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+        (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. If the page is
+        over 16 MiB, over HTTP as JSON and over gRPC as a message, `page_size` is at fault.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+        RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAnalyticsEvent(self, request, context):
+        """Returns one event of a customer, whole.
+
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+        - NOT_FOUND (HTTP 404): the customer has no event with this id, or none that you may read.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+        RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyticsEventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -229,6 +283,16 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
                     request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetErasureRequest.FromString,
                     response_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.SerializeToString,
             ),
+            'ListAnalyticsEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAnalyticsEvents,
+                    request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.ListAnalyticsEventsRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.ListAnalyticsEventsResponse.SerializeToString,
+            ),
+            'GetAnalyticsEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnalyticsEvent,
+                    request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_event__pb2.EventRecord.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'data_analytics.v1.AnalyticsEventService', rpc_method_handlers)
@@ -238,7 +302,7 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsEventService:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them.
     """
 
     @staticmethod
@@ -366,6 +430,60 @@ class AnalyticsEventService:
             '/data_analytics.v1.AnalyticsEventService/GetErasure',
             data__analytics_dot_v1_dot_analytics__event__service__pb2.GetErasureRequest.SerializeToString,
             data__analytics_dot_v1_dot_analytics__event__service__pb2.Erasure.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAnalyticsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/ListAnalyticsEvents',
+            data__analytics_dot_v1_dot_analytics__event__service__pb2.ListAnalyticsEventsRequest.SerializeToString,
+            data__analytics_dot_v1_dot_analytics__event__service__pb2.ListAnalyticsEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnalyticsEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/GetAnalyticsEvent',
+            data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.SerializeToString,
+            data__analytics_dot_v1_dot_event__pb2.EventRecord.FromString,
             options,
             channel_credentials,
             insecure,

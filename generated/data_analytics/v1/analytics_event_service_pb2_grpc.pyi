@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -148,10 +148,46 @@ class AnalyticsEventServiceStub:
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    ListAnalyticsEvents: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.ListAnalyticsEventsRequest, _analytics_event_service_pb2.ListAnalyticsEventsResponse]
+    """Lists the events of one customer, newest first, whole, one page at a time.
+
+    Each filter that is set must hold. Events are sorted by `created_at`, then by id, both descending. To get the next
+    page, send the same request with the `next_page_token` of the response as `page_token`, until there is none.
+
+    Events may be stored meanwhile. Every event that was committed before the first page was asked for is on exactly
+    one of the pages, unless it is erased; any other is on one at most, and none is on two. An event is not on a page
+    that was made before it was committed: to see what has been stored since, list again from the first page on.
+
+    A list changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+      (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. If the page is
+      over 16 MiB, over HTTP as JSON and over gRPC as a message, `page_size` is at fault.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
+    GetAnalyticsEvent: _grpc.UnaryUnaryMultiCallable[_analytics_event_service_pb2.GetAnalyticsEventRequest, _event_pb2.EventRecord]
+    """Returns one event of a customer, whole.
+
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+    - NOT_FOUND (HTTP 404): the customer has no event with this id, or none that you may read.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAnalyticsEvent: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.CreateAnalyticsEventRequest, _event_pb2.AnalyticsEvent]  # type: ignore[assignment]
@@ -268,9 +304,45 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    ListAnalyticsEvents: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.ListAnalyticsEventsRequest, _analytics_event_service_pb2.ListAnalyticsEventsResponse]  # type: ignore[assignment]
+    """Lists the events of one customer, newest first, whole, one page at a time.
+
+    Each filter that is set must hold. Events are sorted by `created_at`, then by id, both descending. To get the next
+    page, send the same request with the `next_page_token` of the response as `page_token`, until there is none.
+
+    Events may be stored meanwhile. Every event that was committed before the first page was asked for is on exactly
+    one of the pages, unless it is erased; any other is on one at most, and none is on two. An event is not on a page
+    that was made before it was committed: to see what has been stored since, list again from the first page on.
+
+    A list changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+      (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. If the page is
+      over 16 MiB, over HTTP as JSON and over gRPC as a message, `page_size` is at fault.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
+    GetAnalyticsEvent: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.GetAnalyticsEventRequest, _event_pb2.EventRecord]  # type: ignore[assignment]
+    """Returns one event of a customer, whole.
+
+    Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+    - NOT_FOUND (HTTP 404): the customer has no event with this id, or none that you may read.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, and erases them."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them."""
 
     @_abc_1.abstractmethod
     def CreateAnalyticsEvent(
@@ -408,6 +480,54 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
 
         - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
         - NOT_FOUND (HTTP 404): the customer has no erasure with this id.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+          RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAnalyticsEvents(
+        self,
+        request: _analytics_event_service_pb2.ListAnalyticsEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_analytics_event_service_pb2.ListAnalyticsEventsResponse, _abc.Awaitable[_analytics_event_service_pb2.ListAnalyticsEventsResponse]]:
+        """Lists the events of one customer, newest first, whole, one page at a time.
+
+        Each filter that is set must hold. Events are sorted by `created_at`, then by id, both descending. To get the next
+        page, send the same request with the `next_page_token` of the response as `page_token`, until there is none.
+
+        Events may be stored meanwhile. Every event that was committed before the first page was asked for is on exactly
+        one of the pages, unless it is erased; any other is on one at most, and none is on two. An event is not on a page
+        that was made before it was committed: to see what has been stored since, list again from the first page on.
+
+        A list changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+          (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. If the page is
+          over 16 MiB, over HTTP as JSON and over gRPC as a message, `page_size` is at fault.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+          RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAnalyticsEvent(
+        self,
+        request: _analytics_event_service_pb2.GetAnalyticsEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_pb2.EventRecord, _abc.Awaitable[_event_pb2.EventRecord]]:
+        """Returns one event of a customer, whole.
+
+        Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+        - NOT_FOUND (HTTP 404): the customer has no event with this id, or none that you may read.
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
           RetryInfo (over HTTP, in the `Retry-After` header).
         - UNIMPLEMENTED: the message is compressed. Send it uncompressed.

@@ -48,7 +48,7 @@ class CreateContactAnalyticsEventRequest(_message.Message):
     def __init__(self, customer_id: _Optional[str] = ..., user_id: _Optional[str] = ..., recording_id: _Optional[str] = ..., event_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., contact_id: _Optional[str] = ..., tool_signature: _Optional[str] = ..., event_id: _Optional[str] = ..., message: _Optional[str] = ..., javascript_local_time: _Optional[str] = ..., apex_local_time: _Optional[str] = ..., event_environment_path: _Optional[str] = ..., name_parser_event_id: _Optional[str] = ..., recommendation_model_event_id: _Optional[str] = ..., version_info: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class SearchContactAnalyticsEventsRequest(_message.Message):
-    __slots__ = ("recording_id", "customer_id", "user_id", "contact_id", "latest", "page", "page_size")
+    __slots__ = ("recording_id", "customer_id", "user_id", "contact_id", "latest", "page", "page_size", "page_token", "as_of")
     RECORDING_ID_FIELD_NUMBER: _ClassVar[int]
     CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +56,8 @@ class SearchContactAnalyticsEventsRequest(_message.Message):
     LATEST_FIELD_NUMBER: _ClassVar[int]
     PAGE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
     recording_id: _containers.RepeatedScalarFieldContainer[str]
     customer_id: str
     user_id: str
@@ -63,7 +65,9 @@ class SearchContactAnalyticsEventsRequest(_message.Message):
     latest: bool
     page: int
     page_size: int
-    def __init__(self, recording_id: _Optional[_Iterable[str]] = ..., customer_id: _Optional[str] = ..., user_id: _Optional[str] = ..., contact_id: _Optional[str] = ..., latest: _Optional[bool] = ..., page: _Optional[int] = ..., page_size: _Optional[int] = ...) -> None: ...
+    page_token: str
+    as_of: str
+    def __init__(self, recording_id: _Optional[_Iterable[str]] = ..., customer_id: _Optional[str] = ..., user_id: _Optional[str] = ..., contact_id: _Optional[str] = ..., latest: _Optional[bool] = ..., page: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., as_of: _Optional[str] = ...) -> None: ...
 
 class SearchContactAnalyticsEventsResponse(_message.Message):
     __slots__ = ("recordings", "meta")

@@ -1,3 +1,4 @@
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -124,15 +125,59 @@ class RecordedEvent(_message.Message):
     updated_at: str
     def __init__(self, customer_id: _Optional[str] = ..., entity_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., user_id: _Optional[str] = ..., tool_signature: _Optional[str] = ..., recording_id: _Optional[str] = ..., event_type: _Optional[str] = ..., event_id: _Optional[str] = ..., message: _Optional[str] = ..., created_at: _Optional[str] = ..., updated_at: _Optional[str] = ...) -> None: ...
 
+class EventRecord(_message.Message):
+    __slots__ = ("id", "customer_id", "entity_type", "entity_id", "user_id", "recording_id", "event_type", "tool_signature", "event_id", "message", "javascript_local_time", "apex_local_time", "event_environment_path", "name_parser_event_id", "recommendation_model_event_id", "version_info", "idempotency_key", "created_at", "updated_at")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMER_ID_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_TYPE_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    RECORDING_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TOOL_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    JAVASCRIPT_LOCAL_TIME_FIELD_NUMBER: _ClassVar[int]
+    APEX_LOCAL_TIME_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ENVIRONMENT_PATH_FIELD_NUMBER: _ClassVar[int]
+    NAME_PARSER_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    RECOMMENDATION_MODEL_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_INFO_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    customer_id: str
+    entity_type: str
+    entity_id: str
+    user_id: str
+    recording_id: str
+    event_type: str
+    tool_signature: str
+    event_id: str
+    message: str
+    javascript_local_time: str
+    apex_local_time: str
+    event_environment_path: str
+    name_parser_event_id: str
+    recommendation_model_event_id: str
+    version_info: _struct_pb2.Struct
+    idempotency_key: str
+    created_at: str
+    updated_at: str
+    def __init__(self, id: _Optional[str] = ..., customer_id: _Optional[str] = ..., entity_type: _Optional[str] = ..., entity_id: _Optional[str] = ..., user_id: _Optional[str] = ..., recording_id: _Optional[str] = ..., event_type: _Optional[str] = ..., tool_signature: _Optional[str] = ..., event_id: _Optional[str] = ..., message: _Optional[str] = ..., javascript_local_time: _Optional[str] = ..., apex_local_time: _Optional[str] = ..., event_environment_path: _Optional[str] = ..., name_parser_event_id: _Optional[str] = ..., recommendation_model_event_id: _Optional[str] = ..., version_info: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., created_at: _Optional[str] = ..., updated_at: _Optional[str] = ...) -> None: ...
+
 class PageMeta(_message.Message):
-    __slots__ = ("page", "page_size", "row_count")
+    __slots__ = ("page", "page_size", "row_count", "next_page_token")
     PAGE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     page: int
     page_size: int
     row_count: int
-    def __init__(self, page: _Optional[int] = ..., page_size: _Optional[int] = ..., row_count: _Optional[int] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, page: _Optional[int] = ..., page_size: _Optional[int] = ..., row_count: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class EventOutcome(_message.Message):
     __slots__ = ("index", "stored", "refused")

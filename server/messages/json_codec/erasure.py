@@ -16,7 +16,7 @@ from server.messages.erasure import to_erasure, to_receipt_id
 from server.messages.json_codec.create import strip_bom
 from server.messages.json_codec.names import Path, find_nearest, print_path
 from server.messages.json_codec.places import Place
-from server.messages.json_codec.query import ParameterReader
+from server.messages.json_codec.query import ParameterReader, read_with_id
 from server.messages.json_codec.tokens import is_scalar
 from server.messages.json_codec.walk import Budget, Exhausted, Stop, Walker
 from server.messages.refusals import FieldViolation, InvalidRequest
@@ -32,7 +32,7 @@ _KNOWN = frozenset(_FIELDS)
 _INTEGER = re.compile(r"(-?(?:0|[1-9][0-9]{0,9}))(?:\.0{1,20})?")
 _MAX_INTEGER = 2**31 - 1
 
-_read_receipt_url = ParameterReader(GetErasureRequest, to_receipt_id).read
+_receipt_reader = ParameterReader(GetErasureRequest, to_receipt_id)
 
 
 def read_erasure(body: bytes) -> Erasure:
@@ -60,9 +60,8 @@ def read_receipt_id(url: str) -> tuple[str, str]:
     Raises:
         InvalidRequest: a parameter is not known, stands twice, or breaks a rule.
     """
-    path, _, query = url.partition("?")
-    (customer_id, receipt_id), _ = _read_receipt_url(f"?id={path.rpartition('/')[2]}&{query}")
-    return customer_id, receipt_id
+    ids, _ = read_with_id(_receipt_reader, url)
+    return ids
 
 
 def _read_members(walker: Walker, values: dict[str, Any]) -> None:

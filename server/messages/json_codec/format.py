@@ -13,32 +13,45 @@ from typing import Any
 import msgspec
 from google.protobuf.descriptor import Descriptor
 
-from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsResponse
+from data_analytics.v1.analytics_event_service_pb2 import (
+    BatchCreateAnalyticsEventsResponse,
+    ListAnalyticsEventsResponse,
+)
 from data_analytics.v1.analytics_event_service_pb2 import Erasure as ErasureMessage
-from data_analytics.v1.event_pb2 import EventOutcome, EventViolation, PageMeta, RecordedEvent, RefusedEvent, StoredEvent
+from data_analytics.v1.event_pb2 import (
+    EventOutcome,
+    EventRecord,
+    EventViolation,
+    PageMeta,
+    RecordedEvent,
+    RefusedEvent,
+    StoredEvent,
+)
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
 from server.messages.batch_response import EventResult
 from server.messages.convert import CreateKind
+from server.messages.listing import ListRequest, slice_events
 from server.messages.refusals import FieldViolation
-from server.messages.search import slice_page
-from storage import Event, Found, Page, Query, Receipt
+from server.messages.search import make_next_token, slice_page
+from storage import TEXT_COUNT, Event, Found, Listing, Page, Query, Receipt
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _make_struct(message: Any, names: Sequence[str] | None = None) -> Any:
+def _make_struct(message: Any, names: Sequence[str] | None = None, *, count: int | None = None) -> Any:
     """Return a struct that is printed as `message` is.
 
     Args:
         message: the type of message.
         names: its fields in the order of the struct's arguments, if the message may not have others.
+        count: how many of them the struct has, if it does not have all.
     """
     descriptor: Descriptor = message.DESCRIPTOR
     fields = [field.name for field in descriptor.fields]
     if names is not None and list(names) != fields:
         raise NotImplementedError(f"{descriptor.full_name}: its fields are not {', '.join(names)}")
     json_names = {field.name: field.json_name for field in descriptor.fields}
-    return msgspec.defstruct(descriptor.name, [(name, Any) for name in fields], rename=json_names, gc=False)
+    return msgspec.defstruct(descriptor.name, [(name, Any) for name in fields[:count]], rename=json_names, gc=False)
 
 
 class CreateFormatter:
@@ -61,8 +74,10 @@ class CreateFormatter:
 
 
 # The first four fields of each record are those of the query.
-_Record = _make_struct(RecordedEvent, (*Query._fields[:4], *Found._fields))
-_Meta = _make_struct(PageMeta, ["page", "page_size", "row_count"])
+_Recording = _make_struct(RecordedEvent, (*Query._fields[:4], *Found._fields))
+_META_NAMES = ["page", "page_size", "row_count", "next_page_token"]
+_MetaWithToken = _make_struct(PageMeta, _META_NAMES)
+_Meta = _make_struct(PageMeta, _META_NAMES, count=3)
 _SEARCH_FIELDS: Any = SearchLeadAnalyticsEventsResponse.DESCRIPTOR.fields
 _RECORDINGS, _META = [field.json_name.encode() for field in _SEARCH_FIELDS]
 _BEGINNING = b'{"%b":[' % _RECORDINGS
@@ -70,13 +85,45 @@ _BEGINNING = b'{"%b":[' % _RECORDINGS
 
 def format_page(query: Query, page: Page) -> Iterator[bytes]:
     """Yield the text of one page of the result of `query`, in parts."""
-    make_record = partial(_Record, *query[:4])
+    make_record = partial(_Recording, *query[:4])
     for part in slice_page(page.events):
         records = _encode(list(starmap(make_record, page.events[part])))[1:-1]
         end = b""
         if part.stop == len(page.events):
-            end = b'],"%b":%b}' % (_META, _encode(_Meta(query.page, query.page_size, page.total)))
+            meta = (query.page, query.page_size, page.total)
+            printed = _Meta(*meta) if query.place is None else _MetaWithToken(*meta, make_next_token(query, page))
+            end = b'],"%b":%b}' % (_META, _encode(printed))
         yield b"%b%b%b" % (b"," if part.start else _BEGINNING, records, end)
+
+
+_EventRecord = _make_struct(EventRecord)
+_RECORD_FIELDS: Any = EventRecord.DESCRIPTOR.fields
+_select_record = itemgetter(*[Event._fields.index(field.name) for field in _RECORD_FIELDS])
+_LISTING_FIELDS: Any = ListAnalyticsEventsResponse.DESCRIPTOR.fields
+_EVENTS, _NEXT = [field.json_name.encode() for field in _LISTING_FIELDS]
+
+
+def format_record(event: Event) -> bytes:
+    """Return an event with everything that is stored of it."""
+    return _encode(_make_record(event))
+
+
+def format_listing(request: ListRequest, listing: Listing) -> Iterator[bytes]:
+    """Yield the text of one page of a list, in parts."""
+    for part in slice_events(listing.events):
+        records = _encode(list(map(_make_record, listing.events[part])))[1:-1]
+        end = b""
+        if part.stop == len(listing.events):
+            end = b'],"%b":%b}' % (_NEXT, _encode(request.make_next_token(listing)))
+        yield b"%b%b%b" % (b"," if part.start else b'{"%b":[' % _EVENTS, records, end)
+
+
+def _make_record(event: Event) -> Any:
+    text = event.version_info
+    # The database puts spaces between.
+    info = None if text is None else msgspec.Raw(msgspec.json.format(text.encode(), indent=-1))
+    values = (*event[:TEXT_COUNT], info, *event[TEXT_COUNT + 1 :])
+    return _EventRecord(*_select_record(values))
 
 
 _Erasure = _make_struct(ErasureMessage, Receipt._fields)

@@ -111,6 +111,12 @@ class ParameterReader(Generic[T]):
         return violation._replace(field=self._parameters[name].json_name + bracket + rest)
 
 
+def read_with_id(reader: ParameterReader[T], url: str) -> tuple[T, Sequence[str]]:
+    """Return what `reader` reads of the URL `path/id?query`, in which the parameter `id` is part of the path."""
+    path, _, query = url.partition("?")
+    return reader.read(f"?id={path.rpartition('/')[2].replace('+', '%2B')}&{query}")
+
+
 class QueryReader(ParameterReader[Query]):
     """The reader of one kind of search, which returns queries."""
 
