@@ -80,6 +80,10 @@ format: install ## Format the Python files and the protos
 generate: install ## Rebuild generated/ from protos/
 	$(BIN)/python protos/generate.py
 
+.PHONY: pages
+pages: install ## Copy Swagger UI from its package to server/pages/
+	$(BIN)/python server/pages/copy_swagger_ui.py
+
 $(VENV)/bench: $(VENV)/installed locks/bench.txt
 	@echo 'Installing the peers that the benchmark compares with …'
 	@$(LOCKED) --requirement locks/bench.txt

@@ -44,7 +44,7 @@ BODIES: dict[str, Json] = {
     "CreateLeadAnalyticsEventRequest": {**_WHO, "lead_id": "lead-1", **_WHAT},
     "CreateContactAnalyticsEventRequest": {**_WHO, "contact_id": "contact-1", **_WHAT},
     "CreateAnalyticsEventRequest": _EVENT_WITH_VERSIONS,
-    "BatchCreateAnalyticsEventsRequest": {"events": [_EVENT, {**_EVENT, "recording_id": ""}]},
+    "BatchCreateAnalyticsEventsRequest": {"events": [_EVENT, {**_EVENT, "recording_id": "rec-2"}]},
     "EraseAnalyticsEventsRequest": {"customer_id": "acme", "older_than_days": 400},
 }
 """The bodies of requests, by message."""
@@ -64,11 +64,11 @@ RESPONSES: dict[str, Json] = {
     "ContactAnalyticsEvent": _make_created({"contact_id": "contact-1"}, "Contact analytics event"),
     "AnalyticsEvent": _make_created({"entity_id": "lead-1", "entity_type": "lead"}, "Analytics event"),
     "BatchCreateAnalyticsEventsResponse": {
-        "stored_count": 1,
-        "refused_count": 1,
+        "stored_count": 2,
+        "refused_count": 0,
         "outcomes": [
             {"index": 0, "stored": {"id": _ID, "created_at": _TIME, "replayed": False}},
-            {"index": 1, "refused": {"violations": [{"field": "recording_id", "description": "value is required"}]}},
+            {"index": 1, "stored": {"id": f"{_ID[:-1]}9", "created_at": _TIME, "replayed": False}},
         ],
     },
     "SearchLeadAnalyticsEventsResponse": _make_page("lead"),

@@ -20,8 +20,8 @@ async function ask() {
     });
     const [field, status] = new Uint8Array(await response.arrayBuffer()).subarray(5);
     return field === 8 && status === 1 ? "up" : "down";
-  } catch {
-    return "unreachable";
+  } catch (error) {
+    return error.name === "TimeoutError" ? "down" : "unreachable";
   }
 }
 
