@@ -27,7 +27,6 @@ def check_refusal(answer: Any, status: int, code: int) -> None:
     [
         "/index.html",
         "/pages/",
-        "/pages/nothing",
         "/api/v1",
         "/api/v1/lead_analytics/",
         "/api/v2/lead_analytics",

@@ -222,7 +222,6 @@ def test_slow_readers_of_pages_keep_others_from_pages_alone(stack: Stack, http: 
         for _ in range(16):  # Both of Envoy's threads get some.
             connection = socket.create_connection(("127.0.0.1", stack.http_port))
             cleanup.enter_context(connection).sendall(PREFACE + no_window + b"".join(streams))
-        refusal = until(lambda: (answer := http("GET", "/docs")).status == 429 and answer)
-        assert refusal.headers["retry-after"] == "1"
+        until(lambda: http("GET", "/docs").status == 429)
         assert http.post("/api/v1/lead_analytics", EVENT).status == 201
     until(lambda: http("GET", "/docs").status == 200)
