@@ -90,6 +90,10 @@ generate: install ## Rebuild generated/ from protos/
 protos: install ## Write the protos, with all that they import, to build/protos: for compilers of other languages
 	$(BIN)/python protos/export.py
 
+.PHONY: pages
+pages: install ## Copy Swagger UI from its package to server/pages/
+	$(BIN)/python server/pages/copy_swagger_ui.py
+
 $(VENV)/bench: $(VENV)/installed locks/bench.txt
 	@echo 'Installing the peers that the benchmark compares with …'
 	@$(LOCKED) --requirement locks/bench.txt

@@ -1,6 +1,7 @@
 """The OpenAPI document of the HTTP API, built from the annotated descriptors that Envoy and the server use.
 
-`openapi_parts` has what the descriptors do not contain, and `openapi_rules` translates their rules to JSON Schema.
+`openapi_comments` divides the comments of RPCs, and `openapi_rules` translates the rules of fields to JSON Schema. What
+the descriptors do not contain is in `openapi_parts`, `openapi_errors`, `openapi_texts` and `openapi_examples`.
 """
 
 import re
@@ -13,6 +14,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pb2 import MethodDescriptorProto as Method
 
 from buf.validate.validate_pb2 import FieldRules
+from openapi_comments import divide
+from openapi_errors import make_error_responses
+from openapi_examples import BODIES, PARAMETERS, RESPONSES
 from openapi_parts import (
     CONTENT_ENCODING,
     IDEMPOTENCY_KEY,
@@ -23,7 +27,6 @@ from openapi_parts import (
     SECURITY_SCHEMES,
     STATUS,
     Json,
-    make_error_responses,
     make_json_content,
     make_object_schema,
 )
@@ -35,6 +38,7 @@ from openapi_rules import (
     make_int32_schema,
     make_string_schema,
 )
+from openapi_texts import INFO, SERVERS, TAGS, find_tag
 
 # The paths in a file, without indices, of messages and their fields, and of services and their methods.
 _COMMENTED_PATHS = {(4,), (4, 2), (6,), (6, 2)}
@@ -58,6 +62,20 @@ class Document:
     def build(self) -> Json:
         """Return the document."""
         paths: Json = {}
+        for tag, _, path, verb, operation in sorted(self._make_operations(), key=lambda each: each[:2]):
+            paths.setdefault(path, {})[verb] = {"tags": [TAGS[tag]["name"]], **operation}
+        return {
+            "openapi": "3.1.0",
+            "info": INFO,
+            "servers": SERVERS,
+            "tags": TAGS,
+            "paths": paths,
+            "security": SECURITY,
+            "components": {"schemas": dict(sorted(self._schemas.items())), "securitySchemes": SECURITY_SCHEMES},
+        }
+
+    def _make_operations(self) -> Iterator[tuple[int, int, str, str, Json]]:
+        """Yield the place of the tag of each operation, how many other names it has before this path, and its verb."""
         for file in self._files:
             for service in file.service:
                 for method in service.method:
@@ -67,17 +85,10 @@ class Document:
                         for number, rule in enumerate([http, *http.additional_bindings]):
                             path = getattr(rule, verb)
                             operation = self._make_operation(name, method, path, has_body=bool(http.body))
-                            identity = {"operationId": f"{method.name}{number + 1 if number else ''}"}
-                            paths.setdefault(path, {})[verb] = {"tags": [service.name], **operation, **identity}
-        version = self._files[0].package.rpartition(".")[2]
-        return {
-            "openapi": "3.1.0",
-            "info": {"title": "Data Analytics Service", "version": version},
-            "servers": [{"url": "/"}],
-            "paths": dict(sorted(paths.items())),
-            "security": SECURITY,
-            "components": {"schemas": dict(sorted(self._schemas.items())), "securitySchemes": SECURITY_SCHEMES},
-        }
+                            operation["operationId"] = f"{method.name}{number + 1 if number else ''}"
+                            if number:
+                                operation["summary"] = f"Another name of {getattr(http, verb)}"
+                            yield find_tag(service.name, method.name), number, path, verb, operation
 
     def _read_comments(self) -> Iterator[tuple[str, str]]:
         """Yield the full name of each message, service, field and method with the comment before it."""
@@ -93,7 +104,7 @@ class Document:
                     yield name, re.sub(r"(?m)^ ", "", location.leading_comments).strip()
 
     def _make_operation(self, name: str, method: Method, path: str, *, has_body: bool) -> Json:
-        summary, _, _ = re.sub(r"\s+", " ", self._comments[name]).partition(". ")
+        texts = divide(self._comments[name])
         is_create = method.name.startswith("Create")  # envoy.lua sends 201 for these
         success: Json = {
             "description": self._comments[method.output_type],
@@ -101,7 +112,9 @@ class Document:
                 **({"Idempotency-Replayed": IDEMPOTENCY_REPLAYED} if is_create else {}),
                 "X-Ignored-Fields": IGNORED_FIELDS,
             },
-            "content": make_json_content(self._add_response_schema(method.output_type)),
+            "content": make_json_content(
+                self._add_response_schema(method.output_type), RESPONSES.get(method.output_type.rpartition(".")[2])
+            ),
         }
         parameters = [CONTENT_ENCODING] if has_body else list(self._make_parameters(method.input_type, path))
         if "Create" in method.name:
@@ -109,13 +122,13 @@ class Document:
         if is_create:
             parameters.append(IDEMPOTENCY_KEY)
         return {
-            "summary": summary.removesuffix("."),
-            "description": self._comments[name],
+            "summary": texts.summary,
+            "description": texts.description,
             "parameters": parameters,
             **({"requestBody": self._make_request_body(method.input_type)} if has_body else {}),
             "responses": {
                 "201" if is_create else "200": success,
-                **make_error_responses(is_create=is_create, has_body=has_body, has_path="{" in path),
+                **make_error_responses(texts.errors, is_create=is_create, has_body=has_body, has_path="{" in path),
             },
         }
 
@@ -128,10 +141,12 @@ class Document:
                 "description": self._comments[f"{message}.{field.name}"],
                 "required": rules.required,
                 "schema": self._make_field_schema(field, rules),
+                **({"example": PARAMETERS[field.name]} if rules.required and field.name in PARAMETERS else {}),
             }
 
     def _make_request_body(self, message: str) -> Json:
-        return {"required": True, "content": make_json_content(self._add_request_schema(message))}
+        schema = self._add_request_schema(message)
+        return {"required": True, "content": make_json_content(schema, BODIES.get(message.rpartition(".")[2]))}
 
     def _add_request_schema(self, message: str) -> Json:
         """Add the schema of a message that a caller sends, unless it is there, and return a reference to it.

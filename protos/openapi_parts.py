@@ -1,13 +1,13 @@
-"""The parts of the OpenAPI document that no descriptor has: errors and headers."""
+"""The parts of the OpenAPI document that no descriptor has: headers, the body of errors, access."""
 
 from typing import Any
 
 Json = dict[str, Any]
 
 
-def make_json_content(schema: Json) -> Json:
+def make_json_content(schema: Json, example: Json | None = None) -> Json:
     """Return the OpenAPI content of a JSON body."""
-    return {"application/json": {"schema": schema}}
+    return {"application/json": {"schema": schema, **({"example": example} if example else {})}}
 
 
 def make_object_schema(**properties: Json) -> Json:
@@ -42,13 +42,14 @@ IDEMPOTENCY_REPLAYED: Json = {
 }
 """The response header of a create."""
 
-_ENCODINGS = ["gzip", "deflate"]
+ENCODINGS = ["gzip", "deflate"]
+"""How a body may be compressed."""
 
 CONTENT_ENCODING: Json = {
     "name": "Content-Encoding",
     "in": "header",
     "description": "How the body is compressed, if it is. Its limit holds for both sizes, as sent and uncompressed.",
-    "schema": {"type": "string", "enum": _ENCODINGS},
+    "schema": {"type": "string", "enum": ENCODINGS},
 }
 """The request header of a compressed body."""
 
@@ -87,80 +88,13 @@ STATUS = make_object_schema(
 )
 """The schema of every error body."""
 
-_RETRY_AFTER: Json = {
-    "Retry-After": {
-        "required": True,
-        "schema": {"type": "integer"},
-        "description": "How many seconds to wait before you retry.",
-    }
-}
-_ACCEPT_ENCODING: Json = {
-    "Accept-Encoding": {
-        "required": True,
-        "schema": {"type": "string", "const": ", ".join(_ENCODINGS)},
-        "description": "The supported values of Content-Encoding.",
-    }
-}
-_WWW_AUTHENTICATE: Json = {"WWW-Authenticate": {"required": True, "schema": {"type": "string", "const": "Bearer"}}}
-
 SECURITY_SCHEMES: Json = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "A key or a token. Whether callers need one is for the operator to say.",
+        "description": "A key (`pk_…` or `sk_…`) or a token, without the word Bearer before it. Until the operator has "
+        "made a key, callers need none.",
     }
 }
 SECURITY: list[Json] = [{"bearer": []}, {}]
 """Of every route."""
-
-_ERRORS: dict[str, tuple[str, Json]] = {
-    "401": ("Valid credentials are required, once. Nothing was stored.", _WWW_AUTHENTICATE),
-    "403": (
-        "The credentials do not allow this, or the request asks for another protocol, such as WebSocket. Nothing was "
-        "stored.",
-        {},
-    ),
-    "404": ("The customer has nothing with this id.", {}),
-    "408": ("The request did not arrive in time.", {}),
-    "409": ("Another request with the same idempotency key is in progress. Retry after the given delay.", _RETRY_AFTER),
-    "413": ("The body is too large. Nothing was stored.", {}),
-    "415": ("The Content-Encoding is not supported. Nothing was stored.", _ACCEPT_ENCODING),
-    "422": ("The request is invalid. Nothing was stored. The details name the invalid fields as you wrote them.", {}),
-    "426": ("HTTP/1.0 is not supported: use HTTP/1.1 or HTTP/2. Nothing was stored.", {}),
-    "429": (
-        "The service is overloaded, or the key has written as much as it may. Nothing was stored. Retry after the "
-        "given delay.",
-        _RETRY_AFTER,
-    ),
-    "431": ("The URL and the headers are too large. Nothing was stored.", {}),
-    "500": ("The service has a bug. An event that you sent may be stored. Report it.", {}),
-    "503": (
-        "The database or the server is unreachable. An event that you sent may be stored. Retry after the given delay.",
-        _RETRY_AFTER,
-    ),
-    "504": ("There was no response in time. An event that you sent may be stored. Retry.", {}),
-}
-_ONLY_OF_CREATES = {"409"}
-_ONLY_WITH_BODIES = {"415"}
-_ONLY_WITH_IDS = {"404"}
-
-
-def make_error_responses(*, is_create: bool, has_body: bool, has_path: bool) -> Json:
-    """Return the error responses of a route, by HTTP status.
-
-    Args:
-        is_create: whether it stores one event.
-        has_body: whether its requests have a body.
-        has_path: whether its path has the id of what it is about.
-    """
-    left_out = (set() if is_create else _ONLY_OF_CREATES) | (set() if has_body else _ONLY_WITH_BODIES)
-    left_out |= set() if has_path else _ONLY_WITH_IDS
-    return {
-        status: {
-            "description": description,
-            **({"headers": headers} if headers else {}),
-            "content": make_json_content({"$ref": "#/components/schemas/Status"}),
-        }
-        for status, (description, headers) in _ERRORS.items()
-        if status not in left_out
-    }

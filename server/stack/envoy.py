@@ -26,6 +26,8 @@ _DRAIN_SECONDS = 5.0
 ADMIN_SOCKET = "envoy.sock"
 """The Unix socket of the admin interface, in the directory for Unix sockets."""
 
+_PAGES_SOCKET = "pages.sock"
+
 
 def make_envoy(
     template: Path, settings: StackSettings, run: Path, max_connections: int, workers: Sequence[SupervisedProcess]
@@ -112,6 +114,8 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
         ),
         (_ENDPOINT.format("run/50051.sock"), workers),
         ("pipe: { path: envoy-admin.sock,", f"pipe: {{ path: {json.dumps(str(run / ADMIN_SOCKET))},"),
+        ("pipe: { path: envoy-pages.sock,", f"pipe: {{ path: {json.dumps(str(run / _PAGES_SOCKET))},"),
+        ("pipe: { path: ./envoy-pages.sock }", f"pipe: {{ path: {json.dumps(str(run / _PAGES_SOCKET))} }}"),
         ("{ path: ./tls-certificate.yaml }", f"{{ path: {json.dumps(str(tls.certificate))} }}"),
         ("{ path: ./tls-client-ca.yaml }", f"{{ path: {json.dumps(str(tls.client_ca))} }}"),
         (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),

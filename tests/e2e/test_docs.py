@@ -24,6 +24,7 @@ _PAGE_NAME = re.compile(r"(?<![\w./-])(?:[\w.-]+/)*[\w-]+\.md\b")
 # The variables that the settings are read from, by their names in the code.
 _VARIABLE = re.compile(r'environment(?:\.get\(|, )"([A-Z_]+)"')
 _SETTINGS_FILES = ("server/auth_settings.py", "server/settings.py", "server/stack/settings.py", "storage/migrate.py")
+_BINARY = {".binpb", ".gz", ".png"}
 
 
 def commands(page: str) -> list[tuple[str, str]]:
@@ -115,7 +116,7 @@ def test_every_link_leads_to_a_file_and_a_heading(page: str) -> None:
 
 
 def test_every_page_that_a_file_mentions_is_in_the_repository() -> None:
-    mentions = [(file, name) for file in FILES if file.suffix != ".binpb" for name in _PAGE_NAME.findall(read(file))]
+    mentions = [(file, name) for file in FILES if file.suffix not in _BINARY for name in _PAGE_NAME.findall(read(file))]
     places = [(file, name, (Path(name), file.parent / name)) for file, name in mentions]
     assert not [f"{file} mentions {name}" for file, name, paths in places if not any(map(is_in_repository, paths))]
 

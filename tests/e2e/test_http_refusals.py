@@ -22,7 +22,17 @@ def check_refusal(answer: Any, status: int, code: int) -> None:
     assert (answer.json["code"], answer.json["details"]) == (code, [])
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/lead_analytics/", "/api/v2/lead_analytics", "/nowhere?a=b"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/index.html",
+        "/pages/",
+        "/api/v1",
+        "/api/v1/lead_analytics/",
+        "/api/v2/lead_analytics",
+        "/nowhere?a=b",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_route_is_404(http: Http, method: str, path: str) -> None:
     check_refusal(http(method, path, {} if method == "POST" else None), 404, 5)

@@ -55,7 +55,7 @@ def test_a_key_revoked_while_a_body_arrives_stores_nothing(
     assert count_events(guarded_url, customer) == 1
 
 
-def test_a_chunk_that_waits_for_its_rate_is_not_stored_once_its_key_is_revoked(
+def test_a_chunk_that_waits_is_not_stored_once_its_key_is_revoked(
     guarded: RunningServer, guarded_url: str, customer: str
 ) -> None:
     key = make_key(guarded_url, "secret", customer, "--events-per-second", "1")

@@ -14,6 +14,8 @@ ENVOY = """
 - socket_address: { address: 127.0.0.1, port_value: 8080 }
         - endpoint: { address: { pipe: { path: run/50051.sock } } }
 - pipe: { path: envoy-admin.sock, mode: 384 }
+- pipe: { path: envoy-pages.sock, mode: 384 }
+- pipe: { path: ./envoy-pages.sock }
 - max_active_downstream_connections: 10000 # why
 - allow_origin_string_match: [] # why
 #tls a: { path: ./tls-certificate.yaml }
@@ -93,6 +95,8 @@ def test_the_addresses_of_envoy_are_replaced() -> None:
         '- socket_address: { address: "127.0.0.1", port_value: 50051 }',
         '        - endpoint: { address: { pipe: { path: "/run/8080.sock" } } }',
         '- pipe: { path: "/run/envoy.sock", mode: 384 }',
+        '- pipe: { path: "/run/pages.sock", mode: 384 }',
+        '- pipe: { path: "/run/pages.sock" }',
         "- max_active_downstream_connections: 800 # why",
         "- allow_origin_string_match: [] # why",
         '#tls a: { path: "/run/tls-certificate.json" }',

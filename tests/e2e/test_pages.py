@@ -1,0 +1,227 @@
+"""The pages for people, in a real Chromium: what they show, that they call nobody else, and who can use them."""
+
+import contextlib
+import gzip
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.access import make_key
+from tests.support.browser import Chromium
+from tests.support.http import Http
+from tests.support.http2 import END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, make_frame
+from tests.support.processes import ROOT
+from tests.support.stack import EVENT, Stack
+from tests.support.until import until
+
+PATHS = {
+    "/": "text/html; charset=utf-8",
+    "/docs": "text/html; charset=utf-8",
+    "/docs/": "text/html; charset=utf-8",
+    "/openapi.json": "application/json",
+    "/pages/index.js": "text/javascript; charset=utf-8",
+    "/pages/docs.js": "text/javascript; charset=utf-8",
+    "/pages/style.css": "text/css; charset=utf-8",
+    "/pages/docs.css": "text/css; charset=utf-8",
+    "/pages/swagger-ui.js": "text/javascript; charset=utf-8",
+    "/pages/swagger-ui.css": "text/css; charset=utf-8",
+}
+VIEWS = [
+    pytest.param(scheme, width, id=f"{scheme}, {width} wide") for scheme in ("light", "dark") for width in (1280, 360)
+]
+CREATE, SEARCH = "Leads-CreateLeadAnalyticsEvent", "Leads-SearchLeadAnalyticsEvents"
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Chromium) -> Iterator[Browser]:
+    """Yield a running browser."""
+    with chromium.launched() as launched:
+        yield launched
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, stack: Stack, scheme: str = "light", width: int = 1280) -> Iterator[Page]:
+    """Yield a page that calls nobody but the service, and whose console stays empty."""
+    origin = f"http://localhost:{stack.http_port}"
+    with browser.new_context(
+        base_url=origin, color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 800}
+    ) as context:
+        page = context.new_page()
+        requests: list[str] = []
+        complaints: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        yield page
+        page.wait_for_timeout(0)  # Playwright calls back only while it is called.
+        assert [url for url in requests if not url.startswith((f"{origin}/", "data:"))] == []
+        # The browser notes each response that is an error.
+        assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
+
+
+def open_operation(page: Page, operation: str) -> None:
+    """Open the reference at an operation, and wait until its form can be filled in."""
+    page.goto("about:blank")
+    page.goto(f"/docs#/{operation.replace('-', '/')}")
+    page.locator(f"#operations-{operation} .execute").wait_for()
+
+
+def execute(page: Page, operation: str) -> tuple[int, str]:
+    """Send what the form of an operation has in it, and return the status and the body that the page then shows."""
+    page.locator(f"#operations-{operation} .execute").click()
+    shown = page.locator(f"#operations-{operation} .live-responses-table .response")
+    shown.wait_for()
+    return int(shown.locator(".response-col_status").inner_text()), shown.locator("pre").first.inner_text()
+
+
+def check_access(page: Page, tmp_path: Path) -> None:
+    """Check that axe finds nothing and that nothing is wider than the page. Leave a picture where it fails."""
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    found = Axe().run(page)
+    assert found.violations_count == 0, f"{found.generate_report()}\nsee {tmp_path / 'page.png'}"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tmp_path / "page.png"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_part_is_served_with_a_strict_policy(http: Http, path: str) -> None:
+    answer = http("GET", path)
+    assert (answer.status, answer.headers["content-type"]) == (200, PATHS[path])
+    policy = dict(each.strip().split(" ", 1) for each in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "public, max-age=3600"
+    assert "server" not in answer.headers
+    head = http("HEAD", path)
+    assert (head.status, head.body) == (200, b"")
+    assert http("POST", path, {}).headers["allow"] == "GET, HEAD"
+
+
+def test_large_parts_are_sent_compressed(http: Http) -> None:
+    document = http("GET", "/openapi.json", headers={"accept-encoding": "gzip"})
+    assert gzip.decompress(document.body) == (ROOT / "generated" / "openapi.json").read_bytes()
+    assert http("GET", "/openapi.json").body == gzip.decompress(document.body)
+    script = http("GET", "/pages/swagger-ui.js")
+    assert script.headers["content-encoding"] == "gzip"
+    assert b"SwaggerUIBundle" in gzip.decompress(script.body)
+
+
+@pytest.mark.parametrize(
+    "path", ["/pages/index.html", "/pages/../server", "/pages/..%2fenvoy.yaml", "/pages/docs.js/x"]
+)
+def test_no_other_file_is_served(http: Http, path: str) -> None:
+    assert http("GET", path).status in (404, 422)
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+def test_the_first_page_is_for_everyone(
+    browser: Browser, stack: Stack, tmp_path: Path, scheme: str, width: int
+) -> None:
+    with opened(browser, stack, scheme, width) as page:
+        page.goto("/")
+        expect(page.get_by_role("status")).to_have_text("The service is up.")
+        check_access(page, tmp_path)
+
+
+def test_the_first_page_leads_everywhere_by_keyboard(browser: Browser, stack: Stack) -> None:
+    with opened(browser, stack) as page:
+        page.goto("/")
+        reached = []
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.getAttribute('href')"))
+            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        assert reached == ["/docs", "/openapi.json", "/analytics.js", "/analytics.d.ts"]
+        assert all(page.request.get(path).status == 200 for path in reached)
+        page.get_by_role("link", name="API reference").press("Enter")
+        page.locator(f"#operations-{CREATE}").wait_for()
+
+
+def test_the_first_page_says_when_the_service_is_down(browser: Browser, stack: Stack) -> None:
+    with opened(browser, stack) as page:
+        workers = stack.numbers_of("server-1")
+        try:
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)
+            page.goto("/")
+            expect(page.get_by_role("status")).to_contain_text("not up", timeout=20_000)
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+        expect(page.get_by_role("status")).to_have_text("The service is up.", timeout=30_000)
+        page.context.set_offline(True)
+        expect(page.get_by_role("status")).to_contain_text("cannot be reached", timeout=20_000)
+    until(stack.serves)
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+def test_the_reference_is_for_everyone(browser: Browser, stack: Stack, tmp_path: Path, scheme: str, width: int) -> None:
+    with opened(browser, stack, scheme, width) as page:
+        page.goto("/docs")
+        page.locator(f"#operations-{CREATE}").wait_for()
+        check_access(page, tmp_path)
+        open_operation(page, SEARCH)
+        assert execute(page, SEARCH)[0] == 200
+        check_access(page, tmp_path)
+
+
+@pytest.mark.timeout(120)
+def test_each_operation_can_be_tried_out_as_it_stands(browser: Browser, stack: Stack) -> None:
+    with opened(browser, stack) as page:
+        page.goto("/docs")
+        page.locator(".opblock").first.wait_for()
+        names = page.locator(".opblock").evaluate_all("(all) => all.map((each) => each.id.slice('operations-'.length))")
+        assert len(names) >= 10
+        for name in names:
+            page.locator(f"#operations-{name} .opblock-summary-control").click()
+            expected = 404 if name.endswith("GetErasure") else 201 if re.search("-Create", name) else 200
+            assert execute(page, name)[0] == expected, name
+            page.locator(f"#operations-{name} .opblock-summary-control").click()
+
+
+def test_what_is_tried_out_is_found_and_refused_by_name(browser: Browser, stack: Stack) -> None:
+    with opened(browser, stack) as page:
+        open_operation(page, CREATE)
+        status, shown = execute(page, CREATE)
+        assert (status, '"lead_id": "lead-1"' in shown) == (201, True)
+        page.get_by_label("Request body").fill('{"customer_id": "acme"}')
+        page.locator(".btn-clear").click()
+        status, shown = execute(page, CREATE)
+        assert (status, '"field": "recording_id"' in shown) == (422, True)
+
+
+def test_the_reference_sends_the_key_that_it_is_given(browser: Browser, guarded: Stack) -> None:
+    key = make_key(guarded.database_url, "secret", "acme", "--scope", "events:read")
+    with opened(browser, guarded) as page:
+        open_operation(page, SEARCH)
+        assert execute(page, SEARCH)[0] == 401
+        page.locator(".btn.authorize").click()
+        page.locator(".auth-container input").fill(key)
+        page.locator(".auth-btn-wrapper .authorize").click()
+        page.locator(".btn-done").click()
+        page.locator(".btn-clear").click()
+        assert execute(page, SEARCH)[0] == 200
+        page.reload()
+        page.locator(f"#operations-{SEARCH} .execute").wait_for()
+        assert execute(page, SEARCH)[0] == 401  # The tab has forgotten it.
+
+
+def test_slow_readers_of_pages_keep_others_from_pages_alone(stack: Stack, http: Http) -> None:
+    names = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/pages/swagger-ui.js"), (b":authority", b"test")]
+    block = b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in names)
+    no_window = make_frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0")
+    streams = [make_frame(HEADERS, END_HEADERS | END_STREAM, number, block) for number in range(1, 400, 2)]
+    with contextlib.ExitStack() as cleanup:
+        for _ in range(16):  # Both of Envoy's threads get some.
+            connection = socket.create_connection(("127.0.0.1", stack.http_port))
+            cleanup.enter_context(connection).sendall(PREFACE + no_window + b"".join(streams))
+        until(lambda: http("GET", "/docs").status == 429)
+        assert http.post("/api/v1/lead_analytics", EVENT).status == 201
+    until(lambda: http("GET", "/docs").status == 200)
