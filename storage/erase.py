@@ -104,7 +104,7 @@ def erase_again(connection: psycopg2.extensions.connection, _: argparse.Namespac
     for receipt in receipts:
         erasure = Erasure(*[getattr(receipt, name) for name in Erasure._fields])
         # Not what came in after the first time.
-        _begin(connection, erasure, receipt.id, receipt.requested_by, receipt.finished_at)
+        _begin(connection, erasure, receipt.id, receipt.requested_by, receipt.until_id)
     for receipt in receipts:
         _print(_finish(connection, receipt.customer_id, receipt.id))
 

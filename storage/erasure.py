@@ -47,6 +47,8 @@ class Receipt(NamedTuple):
     erased_count: int
     last_id: str
     """The id of the last event erased, or "" if none was."""
+    until_id: str
+    """The id after which no event is erased. Callers are not told."""
 
 
 def _print_time(column: str) -> str:
@@ -60,10 +62,11 @@ _COLUMNS = {
     "created_at": _print_time("created_at"),
     "finished_at": _print_time("finished_at"),
     "last_id": "coalesce(last_id::text, '')",
+    "until_id": "until_id::text",
 }
 _SELECT = f"SELECT {', '.join(_COLUMNS.get(name, name) for name in Receipt._fields)} FROM erasure"  # noqa: S608 - constants
 
-BEGIN = "SELECT begin_erasure(%s, %s::uuid, %s, %s, %s, %s, %s::timestamptz, %s, %s, %s::timestamptz)"
+BEGIN = "SELECT begin_erasure(%s, %s::uuid, %s, %s, %s, %s, %s::timestamptz, %s, %s, %s::uuid)"
 """Takes what `make_values` returns."""
 
 STEP = "SELECT erased, finished FROM erase_step(%s, %s::uuid, %s, %s)"
@@ -76,11 +79,16 @@ FIND_SINCE = (
     f"{_SELECT} WHERE coalesce(finished_at, 'infinity') >= %s::timestamptz ORDER BY erasure.created_at, erasure.id"
 )
 
+# One of each customer, so that a customer with many erasures does not hold up those of others.
 FIND_DUE = """
-SELECT customer_id, id::text FROM erasure
-WHERE finished_at IS NULL AND (leased_by = %s OR leased_until <= clock_timestamp())
+SELECT customer_id, id FROM (
+  SELECT DISTINCT ON (customer_id) customer_id, id::text, leased_until FROM erasure
+  WHERE finished_at IS NULL AND (leased_by = %s OR leased_until <= clock_timestamp())
+  ORDER BY customer_id, leased_until
+) AS due
 ORDER BY leased_until LIMIT 20
 """
+"""Takes a name of who asks."""
 
 COUNT_BLOCKED = "SELECT count(*), max(blocked_at)::text FROM blocked_user"
 FIND_BLOCKED = "SELECT customer_id, user_id FROM blocked_user"
@@ -93,7 +101,7 @@ def make_values(erasure: Erasure, receipt_id: str, requested_by: str, up_to: str
         erasure: what to erase.
         receipt_id: a UUID. The second erasure with the same one changes nothing.
         requested_by: the name of the caller.
-        up_to: a time after which no event is erased, or "".
+        up_to: an id after which no event is erased, or "".
     """
     customer, everything, user, entity_type, entity, before, block = erasure
     return (

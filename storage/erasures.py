@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import uuid_utils
-from psycopg2.errorcodes import PROGRAM_LIMIT_EXCEEDED
+from psycopg2.errorcodes import OBJECT_NOT_IN_PREREQUISITE_STATE, PROGRAM_LIMIT_EXCEEDED
 
 from storage.async_connection import AsyncConnection
 from storage.copier import SESSION
@@ -27,7 +27,7 @@ from storage.erasure import (
     Receipt,
     make_values,
 )
-from storage.errors import DatabaseUnavailable, TooManyBlocked, WriteFailed
+from storage.errors import DatabaseUnavailable, TooManyBlocked, TooManyErasures, WriteFailed
 from storage.housekeeping import keep_house
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class Erasures:
 
         Raises:
             TooManyBlocked: there are too many blocked users.
+            TooManyErasures: the customer has too many that are not finished.
             DatabaseUnavailable: the database cannot be reached.
             WriteFailed: the database answered with an unexpected error.
         """
@@ -86,6 +87,8 @@ class Erasures:
         except psycopg2.Error as error:
             if error.pgcode == PROGRAM_LIMIT_EXCEEDED:
                 raise TooManyBlocked from None
+            if error.pgcode == OBJECT_NOT_IN_PREREQUISITE_STATE:
+                raise TooManyErasures from None
             log.error("an erasure could not begin", extra={"sqlstate": error.pgcode})
             raise WriteFailed from None
         assert receipt is not None
@@ -146,7 +149,7 @@ class Erasures:
         self._known_blocked = known
 
     async def _advance(self) -> bool:
-        """Take one step of each erasure that no other server works on. Return whether there was one."""
+        """Take one step for each customer, unless another server is at it. Return whether there was one."""
         due = await self._execute(FIND_DUE, [self._name])
         for customer, receipt_id in due:
             start = self._loop.time()

@@ -29,6 +29,10 @@ class TooManyBlocked(StorageError):
     """No more users can be blocked. Nothing was erased."""
 
 
+class TooManyErasures(StorageError):
+    """The customer has too many erasures that are not finished. Nothing was erased. A retry may succeed."""
+
+
 class KeyInProgress(StorageError):
     """Another writer holds the event with this idempotency key and is slow to commit it. A retry gets its outcome."""
 

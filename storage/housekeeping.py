@@ -25,7 +25,9 @@ _FORGET = "SELECT forgotten FROM forget_erased_keys(%s, %s::uuid, %s)"
 # Midnight, so that a customer is looked through once a day. By the database's clock: a server's that is wrong must not
 # erase anything.
 _FIND_CUTOFF = """
-SELECT extract(epoch FROM date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') - make_interval(days => %s))::bigint
+SELECT greatest(
+  extract(epoch FROM date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') - make_interval(days => %s)), 0
+)::bigint
 """
 _FIND_OLDEST = """
 SELECT customer_id, id::text AS oldest, to_timestamp(%s)::text FROM analytics_event WHERE customer_id > %s

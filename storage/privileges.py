@@ -29,7 +29,7 @@ _NEEDED_OF_COLUMNS = (("UPDATE", "last_used_at", "access_key"),)
 
 # What deletes events, within bounds that only the owner can change.
 _FUNCTIONS = (
-    "begin_erasure(text, uuid, boolean, text, text, text, timestamptz, boolean, text, timestamptz)",
+    "begin_erasure(text, uuid, boolean, text, text, text, timestamptz, boolean, text, uuid)",
     "erase_step(text, uuid, text, int)",
     "forget_erased_keys(text, uuid, int)",
 )

@@ -67,4 +67,4 @@ def to_receipt_id(request: pb.GetErasureRequest) -> tuple[str, str]:
 
 def to_message(receipt: Receipt) -> pb.Erasure:
     """Return a receipt as a message."""
-    return pb.Erasure(**receipt._asdict())
+    return pb.Erasure(**{field.name: getattr(receipt, field.name) for field in pb.Erasure.DESCRIPTOR.fields})

@@ -35,6 +35,7 @@ from storage import (
     PageTooLarge,
     SearchTimedOut,
     TooManyBlocked,
+    TooManyErasures,
     TooManyLookups,
     TooManySearches,
     UserBlocked,
@@ -127,6 +128,9 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     TooManyLookups: _Refusal(RESOURCE_EXHAUSTED, "too many requests are waiting", is_retryable=True),
     OverRate: _Refusal(RESOURCE_EXHAUSTED, "the key has written as much as it may", is_retryable=True),
     TooManyCalls: _Refusal(RESOURCE_EXHAUSTED, "too many requests are in flight", is_retryable=True),
+    TooManyErasures: _Refusal(
+        RESOURCE_EXHAUSTED, "the customer has 100 erasures that are not finished", is_retryable=True
+    ),
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
     NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
     SilentStream: _Refusal(DEADLINE_EXCEEDED, "nothing has come on the stream for too long: open another one"),
@@ -185,6 +189,7 @@ NOT_ONE_FILTER = FieldViolation(
     "", "must have exactly one of all_events, user_id, entity_id, older_than_days and created_before"
 )
 ENTITY_TYPE = FieldViolation("entity_type", "must be lead or contact with entity_id, and absent without")
+ERASURE_NOT_JSON = FieldViolation("content-type", "must be application/json on this route")
 BLOCK_WITHOUT_USER = FieldViolation("block_later", "is for a user_id")
 NOT_A_TIME_TEXT = "must be a time in RFC 3339, such as 2026-01-31T00:00:00Z"
 NOT_A_TIME = FieldViolation("created_before", NOT_A_TIME_TEXT)

@@ -11,7 +11,7 @@ from server.messages.json_codec.erasure import read_erasure, read_receipt_id
 from server.messages.json_codec.format import format_receipt
 from server.messages.json_codec.query import refuse_parameters
 from server.messages.parse import parse
-from server.messages.refusals import BODY_WITH_SEARCH, ErasureNotFound, InvalidRequest
+from server.messages.refusals import BODY_WITH_SEARCH, ERASURE_NOT_JSON, ErasureNotFound, InvalidRequest
 from server.rpc.http_services import URL_METADATA, HttpCall
 from storage import Erasure, Erasures, Receipt
 
@@ -87,6 +87,9 @@ class HttpErase:
     async def __call__(self, call: HttpCall, _: str) -> bytes:
         """Erase the events that the body names, and return the receipt."""
         refuse_parameters(call.metadata.get(URL_METADATA, ""))
+        # A browser sends other content types for any page, without asking whether the page may.
+        if call.content_type.partition(";")[0].strip().lower() != "application/json":
+            raise InvalidRequest([ERASURE_NOT_JSON])
         erasure = read_erasure(call.unpack_body(self.max_body_bytes))
         return format_receipt(await self._eraser.erase(erasure))
 

@@ -196,13 +196,14 @@ def _make_answer(
     async def answer(data: bytes, context: Any) -> bytes:
         metadata = _join_metadata(context.invocation_metadata() or ())
         try:
-            call = HttpCall(HttpBody.FromString(data).data, metadata, context)
+            body = HttpBody.FromString(data)
+            call = HttpCall(body.data, metadata, context, body.content_type)
             await renew_caller()
             customer = _find_share(method, call)
             limiter.acquire(customer, len(data))
             try:
-                body: bytes = await call_method(call, customer)
-                return body
+                response: bytes = await call_method(call, customer)
+                return response
             finally:
                 limiter.release(customer, len(data))
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here

@@ -43,6 +43,8 @@ class HttpCall(NamedTuple):
     body: bytes
     metadata: Mapping[str, str]
     context: Any
+    content_type: str = ""
+    """Of a body that comes whole, as it was sent."""
 
     def unpack_body(self, max_bytes: int) -> bytes:
         """Return the body without its content-encoding."""

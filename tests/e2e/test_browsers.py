@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from playwright.sync_api import Page
 
 from tests.support.browser import Chromium, Pages, make_event, wait_for_messages
 from tests.support.http import Http
+from tests.support.in_process import Client
+from tests.support.refusals import refused
 from tests.support.stack import Stack
 
 PREFLIGHT = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
@@ -177,6 +180,35 @@ def test_the_preflight_of_an_origin_that_is_not_listed_allows_nothing(http: Http
     for path in ("/api/v1/events", "/api/v1/lead_analytics/search"):
         assert "access-control-allow-origin" not in http("OPTIONS", path, headers=headers).headers
         assert "access-control-allow-origin" not in http.post(path.removesuffix("/search"), {}, headers).headers
+
+
+@pytest.mark.parametrize(
+    "name", ["evil.example", "localhost.evil.example", "evil.example:8080", "127.0.0.1.evil.example"]
+)
+def test_a_name_that_somebody_else_has_given_this_machine_is_refused(http: Http, name: str) -> None:
+    for path in ("/api/v1/lead_analytics/search", "/analytics.js", "/"):
+        answer = http("GET", path, headers={"host": name})
+        assert (answer.status, answer.json["code"]) == (421, 3)
+    assert http.post("/api/v1/events", {}, {"host": name}).status == 421
+    with (
+        grpc.insecure_channel(f"127.0.0.1:{http.port}", [("grpc.default_authority", name)]) as channel,
+        refused(grpc.StatusCode.UNIMPLEMENTED),
+    ):
+        Client(channel).is_serving()
+
+
+@pytest.mark.parametrize(
+    "name", ["localhost", "LOCALHOST:80", "any.localhost:8080", "127.0.0.1:1", "[::1]", "[::1]:8080"]
+)
+def test_this_machine_is_called_by_its_own_names(http: Http, name: str) -> None:
+    assert http("GET", "/analytics.js", headers={"host": name}).status == 200
+    with grpc.insecure_channel(f"127.0.0.1:{http.port}", [("grpc.default_authority", name)]) as channel:
+        assert Client(channel).is_serving()
+
+
+def test_a_stack_whose_callers_need_keys_is_called_by_any_name(guarded: Stack) -> None:
+    answer = Http(guarded.http_port)("GET", "/api/v1/lead_analytics/search", headers={"host": "service.example"})
+    assert answer.status == 401
 
 
 def test_no_page_may_call_grpc(http: Http, pages: Pages) -> None:

@@ -1,7 +1,9 @@
 """Erasures as JSON, through the real Envoy."""
 
+import contextlib
 import gzip
 import json
+from http.client import HTTPConnection
 from typing import Any
 
 import grpc
@@ -99,6 +101,23 @@ def test_parameters_other_methods_and_large_bodies_are_refused(http: Http, custo
     packed = http.post(ERASE, gzip.compress(json.dumps(erasure).encode()), {"content-encoding": "gzip"})
     assert packed.status == 200
     assert http.post(ERASE, b"x", {"content-encoding": "br"}).status == 415
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "text/plain; application/json", "application/json-seq"])
+def test_what_any_page_can_send_without_asking_erases_nothing(http: Http, customer: str, content_type: str) -> None:
+    event = {"customer_id": customer, "user_id": "u", "lead_id": "l", "recording_id": "r", "event_type": "view"}
+    assert http.post("/api/v1/lead_analytics", event, {"content-type": content_type}).status == 201
+    erasure = {"customer_id": customer, "all_events": True}
+    assert list(violations(http.post(ERASE, erasure, {"content-type": content_type}))) == ["content-type"]
+    answer = http.post(ERASE, erasure, {"content-type": "Application/JSON ;charset=utf-8"})
+    assert (answer.status, answer.json["erased_count"]) == (200, 1)
+
+
+def test_an_erasure_without_a_content_type_erases_nothing(http: Http) -> None:
+    body = b'{"customer_id":"c","all_events":true}'
+    with contextlib.closing(HTTPConnection("127.0.0.1", http.port, timeout=10)) as connection:
+        connection.request("POST", ERASE, body)
+        assert connection.getresponse().status == 422
 
 
 def test_the_rpcs_answer_directly_and_through_envoy(client: Client, customer: str) -> None:

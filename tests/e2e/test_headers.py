@@ -107,7 +107,8 @@ def test_huge_texts_are_refused_by_their_field(http: Http, size: int) -> None:
     huge = "h" * size
     assert set(violations(http.post(LEAD, {}, {"idempotency-key": huge}))) >= {"idempotency-key", "customer_id"}
     for name in ("host", "expect", "te", "x-forwarded-for", "accept-encoding", "x-" + huge[:20_000]):
-        assert http.post(LEAD, GOOD, {name: huge}).status == 201, name
+        value = f"{huge}.localhost" if name == "host" else huge
+        assert http.post(LEAD, GOOD, {name: value}).status == 201, name
     assert violations(http.post(f"{LEAD}?{huge}", GOOD))
     assert violations(http("GET", f"{SEARCH}?{huge}=1"))
     assert set(violations(http.search(SEARCH, customer_id=huge, user_id="u", lead_id="l", recording_id="r"))) == {

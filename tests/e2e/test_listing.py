@@ -93,7 +93,7 @@ def test_a_token_of_another_list_or_customer_is_422(http: Http, customer: str) -
     assert set(violations(http.search(SEARCH, **search, pageToken=token))) == {"pageToken"}
 
 
-@pytest.mark.parametrize("path", ["", "/", f"/{uuid.uuid4()}/x"])
+@pytest.mark.parametrize("path", ["", "/", "/01a2090f-a603-711c-ab95-cbdcb72bc3b8/x"])
 def test_a_single_event_needs_an_id_and_its_customer(http: Http, path: str, customer: str) -> None:
     event_id = store(http, customer)
     query = f"customer_id={urllib.parse.quote(customer)}"

@@ -24,7 +24,7 @@ async def post_event(port: int, event: bytes = EVENT) -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         head = (
-            f"POST /api/v1/lead_analytics HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n"
+            f"POST /api/v1/lead_analytics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             f"content-length: {len(event)}\r\nconnection: close\r\n\r\n"
         )
         writer.write(head.encode() + event)
@@ -59,7 +59,7 @@ def test_requests_over_a_customers_share_are_429_and_the_others_are_stored(stack
 
 
 def test_slow_idle_and_silent_callers_do_not_starve_others(stack: Stack) -> None:
-    head = b"POST /api/v1/lead_analytics HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n"
+    head = b"POST /api/v1/lead_analytics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     begun = [
         b"",  # An idle connection.
         head,  # Headers that do not end.

@@ -42,6 +42,9 @@ def run(url: str, capsys: Capture, *arguments: str) -> list[dict[str, Any]]:
         (["--entity", "contact", "entity"], 0),
         (["--older-than-days", "1"], 0),
         (["--before", "2026-01-01"], 0),
+        (["--older-than-days", "36500"], 0),
+        (["--before", "1969-12-31"], 0),
+        (["--before", "0001-01-01"], 0),
     ],
 )
 @pytest.mark.parametrize("as_owner", [True, False])

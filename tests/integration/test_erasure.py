@@ -14,6 +14,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     Erasure,
     GetErasureRequest,
 )
+from storage.erasure import FIND_DUE
 from tests.support.database import as_server, execute, query
 from tests.support.in_process import Client, running_server
 from tests.support.refusals import refused
@@ -57,6 +58,11 @@ def test_all_events_of_a_customer_go_and_no_others(client: Client, database_url:
         ({"entity_type": "lead", "entity_id": "x"}, ["1", "3"]),
         ({"entity_type": "contact", "entity_id": "x"}, ["0", "1", "2"]),
         ({"older_than_days": 1}, ["0", "1", "2", "3"]),
+        # Before 1970, where no id is.
+        ({"older_than_days": 36_500}, ["0", "1", "2", "3"]),
+        ({"created_before": "1970-01-01T00:00:00Z"}, ["0", "1", "2", "3"]),
+        ({"created_before": "1969-12-31T23:59:59.999Z"}, ["0", "1", "2", "3"]),
+        ({"created_before": "0001-01-01T00:00:00Z"}, ["0", "1", "2", "3"]),
     ],
 )
 def test_what_the_filter_names_goes_and_the_rest_stays(
@@ -230,6 +236,137 @@ def test_searches_count_what_is_there_while_events_are_erased(client: Client, da
             assert len(found.recordings) == min(max(found.meta.row_count - (page - 1) * 1_000, 0), 1_000)
     until(lambda: read_messages(database_url, customer) == [])
     assert counts <= set(range(0, 12_001, 2_000))
+
+
+@pytest.mark.parametrize(
+    "before", ["-infinity", "4713-01-01 BC", "0001-01-01", "1969-12-31T23:59:59.999Z", "1970-01-01"]
+)
+def test_no_id_is_before_a_time_that_is_before_all_ids(
+    client: Client, database_url: str, customer: str, before: str
+) -> None:
+    create(client, customer, "stays")
+    for up_to in ("NULL", f"'{'f' * 32}'"):
+        until_id = begin(database_url, customer, f"'{before}'", up_to)
+        assert until_id == "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("before", ["NULL", "now()"])
+def test_no_erasure_goes_beyond_the_newest_event_nor_its_bound(
+    client: Client, database_url: str, customer: str, before: str
+) -> None:
+    newest = create(client, customer, "newest")
+    execute(database_url, "SELECT pg_sleep(0.002)")
+    assert begin(database_url, customer, before) == newest
+    assert begin(database_url, customer, before, f"'{'f' * 32}'") == newest
+    assert begin(database_url, customer, before, f"'{'0' * 31}1'") == f"{'0' * 8}-0000-0000-0000-{'0' * 11}1"
+
+
+def begin(url: str, customer: str, before: str, up_to: str = "NULL") -> str:
+    """Begin an erasure that no server works on, and return the last id that it may erase."""
+    receipt = uuid.uuid4()
+    everything = before == "NULL"
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT begin_erasure(%s, '{receipt}', {everything}, '', '', '', {before}, false, 'test', {up_to})",
+            [customer],
+        )
+        cursor.execute(
+            "SELECT until_id::text FROM erasure WHERE customer_id = %s AND id = %s", [customer, str(receipt)]
+        )
+        ((until_id,),) = cursor.fetchall()
+        connection.rollback()
+    return str(until_id)
+
+
+def test_events_that_are_created_while_others_are_erased_stay(client: Client, database_url: str, customer: str) -> None:
+    for number in range(3):
+        create(client, customer, f"old {number}")
+    step = f"SELECT erased, finished FROM erase_step(%s, '{uuid.uuid4()}', 'test', 2)"
+    role = as_server(database_url)
+    with psycopg2.connect(role) as connection, connection.cursor() as cursor:
+        receipt = step.split("'")[1]
+        cursor.execute(
+            f"SELECT begin_erasure(%s, '{receipt}', true, '', '', '', NULL, false, 'test', NULL)", [customer]
+        )
+        cursor.execute(step, [customer])
+        assert cursor.fetchall() == [(2, False)]
+    create(client, customer, "new")
+    batch = BatchCreateAnalyticsEventsRequest(events=[analytics_event(customer, message="new")] * 2)
+    assert client.events.BatchCreateAnalyticsEvents(batch, timeout=5).stored_count == 2
+    assert query(role, step, customer) == [(1, True)]
+    assert read_messages(database_url, customer) == ["new"] * 3
+
+
+def test_an_erasure_that_runs_under_load_erases_nothing_acknowledged_later(
+    client: Client, database_url: str, customer: str
+) -> None:
+    for _ in range(12):
+        events = [analytics_event(customer, message="old")] * 1_000
+        client.events.BatchCreateAnalyticsEvents(BatchCreateAnalyticsEventsRequest(events=events), timeout=30)
+    request = EraseAnalyticsEventsRequest(customer_id=customer, all_events=True)
+    erasing = client.events.EraseAnalyticsEvents.future(request, timeout=30)
+    until(lambda: query(database_url, "SELECT FROM erasure WHERE customer_id = %s", customer))
+    stored = 0
+    while not erasing.done() or not stored:
+        create(client, customer, "new")
+        stored += 1
+    receipt = GetErasureRequest(customer_id=customer, id=erasing.result().id)
+    until(lambda: client.events.GetErasure(receipt, timeout=5).finished_at)
+    assert client.events.GetErasure(receipt, timeout=5).erased_count == 12_000
+    assert read_messages(database_url, customer) == ["new"] * stored
+
+
+def test_what_is_on_its_way_while_a_user_is_blocked_is_erased(client: Client, database_url: str, customer: str) -> None:
+    receipt = "01a2090f-a62c-7406-bf6e-18ff40af2c25"
+    # No server knows of the block until it is committed.
+    with psycopg2.connect(as_server(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT begin_erasure(%s, '{receipt}', false, 'u', '', '', NULL, true, 'test', NULL)", [customer]
+        )
+        create(client, customer, "late", user_id="u")
+    request = GetErasureRequest(customer_id=customer, id=receipt)
+    until(lambda: client.events.GetErasure(request, timeout=5).finished_at)
+    assert client.events.GetErasure(request, timeout=5).erased_count == 1
+    assert read_messages(database_url, customer) == []
+
+
+def test_an_erasure_of_another_customer_does_not_wait_for_a_hundred(own_database_url: str) -> None:
+    role = as_server(own_database_url)
+    for customer, count in (("acme", 100), ("globex", 1)):
+        execute(
+            role,
+            f"SELECT begin_erasure('{customer}', gen_random_uuid(), true, '', '', '', NULL, false, 'test', NULL)"
+            f" FROM generate_series(1, {count})",
+        )
+    due = query(role, FIND_DUE, "a worker")
+    assert [customer for customer, _ in due] == ["acme", "globex"]
+    # Whoever works on one of them goes on with all in turn.
+    seen = set()
+    for _ in range(100):
+        ((_, receipt), _) = query(role, FIND_DUE, "a worker")
+        seen.add(receipt)
+        execute(
+            own_database_url, f"UPDATE erasure SET leased_by = 'a worker', leased_until = now() WHERE id = '{receipt}'"
+        )
+    assert len(seen) == 100
+
+
+def test_a_customer_may_have_a_hundred_erasures_that_are_not_finished(own_database_url: str) -> None:
+    begin_one = "SELECT begin_erasure('acme', gen_random_uuid(), true, '', '', '', NULL, false, '%s', %s)"
+    execute(as_server(own_database_url), begin_one % ("test", "NULL") + " FROM generate_series(1, 100)")
+    execute(own_database_url, "UPDATE erasure SET leased_until = now() + interval '1 hour'")
+    with running_server(own_database_url) as server:
+        with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as refusal:
+            erase(server.client, "acme", all_events=True)
+        assert refusal.retry_seconds == 1
+        assert erase(server.client, "globex", all_events=True).finished_at
+        assert query(own_database_url, "SELECT count(*) FROM erasure WHERE customer_id = 'acme'") == [(100,)]
+        # Retention, and what is erased again after a restore, are not refused.
+        for arguments in (("retention", "NULL"), ("test", f"'{'0' * 32}'")):
+            execute(as_server(own_database_url), begin_one % arguments)
+        execute(own_database_url, "UPDATE erasure SET leased_until = now()")
+        until(lambda: query(own_database_url, "SELECT FROM erasure WHERE finished_at IS NULL") == [])
+        assert erase(server.client, "acme", all_events=True).finished_at
 
 
 def test_only_the_servers_role_may_call_what_erases(database_url: str) -> None:

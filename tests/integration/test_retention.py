@@ -86,8 +86,16 @@ def test_one_server_at_a_time_keeps_house(own_database_url: str) -> None:
         assert query(own_database_url, "SELECT FROM pg_locks WHERE locktype = 'advisory'") == []
 
 
-def keep_house_on(connection: psycopg2.extensions.connection) -> None:
-    """Keep house once, with a retention of a day."""
+def test_the_longest_retention_erases_nothing(own_database_url: str) -> None:
+    execute(own_database_url, _INSERT)
+    with contextlib.closing(psycopg2.connect(as_server(own_database_url))) as own:
+        own.autocommit = True
+        keep_house_on(own, 36_500)
+    assert query(own_database_url, "SELECT count(*) FROM erasure") == [(0,)]
+
+
+def keep_house_on(connection: psycopg2.extensions.connection, retention_days: int = 1) -> None:
+    """Keep house once."""
 
     async def execute_on(sql: str, values: Sequence[Any] | None = None) -> list[Any]:
         with connection.cursor() as cursor:
@@ -95,7 +103,7 @@ def keep_house_on(connection: psycopg2.extensions.connection) -> None:
             return list(cursor.fetchall())
 
     async def run() -> None:
-        async for _ in keep_house(execute_on, 1):
+        async for _ in keep_house(execute_on, retention_days):
             pass
 
     asyncio.run(run())

@@ -29,7 +29,7 @@ def make_headers(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
         (b":method", b"POST"),
         (b":scheme", b"http"),
         (b":path", path),
-        (b":authority", b"test"),
+        (b":authority", b"localhost"),
         (b"te", b"trailers"),
         (b"content-type", b"application/grpc"),
         *more,

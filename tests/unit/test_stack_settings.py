@@ -1,5 +1,6 @@
 """How the environment configures the stack and its Envoy."""
 
+import json
 import re
 from pathlib import Path
 
@@ -18,6 +19,8 @@ ENVOY = """
 - pipe: { path: ./envoy-pages.sock }
 - max_active_downstream_connections: 10000 # why
 - allow_origin_string_match: [] # why
+#names others
+- domains: ["localhost", "*.localhost", "127.0.0.1", "[::1]", "*"]
 #tls a: { path: ./tls-certificate.yaml }
 #mtls b: { path: ./tls-client-ca.yaml }
 """
@@ -26,9 +29,11 @@ ADMIN = RUN / "envoy.sock"
 TLS = {"TLS_CERT": "/pki/a.crt", "TLS_KEY": "/pki/a.key"}
 
 
-def render_envoy(settings: StackSettings, text: str = ENVOY, max_connections: int = 10_000) -> str:
+def render_envoy(
+    settings: StackSettings, text: str = ENVOY, max_connections: int = 10_000, *, auth: bool = True
+) -> str:
     """Return what Envoy reads."""
-    return render(text, settings, RUN, max_connections)
+    return render(text, settings, RUN, max_connections, auth=auth)
 
 
 def test_an_empty_environment_has_good_defaults() -> None:
@@ -99,6 +104,8 @@ def test_the_addresses_of_envoy_are_replaced() -> None:
         '- pipe: { path: "/run/pages.sock" }',
         "- max_active_downstream_connections: 800 # why",
         "- allow_origin_string_match: [] # why",
+        "#names others",
+        '- domains: ["localhost", "*.localhost", "127.0.0.1", "[::1]", "*"]',
         '#tls a: { path: "/run/tls-certificate.json" }',
         '#mtls b: { path: "/run/tls-client-ca.json" }',
         "",
@@ -153,6 +160,23 @@ def test_the_command_that_is_shown_trusts_the_certificate() -> None:
 )
 def test_pages_of_these_origins_may_read_responses(environment: dict[str, str], matchers: str) -> None:
     assert f"allow_origin_string_match: {matchers} #" in render_envoy(read_stack_settings(environment))
+
+
+@pytest.mark.parametrize(
+    ("environment", "auth", "more"),
+    [
+        ({}, False, []),
+        ({"BIND_ADDRESS": "::1"}, False, []),
+        ({"BIND_ADDRESS": "127.8.8.8"}, False, ["127.8.8.8"]),
+        ({}, True, ["*"]),
+        (TLS, False, ["*"]),
+        ({"BIND_ADDRESS": "0.0.0.0", "PLAINTEXT": "on"}, False, ["*"]),
+    ],
+)
+def test_envoy_answers_to_these_names(environment: dict[str, str], auth: bool, more: list[str]) -> None:
+    text = render_envoy(read_stack_settings(environment), auth=auth)
+    assert f"domains: {json.dumps(['localhost', '*.localhost', '127.0.0.1', '[::1]', *more])}" in text
+    assert ("#names others" in text) == (more == ["*"])
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

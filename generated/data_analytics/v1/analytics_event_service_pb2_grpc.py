@@ -169,8 +169,8 @@ class AnalyticsEventServiceServicer:
     def EraseAnalyticsEvents(self, request, context):
         """Erases events of one customer for good, and responds with the receipt.
 
-        Every event is erased that was stored before the call. If there are many, the response comes after 2 s with a
-        receipt whose `finished_at` is empty. The work goes on whatever happens to the caller or to a server, and
+        Every event is erased that was stored before the call, and none that is created after it, as far as the clocks of
+        the servers agree. If there are many, the response comes after 2 s with a receipt whose `finished_at` is empty. The work goes on whatever happens to the caller or to a server, and
         GetErasure returns the receipt at any later time.
 
         The idempotency key of an erased event is refused for 30 days, so that a late retry does not store the event again.
@@ -180,8 +180,9 @@ class AnalyticsEventServiceServicer:
         - INVALID_ARGUMENT (HTTP 422): the request is invalid, or too many users are blocked. Nothing was erased. The
         details (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again. (HTTP 415:
         the content encoding of the body is neither gzip nor deflate.)
-        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Nothing was erased. Retry
-        after the delay in RetryInfo (over HTTP, in the `Retry-After` header).
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has 100
+        erasures that are not finished. Nothing was erased. Retry after the delay in RetryInfo (over HTTP, in the
+        `Retry-After` header).
         - RESOURCE_EXHAUSTED without RetryInfo (HTTP 413): the request is over 1 MiB, over HTTP over 16 KiB.
         - UNIMPLEMENTED: the message is compressed. Nothing was erased. Send it uncompressed.
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Events may be erased. Retry after the given

@@ -126,12 +126,13 @@ def _make_record(event: Event) -> Any:
     return _EventRecord(*_select_record(values))
 
 
-_Erasure = _make_struct(ErasureMessage, Receipt._fields)
+_RECEIPT_FIELDS = Receipt._fields[:-1]  # Without the last, `until_id`.
+_Erasure = _make_struct(ErasureMessage, _RECEIPT_FIELDS)
 
 
 def format_receipt(receipt: Receipt) -> bytes:
     """Return the receipt of an erasure."""
-    return _encode(_Erasure(*receipt))
+    return _encode(_Erasure(*receipt[:-1]))
 
 
 _Stored = _make_struct(StoredEvent, ["id", "created_at", "replayed"])
