@@ -161,7 +161,7 @@ def test_the_first_page_says_when_the_service_is_down(browser: Browser, stack: S
     until(stack.serves)
 
 
-@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+@pytest.mark.parametrize(("scheme", "width"), [VIEWS[0], VIEWS[-1]])
 def test_the_reference_is_for_everyone(browser: Browser, stack: Stack, tmp_path: Path, scheme: str, width: int) -> None:
     with opened(browser, stack, scheme, width) as page:
         page.goto("/docs")
@@ -181,7 +181,13 @@ def test_each_operation_can_be_tried_out_as_it_stands(browser: Browser, stack: S
         assert len(names) >= 10
         for name in names:
             page.locator(f"#operations-{name} .opblock-summary-control").click()
-            expected = 404 if name.endswith("GetErasure") else 201 if re.search("-Create", name) else 200
+            expected = (
+                404
+                if name.endswith(("GetErasure", "GetAnalyticsEvent"))
+                else 201
+                if re.search("-Create", name)
+                else 200
+            )
             assert execute(page, name)[0] == expected, name
             page.locator(f"#operations-{name} .opblock-summary-control").click()
 
@@ -214,7 +220,12 @@ def test_the_reference_sends_the_key_that_it_is_given(browser: Browser, guarded:
 
 
 def test_slow_readers_of_pages_keep_others_from_pages_alone(stack: Stack, http: Http) -> None:
-    names = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/pages/swagger-ui.js"), (b":authority", b"test")]
+    names = [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b":path", b"/pages/swagger-ui.js"),
+        (b":authority", b"localhost"),
+    ]
     block = b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in names)
     no_window = make_frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0")
     streams = [make_frame(HEADERS, END_HEADERS | END_STREAM, number, block) for number in range(1, 400, 2)]

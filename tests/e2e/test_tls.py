@@ -183,6 +183,7 @@ def test_the_files_of_the_stack_are_its_accounts_alone(secure: Secure) -> None:
     assert opened == []
     assert {path.name for path in (data / "run").glob("*.sock")} == {
         "envoy.sock",
+        "pages.sock",
         *(f"{port}.sock" for port in secure.stack.grpc_ports),
     }
 

@@ -155,7 +155,7 @@ def test_messages_that_never_end_do_not_keep_others_out() -> None:
 
 
 def test_slow_messages_arrive_where_nobody_waits() -> None:
-    with running_with(Bounds(messages=4, slow_messages=4)) as running, contextlib.ExitStack() as stack:
+    with running_with(Bounds(messages=8, slow_messages=4)) as running, contextlib.ExitStack() as stack:
         slow = [stack.enter_context(Http2Client(running.port)) for _ in range(4)]
         message = make_message(b"slowly")
         for client in slow:
