@@ -67,17 +67,19 @@ def _select_newest(limit: Any, *, bounded: bool) -> Select:
         .limit(limit)
         .alias("newest")
     )
-    return Select([Join(wanted, newest, JOIN.LATERAL, on=SQL("true"))], [newest.c.id, newest.c.created_at])
+    return Select(
+        [Join(wanted, newest, JOIN.LATERAL, on=SQL("true"))], [newest.c.id, newest.c.created_at, wanted.c.key]
+    )
 
 
 def _select_page(found: Any) -> Any:
     """Select the ids and times of the page, as a CTE because it is used twice."""
     return (
-        Select([found], [found.c.id, found.c.created_at])
+        Select([found], [found.c.id, found.c.created_at, found.c.key])
         .order_by(found.c.created_at.desc(), found.c.id.desc())
         .limit(_bind("limit"))
         .offset(_bind("offset"))
-        .cte("on_page", columns=("id", "created_at"))
+        .cte("on_page", columns=("id", "created_at", "key"))
     )
 
 
@@ -92,7 +94,14 @@ def _select_events(on_page: Any, total: Any) -> Any:
     limited = {"message": Case(None, [(text <= _bind("max_bytes"), event.message)]).alias("message")}
     rows = (
         event.select(event.id, *[limited.get(name, getattr(event, name)) for name in Found._fields])
-        .join(on_page, on=(event.id == on_page.c.id))
+        # All of them, so that either index leads to the one event. While the table is small both cost the same, and the
+        # plan that is chosen then stays until the table has been analyzed.
+        .join(
+            on_page,
+            on=(event.id == on_page.c.id)
+            & (event.search_key == on_page.c.key)
+            & (event.created_at == on_page.c.created_at),
+        )
         .where(event.customer_id == _CUSTOMER)
         .alias("rows")
     )
@@ -122,7 +131,7 @@ def _make_all(name: str, *, bounded: bool = False) -> Statement:
 
 
 def _make_latest(name: str, *, bounded: bool = False) -> Statement:
-    found = _select_newest(SQL("1"), bounded=bounded).cte("found", columns=("id", "created_at"))
+    found = _select_newest(SQL("1"), bounded=bounded).cte("found", columns=("id", "created_at", "key"))
     on_page = _select_page(found)
     total = Select([found], [_know_total([], fn.COUNT(SQL("*")), bounded=bounded)]).alias("total")
     return _make_statement(name, _select_events(on_page, total).with_cte(found, on_page))

@@ -113,12 +113,20 @@ def split_events(data: bytes) -> list[Slice]:
             total += 1
             position = after
     except (IndexError, ValueError):
-        raise MalformedMessage from None
+        return _parse_whole(data)  # It may have groups, which clients do not send, but the parser knows.
     if position > end:
         raise MalformedMessage
     if count:
         slices.append(Slice(start, position, count))
     return slices
+
+
+def _parse_whole(data: bytes) -> list[Slice]:
+    """Return a small batch or chunk as one slice."""
+    if len(data) > _SLICE_BYTES:
+        raise MalformedMessage
+    events = len(parse(BatchCreateAnalyticsEventsRequest, data).events)
+    return [Slice(0, len(data), events)] if events else []
 
 
 def parse_slice(data: bytes, part: Slice) -> list[CreateAnalyticsEventRequest] | InvalidRequest:
