@@ -89,22 +89,26 @@ def _select_events(on_page: Any, total: Any) -> Any:
     It is one statement, so that page and total show the same moment, and an outer join, so that an empty page still has
     its total. `message` is NULL when the page holds more text than a response may carry, so that it is not fetched.
     """
-    event = AnalyticsEvent.alias("event")
-    text = fn.SUM(fn.octet_length(event.message)).over()
-    limited = {"message": Case(None, [(text <= _bind("max_bytes"), event.message)]).alias("message")}
-    rows = (
-        event.select(event.id, *[limited.get(name, getattr(event, name)) for name in Found._fields])
-        # All of them, so that either index leads to the one event. While the table is small both cost the same, and the
-        # plan that is chosen then stays until the table has been analyzed.
-        .join(
-            on_page,
-            on=(event.id == on_page.c.id)
-            & (event.search_key == on_page.c.key)
-            & (event.created_at == on_page.c.created_at),
+    stored = AnalyticsEvent.alias("stored")
+    # Each event looked up by itself, and by all that either index has. LIMIT keeps the planner from another order, which
+    # costs the same while the table is small, and would stay in use until the table has been analyzed.
+    event = (
+        stored.select(*[getattr(stored, name) for name in Found._fields])
+        .where(
+            stored.customer_id == _CUSTOMER,
+            stored.id == on_page.c.id,
+            stored.search_key == on_page.c.key,
+            stored.created_at == on_page.c.created_at,
         )
-        .where(event.customer_id == _CUSTOMER)
-        .alias("rows")
+        .limit(SQL("1"))
+        .alias("event")
     )
+    text = fn.SUM(fn.octet_length(event.c.message)).over()
+    limited = {"message": Case(None, [(text <= _bind("max_bytes"), event.c.message)]).alias("message")}
+    rows = Select(
+        [Join(on_page, event, JOIN.LATERAL, on=SQL("true"))],
+        [on_page.c.id, *[limited.get(name, event.c[name]) for name in Found._fields]],
+    ).alias("rows")
     times = {name: _format_time(rows.c[name]) for name in ("created_at", "updated_at")}
     columns = [times.get(name, rows.c[name]) for name in Found._fields]
     return Select(
