@@ -90,8 +90,8 @@ def _select_events(on_page: Any, total: Any) -> Any:
     its total. `message` is NULL when the page holds more text than a response may carry, so that it is not fetched.
     """
     stored = AnalyticsEvent.alias("stored")
-    # Each event looked up by itself, and by all that either index has. LIMIT keeps the planner from another order, which
-    # costs the same while the table is small, and would stay in use until the table has been analyzed.
+    # Each event is looked up by itself, and by all that either index has. LIMIT keeps the planner from another order,
+    # which costs the same while the table is small, and would stay in use until the table has been analyzed.
     event = (
         stored.select(*[getattr(stored, name) for name in Found._fields])
         .where(
