@@ -49,6 +49,8 @@ def read_token(token: str, asked: Sequence[str]) -> Position | None:
         data = base64.b64decode(token, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
+    if base64.urlsafe_b64encode(data).decode() != token:  # In the one form that there is.
+        return None
     body, checksum = data[: _BODY.size], data[_BODY.size :]
     if len(body) != _BODY.size or checksum != _make_checksum(body, asked):
         return None
