@@ -5,14 +5,13 @@ from typing import Any
 
 from data_analytics.v1.analytics_event_service_pb2 import EraseAnalyticsEventsRequest, GetErasureRequest
 from server.access.caller import NotPermitted, get_caller
-from server.messages.customer import SEEN_JSON_BYTES, find_customer_in_json, find_customer_in_url
 from server.messages.erasure import to_erasure, to_message, to_receipt_id
 from server.messages.json_codec.erasure import read_erasure, read_receipt_id
 from server.messages.json_codec.format import format_receipt
 from server.messages.json_codec.query import refuse_parameters
 from server.messages.parse import parse
-from server.messages.refusals import BODY_WITH_SEARCH, ERASURE_NOT_JSON, ErasureNotFound, InvalidRequest
-from server.rpc.http_services import URL_METADATA, HttpCall
+from server.messages.refusals import ERASURE_NOT_JSON, ErasureNotFound, InvalidRequest
+from server.rpc.http_services import URL_METADATA, HttpCall, HttpRead, HttpWrite
 from storage import Erasure, Erasures, Receipt
 
 # How long a caller waits for the end of an erasure. Small ones are done in a few milliseconds.
@@ -71,18 +70,13 @@ class Eraser:
         return receipt
 
 
-class HttpErase:
+class HttpErase(HttpWrite):
     """An erasure that is asked for as JSON."""
 
     max_body_bytes = 1 << 20
 
     def __init__(self, eraser: Eraser) -> None:
         self._eraser = eraser
-
-    @staticmethod
-    def find_customer(call: HttpCall) -> str:
-        """Return the customer in the body, of which the beginning is enough."""
-        return find_customer_in_json(call.unpack_beginning(SEEN_JSON_BYTES))
 
     async def __call__(self, call: HttpCall, _: str) -> bytes:
         """Erase the events that the body names, and return the receipt."""
@@ -94,22 +88,13 @@ class HttpErase:
         return format_receipt(await self._eraser.erase(erasure))
 
 
-class HttpGetErasure:
+class HttpGetErasure(HttpRead):
     """A receipt that is asked for by its URL."""
-
-    max_body_bytes = 0
 
     def __init__(self, eraser: Eraser) -> None:
         self._eraser = eraser
 
-    @staticmethod
-    def find_customer(call: HttpCall) -> str:
-        """Return the customer in the query, as it was sent."""
-        return find_customer_in_url(call.metadata.get(URL_METADATA, ""))
-
     async def __call__(self, call: HttpCall, _: str) -> bytes:
         """Return the receipt."""
-        if call.body:
-            raise InvalidRequest([BODY_WITH_SEARCH])
-        ids = read_receipt_id(call.metadata.get(URL_METADATA, ""))
+        ids = read_receipt_id(self.get_url(call))
         return format_receipt(await self._eraser.find(*ids))

@@ -55,8 +55,8 @@ class HttpCall(NamedTuple):
         return unpack_beginning(self.body, self.metadata.get(_ENCODING_METADATA, ""), size)
 
 
-class _HttpWrite:
-    """The creation of one or many events from JSON."""
+class HttpWrite:
+    """What is asked for by a body."""
 
     @staticmethod
     def find_customer(call: HttpCall) -> str:
@@ -64,7 +64,25 @@ class _HttpWrite:
         return find_customer_in_json(call.unpack_beginning(SEEN_JSON_BYTES))
 
 
-class HttpCreate(_HttpWrite):
+class HttpRead:
+    """What is asked for by the URL alone."""
+
+    max_body_bytes = 0
+
+    @staticmethod
+    def find_customer(call: HttpCall) -> str:
+        """Return the customer in the query, as it was sent."""
+        return find_customer_in_url(call.metadata.get(URL_METADATA, ""))
+
+    @staticmethod
+    def get_url(call: HttpCall) -> str:
+        """Return the path and query. Raise InvalidRequest if there is a body as well."""
+        if call.body:
+            raise InvalidRequest([BODY_WITH_SEARCH])
+        return call.metadata.get(URL_METADATA, "")
+
+
+class HttpCreate(HttpWrite):
     """The creation of one event from JSON."""
 
     max_body_bytes = 1 << 20
@@ -90,7 +108,7 @@ class HttpCreate(_HttpWrite):
         return response
 
 
-class HttpBatch(_HttpWrite):
+class HttpBatch(HttpWrite):
     """The creation of many events from JSON."""
 
     max_body_bytes = 8 << 20
@@ -126,10 +144,8 @@ class HttpBatch(_HttpWrite):
         return response
 
 
-class HttpSearch:
+class HttpSearch(HttpRead):
     """A search whose query is in the URL."""
-
-    max_body_bytes = 0
 
     def __init__(
         self,
@@ -144,16 +160,9 @@ class HttpSearch:
         self._unread_pages = unread_pages
         self._ignored = ignored
 
-    @staticmethod
-    def find_customer(call: HttpCall) -> str:
-        """Return the customer in the query, as it was sent."""
-        return find_customer_in_url(call.metadata.get(URL_METADATA, ""))
-
     async def __call__(self, call: HttpCall, _: str) -> bytes:
         """Return one page."""
-        if call.body:
-            raise InvalidRequest([BODY_WITH_SEARCH])
-        query, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
+        query, ignored = self._reader.read(self.get_url(call))
         page = await self._searcher.find(query)
         response = await join_page(format_page(query, page), self._unread_pages, call.context)
         await send_headers(call, self._ignored.count(ignored))

@@ -4,13 +4,12 @@ from typing import Any
 
 from data_analytics.v1.analytics_event_service_pb2 import GetAnalyticsEventRequest, ListAnalyticsEventsRequest
 from server.access.caller import NotPermitted, get_caller
-from server.messages.customer import find_customer_in_url
 from server.messages.json_codec.format import format_listing, format_record
 from server.messages.json_codec.query import ParameterReader, read_with_id
 from server.messages.listing import ListRequest, encode_listing, encode_record, to_event_id, to_list_request
 from server.messages.parse import parse
-from server.messages.refusals import BODY_WITH_SEARCH, EventNotFound, InvalidRequest
-from server.rpc.http_services import URL_METADATA, HttpCall, send_headers
+from server.messages.refusals import EventNotFound
+from server.rpc.http_services import HttpCall, HttpRead, send_headers
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page
@@ -73,19 +72,12 @@ class Lister:
         return encode_record(await self.get(*ids)).SerializeToString()
 
 
-class _HttpRead:
-    """What is asked for by its URL."""
-
-    max_body_bytes = 0
+class _HttpRead(HttpRead):
+    """What a `Lister` answers."""
 
     def __init__(self, lister: Lister, ignored: IgnoredFields) -> None:
         self._lister = lister
         self._ignored = ignored
-
-    @staticmethod
-    def find_customer(call: HttpCall) -> str:
-        """Return the customer in the query, as it was sent."""
-        return find_customer_in_url(call.metadata.get(URL_METADATA, ""))
 
 
 class HttpList(_HttpRead):
@@ -98,9 +90,7 @@ class HttpList(_HttpRead):
 
     async def __call__(self, call: HttpCall, _: str) -> bytes:
         """Return one page."""
-        if call.body:
-            raise InvalidRequest([BODY_WITH_SEARCH])
-        request, ignored = self._reader.read(call.metadata.get(URL_METADATA, ""))
+        request, ignored = self._reader.read(self.get_url(call))
         listing = await self._lister.find(request)
         response = await join_page(format_listing(request, listing), self._lister.unread_pages, call.context)
         await send_headers(call, self._ignored.count(ignored))
@@ -117,9 +107,7 @@ class HttpGet(_HttpRead):
 
     async def __call__(self, call: HttpCall, _: str) -> bytes:
         """Return the event."""
-        if call.body:
-            raise InvalidRequest([BODY_WITH_SEARCH])
-        ids, ignored = read_with_id(self._reader, call.metadata.get(URL_METADATA, ""))
+        ids, ignored = read_with_id(self._reader, self.get_url(call))
         response = format_record(await self._lister.get(*ids))
         await send_headers(call, self._ignored.count(ignored))
         return response
