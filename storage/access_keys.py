@@ -5,57 +5,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg2
-from peewee import SQL, BlobField, DoubleField, Field, IntegerField, Model, TextField
 
 from storage.connection import connect
 from storage.errors import DatabaseUnavailable
-from storage.model import TimestampField
-
-
-class TextsField(Field):
-    """A list of texts."""
-
-    field_type = "TEXT[]"
-
-
-class AccessKeyModel(Model):
-    """A row of the table: the fields of `AccessKey`."""
-
-    id = TextField(primary_key=True)
-    kind = TextField()
-    customer_id = TextField()
-    secret_hash = BlobField(null=True)
-    public_key = TextField(null=True)
-    algorithm = TextField(null=True)
-    scopes = TextsField()
-    origins = TextsField(null=True)
-    users = TextsField(null=True)
-    events_per_second = IntegerField(null=True)
-    bytes_per_second = IntegerField(null=True)
-    note = TextField(constraints=[SQL("DEFAULT ''")])
-    created_at = TimestampField()
-    expires_at = TimestampField(null=True)
-    revoked_at = TimestampField(null=True)
-    last_used_at = TimestampField(null=True)
-
-    class Meta:
-        """A small table, which on a cluster is whole on every node."""
-
-        table_name = "access_key"
-
-
-class AccessRateModel(Model):
-    """A token bucket, from which all workers take what the calls of one key may spend."""
-
-    key_id = TextField(primary_key=True)
-    events = DoubleField()
-    bytes = DoubleField()
-    updated_at = TimestampField()
-
-    class Meta:
-        """Small, like the table of keys."""
-
-        table_name = "access_rate"
 
 
 class AccessKey(NamedTuple):
