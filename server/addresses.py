@@ -22,7 +22,11 @@ def check_listenable(variable: str, address: str, port: int) -> None:
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise ConfigurationError(f"BIND_ADDRESS={address} is not an address of this machine") from None
-            hint = ": stop what listens there, or choose another" if error.errno == errno.EADDRINUSE else ""
+            hints = {
+                errno.EADDRINUSE: ": stop what listens there, or choose another",
+                errno.EACCES: ": below 1024, this account may listen on none",
+            }
+            hint = hints.get(error.errno or 0, "")
             raise ConfigurationError(
                 f"{variable}={port} cannot be listened on at {address}: {error.strerror}{hint}"
             ) from None

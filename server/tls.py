@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from server.accounts import name_account
 from server.settings import TlsFiles
 from server.variables import ConfigurationError
 
@@ -154,5 +155,8 @@ def _hold_in_memory(content: bytes) -> Iterator[str]:
 def _read(variable: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except PermissionError:
+        account = name_account(os.geteuid())
+        raise ConfigurationError(f"{variable}={path} cannot be read by the account {account}") from None
     except OSError as error:
         raise ConfigurationError(f"{variable}={path} cannot be read: {error.strerror}") from None

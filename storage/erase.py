@@ -101,6 +101,8 @@ def list_receipts(connection: psycopg2.extensions.connection, options: argparse.
 def erase_again(connection: psycopg2.extensions.connection, _: argparse.Namespace) -> None:
     """Carry out the erasures of the receipts on standard input that the database does not have."""
     receipts = [receipt for receipt in _read_receipts() if receipt.requested_by != RETENTION]  # Servers see to that.
+    if not receipts:
+        print("nothing to do: standard input has no receipts but those of the retention, if any", file=sys.stderr)
     for receipt in receipts:
         erasure = Erasure(*[getattr(receipt, name) for name in Erasure._fields])
         # Not what came in after the first time.
@@ -125,9 +127,11 @@ def _read_receipts() -> list[Receipt]:
 
 def unblock_user(connection: psycopg2.extensions.connection, options: argparse.Namespace) -> None:
     """Accept the events of a user again."""
-    _execute(
-        connection, "DELETE FROM blocked_user WHERE customer_id = %s AND user_id = %s", [options.customer, options.user]
+    values = [options.customer, options.user]
+    unblocked = _execute(
+        connection, "DELETE FROM blocked_user WHERE customer_id = %s AND user_id = %s RETURNING user_id", values
     )
+    print("unblocked, within 5 s on all workers" if unblocked else "the user was not blocked", file=sys.stderr)
 
 
 def _begin(

@@ -48,8 +48,11 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         except ValueError as error:
             raise UsageError(f"{variable} is malformed: {error}") from None
         options.run(options, url)
+        sys.stdout.flush()
     except UsageError as error:
         return _fail(str(error), 2)
+    except BrokenPipeError:  # Such as that of `list | head`. At its exit, Python would try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except DatabaseUnavailable as error:
         return _fail(f"{variable}: the database cannot be reached: {error}", 1)
     except psycopg2.Error as error:
@@ -155,7 +158,10 @@ def _create(options: argparse.Namespace, url: str) -> None:
 def _list(options: argparse.Namespace, url: str) -> None:
     """Print a line for each key."""
     now = datetime.now(UTC)
-    for key in list_keys(url, options.customer):
+    keys = list_keys(url, options.customer)
+    if not keys:
+        print("there are no keys" if options.customer is None else "the customer has no keys", file=sys.stderr)
+    for key in keys:
         fields = [key.id, f"customer={key.customer_id!r}", f"scopes={','.join(key.scopes)}"]
         fields += [f"{name}={','.join(map(repr, values))}" for name, values in _list_options(key) if values]
         if key.revoked_at is not None:
@@ -207,14 +213,19 @@ def check_origin(text: str) -> str:
 
 def read_public_key(path: Path) -> tuple[str, str]:
     """Return the public key in a file as PEM, and the algorithm of its tokens, or raise UsageError."""
+    private = f"--public-key {path}: it is a private key, which has to stay with the signer"
     try:
         data = path.read_bytes()
+        if b"PRIVATE KEY-----" in data:
+            raise UsageError(private)
         if data.lstrip().startswith(b"{"):
             key: Any = jwt.PyJWK.from_json(data.decode()).key
         elif b"BEGIN CERTIFICATE" in data:
             key = load_pem_x509_certificate(data).public_key()
         else:
             key = load_pem_public_key(data)
+        if hasattr(key, "private_bytes"):
+            raise UsageError(private)
         algorithm = find_algorithm(key)
     except OSError as error:
         raise UsageError(f"--public-key {path}: {error.strerror}") from None

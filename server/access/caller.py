@@ -15,11 +15,19 @@ SCOPES = (WRITE, READ, ERASE)
 
 
 class Unauthenticated(Exception):
-    """A call has no credentials, or none that are valid now."""
+    """A call has no credentials, or none that are valid now. Its text says why, for the log alone."""
 
 
 class NotPermitted(Exception):
     """The credentials of a call are valid, and do not allow it."""
+
+
+class ScopeMissing(NotPermitted):
+    """The credentials of a call have not the scope that every call of its method needs."""
+
+
+class OriginNotAllowed(NotPermitted):
+    """The key of a call is for pages of other origins, and its `origin` is none of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,11 @@ def read_kid(token: str) -> str:
     """
     match = _PARTS.fullmatch(token)
     if match is None:
-        raise Unauthenticated
+        raise Unauthenticated("it is neither a key nor a token of three parts")
     header, _, _ = [_decode(part) for part in match.groups()]
     kid = _read_object(header).get("kid")
     if not isinstance(kid, str) or not 0 < len(kid) <= _MAX_KID_CHARACTERS:
-        raise Unauthenticated
+        raise Unauthenticated("the token has no kid in its header")
     return kid
 
 
@@ -71,8 +71,10 @@ def verify_signers_token(token: str, key: PublicKey, signer_id: str, customer_id
     # The audience is not looked at: the id in `kid` is ours, so that the token can be meant for no other service.
     claims = _verify(token, key, ["exp", "iat", "sub"], verify_aud=False, verify_iss=False)
     subject, expires_at = claims["sub"], _read_time(claims["exp"])
-    if not subject or expires_at - _read_time(claims["iat"]) > MAX_SIGNER_SECONDS:
-        raise Unauthenticated
+    if not subject:
+        raise Unauthenticated(f"a token of {signer_id} has an empty sub")
+    if expires_at - _read_time(claims["iat"]) > MAX_SIGNER_SECONDS:
+        raise Unauthenticated(f"a token of {signer_id} is valid for more than an hour")
     return Caller(
         name=signer_id,
         customers=frozenset([customer_id]),
@@ -96,9 +98,9 @@ def verify_providers_token(token: str, key: PublicKey, kid: str, issuer: str, au
     elif isinstance(customers, list) and all(isinstance(each, str) and each for each in customers):
         allowed = frozenset(customers)
     else:
-        raise Unauthenticated
+        raise Unauthenticated("the claim customers is neither a list of texts nor *")
     if not isinstance(scope, str):
-        raise Unauthenticated
+        raise Unauthenticated("the claim scope is not a text")
     return Caller(
         name=kid,
         customers=allowed,
@@ -120,8 +122,9 @@ def _verify(token: str, key: PublicKey, required: Sequence[str], **checks: Any) 
             leeway=LEEWAY_SECONDS,
             **checks,
         )
-    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
-        raise Unauthenticated from None
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        # The name alone, such as ExpiredSignatureError: the text may quote the token.
+        raise Unauthenticated(f"the token is refused: {type(error).__name__}") from None
     # PyJWT takes the last of two claims of one name. What stands twice is not believed at all.
     _read_object(_decode(token.split(".")[1]))
     return claims
@@ -132,9 +135,9 @@ def _decode(part: str) -> bytes:
     try:
         data = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
-        raise Unauthenticated from None
+        raise Unauthenticated("a part of the token is not base64url") from None
     if base64.urlsafe_b64encode(data).rstrip(b"=") != part.encode():
-        raise Unauthenticated
+        raise Unauthenticated("a part of the token is not base64url in its one form")
     return data
 
 
@@ -142,9 +145,9 @@ def _read_object(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data.decode(), object_pairs_hook=_make_object)
     except (ValueError, RecursionError):
-        raise Unauthenticated from None
+        raise Unauthenticated("a part of the token is not JSON, or has a name twice") from None
     if not isinstance(value, dict):
-        raise Unauthenticated
+        raise Unauthenticated("a part of the token is not a JSON object")
     return value
 
 
@@ -157,8 +160,8 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_time(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unauthenticated
+        raise Unauthenticated("a time in the token is not a number")
     try:
         return float(value)
     except OverflowError:
-        raise Unauthenticated from None
+        raise Unauthenticated("a time in the token is out of range") from None

@@ -126,28 +126,30 @@ class Verifier:
 
     async def _verify(self, credential: str, *, is_known: bool) -> Caller:
         if len(credential) > MAX_CREDENTIAL_CHARACTERS:
-            raise Unauthenticated
+            raise Unauthenticated("the credential is too long")
         scheme, _, text = credential.partition(" ")
         if scheme.lower() != "bearer":
-            raise Unauthenticated
+            raise Unauthenticated("the scheme is not Bearer")
         if text.startswith(("pk_", "sk_")):
             return await self._verify_key(text, is_known=is_known)
         kid = read_kid(text)
         if is_signer_id(kid):
             return await self._verify_signers_token(text, kid, is_known=is_known)
-        key = await self._provider.find(kid) if self._provider is not None else None
-        if self._provider is None or key is None:
-            raise Unauthenticated
+        if self._provider is None:
+            raise Unauthenticated("it is neither a key nor a signer's token, and there is no identity provider")
+        key = await self._provider.find(kid)
+        if key is None:
+            raise Unauthenticated("the identity provider has no key of the token's kid")
         return verify_providers_token(text, key, kid, self._provider.issuer, self._provider.audience)
 
     async def _verify_key(self, text: str, *, is_known: bool) -> Caller:
         key = parse_key(text)
         if key is None:
-            raise Unauthenticated
+            raise Unauthenticated("the key has a typing error: its form or its checksum is wrong")
         row = await self._keys.find(key.id, is_known=is_known)
         is_right = is_secret_of(key, row.secret_hash if row else None)
         if row is None or not is_right or row.kind != key.kind:
-            raise Unauthenticated
+            raise Unauthenticated(f"{key.id} is not known, or its secret is another")
         self._check_row(row)
         return Caller(
             name=row.id,
@@ -163,12 +165,12 @@ class Verifier:
     async def _verify_signers_token(self, token: str, kid: str, *, is_known: bool) -> Caller:
         row = await self._keys.find(kid, is_known=is_known)
         if row is None or row.public_key is None or row.algorithm is None:
-            raise Unauthenticated
+            raise Unauthenticated(f"{kid} is not known")
         try:
             key = PublicKey(row.algorithm, load_pem_public_key(row.public_key.encode()))
         except (ValueError, UnsupportedAlgorithm):
             log.error("the public key of a signer cannot be read", extra={"key": kid})
-            raise Unauthenticated from None
+            raise Unauthenticated(f"the public key of {kid} cannot be read") from None
         caller = verify_signers_token(token, key, row.id, row.customer_id)
         self._check_row(row)
         return replace(caller, meter=self._find_meter(row))
@@ -185,8 +187,10 @@ class Verifier:
     def _check_row(self, row: AccessKey) -> None:
         """Raise Unauthenticated if a key or signer is revoked or expired, and otherwise note that it is used."""
         now = time.time()
-        if row.revoked_at is not None or (row.expires_at is not None and row.expires_at.timestamp() <= now):
-            raise Unauthenticated
+        if row.revoked_at is not None:
+            raise Unauthenticated(f"{row.id} is revoked")
+        if row.expires_at is not None and row.expires_at.timestamp() <= now:
+            raise Unauthenticated(f"{row.id} has expired")
         if row.last_used_at is None or row.last_used_at.timestamp() <= now - 3_600:
             task = asyncio.create_task(self._keys.note_use(row.id))
             self._noting.add(task)

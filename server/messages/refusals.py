@@ -23,7 +23,7 @@ from google.rpc.code_pb2 import (
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from server.access.caller import NotPermitted, Unauthenticated
+from server.access.caller import NotPermitted, OriginNotAllowed, ScopeMissing, Unauthenticated
 from server.access.rates import OverRate
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
@@ -117,6 +117,8 @@ class _Refusal(NamedTuple):
 _REFUSALS: dict[type[Exception], _Refusal] = {
     Unauthenticated: _Refusal(UNAUTHENTICATED, "send exactly one valid credential, as authorization: Bearer"),
     NotPermitted: _Refusal(PERMISSION_DENIED, "these credentials do not allow this"),
+    ScopeMissing: _Refusal(PERMISSION_DENIED, "these credentials lack the scope that this needs"),
+    OriginNotAllowed: _Refusal(PERMISSION_DENIED, "this key is not for the origin of this request"),
     MessageTooLarge: _Refusal(RESOURCE_EXHAUSTED, "the request is over 1 MiB, or 8 MiB for a batch", http_status=413),
     UnsupportedEncoding: _Refusal(
         INVALID_ARGUMENT, "this content-encoding is not supported: use gzip or deflate", http_status=415

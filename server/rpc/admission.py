@@ -21,7 +21,8 @@ from server.access.caller import (
     WRITE,
     Admitted,
     Caller,
-    NotPermitted,
+    OriginNotAllowed,
+    ScopeMissing,
     Unauthenticated,
     get_caller,
     set_admitted,
@@ -94,7 +95,7 @@ class Admission:
         self._rules = {path: rule for service in services for path, rule in _list_rules(service)}
         self._refused = {
             (error, is_json): _make_refusal(error(), is_json=is_json)
-            for error in (Unauthenticated, NotPermitted)
+            for error in (Unauthenticated, ScopeMissing, OriginNotAllowed)
             for is_json in (False, True)
         }
 
@@ -112,11 +113,11 @@ class Admission:
             rule = _ANY
         credentials = _find_credentials(metadata, rule)
         if credentials is None:
-            return self._refused[Unauthenticated, rule.is_json]
+            return self._refuse(Unauthenticated("there is no credential, or more than one"), rule, method)
         caller = self._verifier.find(credentials)
         if caller is None:
-            return self._verify(credentials, rule, metadata)
-        return self._decide(caller, credentials, rule, metadata)
+            return self._verify(credentials, rule, method, metadata)
+        return self._decide(caller, credentials, rule, method, metadata)
 
     async def renew(self) -> Caller:
         """Return the caller of the current call, if its credentials are still valid.
@@ -128,34 +129,39 @@ class Admission:
         credentials = _credentials.get()
         if not credentials:  # The call began while none were required.
             if self.is_on:
-                raise Unauthenticated
+                raise Unauthenticated("the call began while none were required")
             return get_caller()
         return self._verifier.find(credentials) or await self._verifier.verify(credentials)
 
-    async def _verify(self, credentials: str, rule: _Rule, metadata: Metadata) -> Verdict:
+    async def _verify(self, credentials: str, rule: _Rule, method: str, metadata: Metadata) -> Verdict:
         try:
             async with asyncio.timeout(_SECONDS):
                 caller = await self._verifier.verify(credentials)
-        except Unauthenticated:
-            return self._refused[Unauthenticated, rule.is_json]
+        except Unauthenticated as error:
+            return self._refuse(error, rule, method)
         except TimeoutError:
             return _make_refusal(DatabaseUnavailable(), is_json=rule.is_json)
         except Exception as error:  # noqa: BLE001 - whoever cannot be verified is refused
             log_bug(error, Empty.DESCRIPTOR, {})
             return _make_refusal(error, is_json=rule.is_json)
-        return self._decide(caller, credentials, rule, metadata)
+        return self._decide(caller, credentials, rule, method, metadata)
 
-    def _decide(self, caller: Caller, credentials: str, rule: _Rule, metadata: Metadata) -> Verdict:
+    def _decide(self, caller: Caller, credentials: str, rule: _Rule, method: str, metadata: Metadata) -> Verdict:
         if rule.scope and rule.scope not in caller.scopes:
-            return self._refused[NotPermitted, rule.is_json]
+            return self._refuse(ScopeMissing(f"{caller.name} lacks {rule.scope}"), rule, method)
         if caller.origins is not None:
             origins = [value for name, value in metadata if name == _ORIGIN]
             if len(origins) != 1 or origins[0] not in caller.origins:
-                return self._refused[NotPermitted, rule.is_json]
+                return self._refuse(OriginNotAllowed(f"{caller.name} is not for {origins!r:.200}"), rule, method)
         set_caller(caller)
         _credentials.set(credentials)
         set_admitted(Admitted(time.monotonic(), self.renew))
         return None
+
+    def _refuse(self, error: Unauthenticated | ScopeMissing | OriginNotAllowed, rule: _Rule, method: str) -> Refusal:
+        # The caller is not told why: that would help whoever guesses.
+        log.debug("not admitted", extra={"rpc": method, "outcome": type(error).__name__, "reason": str(error)})
+        return self._refused[type(error), rule.is_json]
 
 
 _NO_REFLECTION = Refusal(grpc.StatusCode.UNIMPLEMENTED, "no such method")

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from server.accounts import name_account
 from server.stack import console
 from server.stack.settings import StackError
 
@@ -37,8 +38,8 @@ def prepare_data_dir(directory: Path, owner: pwd.struct_passwd | None = None) ->
     user = os.geteuid()
     if found.st_uid not in {user, owner.pw_uid if owner else user}:
         raise StackError(
-            f"{name} belongs to the account {_name_account(found.st_uid)}, and this one is "
-            f"{_name_account(user)}: change its owner, or choose another directory"
+            f"{name} belongs to the account {name_account(found.st_uid)}, and this one is "
+            f"{name_account(user)}: change its owner, or choose another directory"
         )
     is_open = bool(stat.S_IMODE(found.st_mode) & ~_MODE)
     is_moved = owner is not None and found.st_uid != owner.pw_uid
@@ -46,8 +47,8 @@ def prepare_data_dir(directory: Path, owner: pwd.struct_passwd | None = None) ->
     foreign = [entry for entry in entries if entry not in _OURS and not entry.startswith(_UNFINISHED)]
     if (is_open or is_moved) and foreign:
         raise StackError(
-            f"{name} has files of others in it, such as {foreign[0]}, and it has to be closed to all but one account: "
-            "choose another directory"
+            f"{name} has other files in it, such as {foreign[0]}, and would be closed to all accounts but one: "
+            "choose a directory that is empty, or not there yet"
         )
     if owner and is_moved:
         _give_away(directory, owner)
@@ -84,10 +85,3 @@ def _give_away(directory: Path, owner: pwd.struct_passwd) -> None:
         for name in (*directories, *files):
             os.chown(name, owner.pw_uid, owner.pw_gid, dir_fd=descriptor, follow_symlinks=False)
     os.chown(directory, owner.pw_uid, owner.pw_gid)
-
-
-def _name_account(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -37,7 +37,9 @@ CREATES = (LEAD, "/api/v1/contact_analytics", EVENTS)
 BATCH = "/api/v1/analytics_events:batch"
 SEARCHES = ("/api/v1/lead_analytics/search", "/api/v1/contact_analytics/search")
 UNAUTHENTICATED = {"code": 16, "message": "send exactly one valid credential, as authorization: Bearer", "details": []}
-NOT_PERMITTED = {"code": 7, "message": "these credentials do not allow this", "details": []}
+NOT_PERMITTED = "these credentials do not allow this"
+NO_SCOPE = "these credentials lack the scope that this needs"
+OTHER_ORIGIN = "this key is not for the origin of this request"
 PAGE = "https://app.example.com"
 
 
@@ -86,8 +88,8 @@ def check_unauthenticated(answer: Answer) -> None:
     assert "x-http-status" not in answer.headers
 
 
-def check_forbidden(answer: Answer) -> None:
-    assert (answer.status, answer.json) == (403, NOT_PERMITTED), answer
+def check_forbidden(answer: Answer, message: str = NOT_PERMITTED) -> None:
+    assert (answer.status, answer.json) == (403, {"code": 7, "message": message, "details": []}), answer
     assert "www-authenticate" not in answer.headers
 
 
@@ -243,7 +245,7 @@ def test_a_publishable_key_may_be_in_the_url_of_a_write_and_nowhere_else(http: H
     check_unauthenticated(http.post(f"{LEAD}?key={key[:-1]}", lead(customer)))
     check_unauthenticated(http("GET", f"{SEARCHES[0]}?customer_id={quote(customer)}&key={key}"))
     assert http.post(f"{LEAD}?key={key}&x=1", lead(customer)).status == 422
-    check_forbidden(search(http, customer, key))
+    check_forbidden(search(http, customer, key), NO_SCOPE)
 
 
 def test_two_headers_are_refused(guarded: Stack, url: str, customer: str) -> None:
@@ -277,8 +279,8 @@ def test_two_headers_are_refused(guarded: Stack, url: str, customer: str) -> Non
 def test_only_the_pages_of_a_key_may_use_it(http: Http, url: str, customer: str, origin: str | None) -> None:
     key = make_key(url, "publishable", customer, "--origin", f"{PAGE}/", "--origin", "https://b.example:8443")
     headers = {"origin": origin} if origin is not None else {"referer": f"{PAGE}/page"}
-    check_forbidden(http.post(LEAD, lead(customer), {**bearer(key), **headers}))
-    check_forbidden(http.post(f"{LEAD}?key={key}", lead(customer), headers))
+    check_forbidden(http.post(LEAD, lead(customer), {**bearer(key), **headers}), OTHER_ORIGIN)
+    check_forbidden(http.post(f"{LEAD}?key={key}", lead(customer), headers), OTHER_ORIGIN)
     for own in (PAGE, "https://b.example:8443"):
         assert http.post(LEAD, lead(customer), {**bearer(key), "origin": own}).status == 201
 

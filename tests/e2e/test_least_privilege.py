@@ -99,7 +99,7 @@ def test_a_directory_with_files_of_others_is_not_closed_to_them(tmp_path: Path) 
     (tmp_path / "data" / "letter").touch()
     with running(tmp_path) as stack:
         line = start_in_vain(stack)
-    assert f"DATA_DIR={tmp_path}/data has files of others in it, such as letter" in line
+    assert f"DATA_DIR={tmp_path}/data has other files in it, such as letter" in line
     assert mode(tmp_path / "data") == 0o755
 
 

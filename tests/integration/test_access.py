@@ -321,6 +321,31 @@ def test_the_last_of_a_repeated_field_is_the_one_that_counts(
     assert (count_events(guarded_url, customer), count_events(guarded_url, other)) == (1, 0)
 
 
+def test_the_log_says_what_is_wrong_with_a_key_without_its_secret(
+    guarded: RunningServer, guarded_url: str, customer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = make_key(guarded_url, "secret", customer, "--scope", "events:read")
+    revoked = make_key(guarded_url, "secret", customer)
+    revoke(guarded_url, revoked)
+    with caplog.at_level("DEBUG", "server"):
+        for credentials in (revoked, key[:-1] + ("0" if key[-1] != "0" else "1")):
+            with refused(UNAUTHENTICATED):
+                create(guarded, customer, credentials)
+        with refused(grpc.StatusCode.PERMISSION_DENIED):
+            create(guarded, customer, key)
+    parsed, parsed_revoked = parse_key(key), parse_key(revoked)
+    assert parsed is not None and parsed_revoked is not None
+    reasons = [getattr(record, "reason", "") for record in caplog.records if record.getMessage() == "not admitted"]
+    assert reasons == [
+        f"{parsed_revoked.id} is revoked",
+        "the key has a typing error: its form or its checksum is wrong",
+        f"{parsed.id} lacks events:write",
+    ]
+    for record in caplog.records:
+        for secret in (parsed.secret, parsed_revoked.secret):
+            assert secret not in repr(vars(record))
+
+
 def test_it_does_not_show_what_is_wrong_with_a_key(guarded: RunningServer, guarded_url: str, customer: str) -> None:
     key, revoked = make_key(guarded_url, "secret", customer), make_key(guarded_url, "secret", customer)
     revoke(guarded_url, revoked)

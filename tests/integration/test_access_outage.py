@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.server
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -100,9 +101,16 @@ def test_a_flood_of_unknown_keys_is_one_statement(own_database_url: str) -> None
 class _Provider(http.server.BaseHTTPRequestHandler):
     answers: ClassVar[list[bytes]] = []
     asked = 0
+    redirect = ""
 
     def do_GET(self) -> None:
         type(self).asked += 1
+        if self.redirect:
+            self.send_response(302)
+            self.send_header("location", self.redirect)
+            self.send_header("content-length", "0")
+            self.end_headers()
+            return
         body = self.answers[0] if self.answers else b""
         self.send_response(200 if body else 500)
         self.send_header("content-length", str(len(body)))
@@ -159,6 +167,35 @@ def test_a_provider_that_is_away_lets_nobody_in() -> None:
         assert await provider.find("RS256") is None
 
     with_provider(run)
+
+
+def test_the_keys_are_taken_from_no_other_address() -> None:
+    async def run(provider: Provider, handler: Any) -> None:
+        with running_provider() as (elsewhere, others):
+            others.answers[:] = [jwks("RS256")]
+            handler.redirect = elsewhere
+            assert await provider.find("RS256") is None
+            assert (handler.asked, others.asked) == (1, 0)
+
+    with_provider(run)
+
+
+def test_an_answer_that_is_not_http_lets_nobody_in() -> None:
+    async def run(port: int) -> None:
+        provider = Provider(ProviderSettings(ISSUER, AUDIENCE, jwks_url=f"http://127.0.0.1:{port}/jwks.json"))
+        assert await provider.find("RS256") is None
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        asyncio.run(run(listener.getsockname()[1]))
+        thread.join()
 
 
 def test_a_token_is_verified_by_the_keys_of_the_url(own_database_url: str, customer: str) -> None:

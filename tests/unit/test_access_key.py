@@ -1,8 +1,11 @@
 """The text of keys, and what callers may do."""
 
+import json
 from pathlib import Path
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +102,18 @@ def test_what_is_no_origin_is_refused(text: str) -> None:
 @pytest.mark.parametrize("algorithm", PRIVATE_KEYS)
 def test_a_public_key_is_read_with_its_algorithm(tmp_path: Path, algorithm: str) -> None:
     assert read_public_key(write_public_key(tmp_path, algorithm)) == (public_pem(algorithm).decode(), algorithm)
+
+
+@pytest.mark.parametrize("algorithm", PRIVATE_KEYS)
+def test_a_private_key_is_refused_as_what_it_is(tmp_path: Path, algorithm: str) -> None:
+    private = PRIVATE_KEYS[algorithm]
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    jwk = json.dumps(jwt.get_algorithm_by_name(algorithm).to_jwk(private, as_dict=True))
+    for content in (pem, jwk.encode()):
+        path = tmp_path / "key"
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match="private key"):
+            read_public_key(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"{", b"-----BEGIN CERTIFICATE-----", b'{"kty":"oct","k":"AAAA"}'])
