@@ -334,7 +334,8 @@ def test_the_log_says_what_is_wrong_with_a_key_without_its_secret(
         with refused(grpc.StatusCode.PERMISSION_DENIED):
             create(guarded, customer, key)
     parsed, parsed_revoked = parse_key(key), parse_key(revoked)
-    assert parsed is not None and parsed_revoked is not None
+    assert parsed is not None
+    assert parsed_revoked is not None
     reasons = [getattr(record, "reason", "") for record in caplog.records if record.getMessage() == "not admitted"]
     assert reasons == [
         f"{parsed_revoked.id} is revoked",

@@ -1,5 +1,8 @@
 """Whether callers need credentials: what a server says and checks at its start, and the command that makes keys."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,25 @@ def test_a_worker_says_at_its_start_whether_credentials_are_needed(own_database_
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith("BIND_ADDRESS=0.0.0.0 is open to others")
+
+
+def test_the_command_says_that_there_are_no_keys(own_database_url: str) -> None:
+    assert run_command(own_database_url, "list") == (0, "", "there are no keys\n")
+    assert run_command(own_database_url, "list", "--customer", "c") == (0, "", "the customer has no keys\n")
+
+
+def test_the_list_may_be_read_in_part(own_database_url: str, customer: str) -> None:
+    for _ in range(3):
+        make_key(own_database_url, "secret", customer, "--note", "x" * 60_000)
+    command = f"{sys.executable} -m server.access list | head -c 1; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, "DATABASE_URL": own_database_url},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_the_command_shows_a_secret_only_once(guarded_url: str, customer: str) -> None:
