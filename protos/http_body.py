@@ -4,7 +4,7 @@
 have packages of their own, so that a caller of the typed RPCs cannot pass for one of JSON:
 
 - `data_analytics.v1.http` has the creates, for bodies that are small enough for Envoy to keep until they are whole,
-  the erasures, and the searches, whose responses are streams: Envoy passes a page on as its caller reads it, and does
+  the erasures, and what reads, whose responses are streams: Envoy passes a page on as its caller reads it, and does
   not keep it.
 - `data_analytics.v1.http.upload` has the creates again, and the batch, with streams of requests: Envoy passes the body
   on as it arrives.
@@ -84,6 +84,7 @@ def _derive_file(
 
 def _add_encoded_paths(rule: http_pb2.HttpRule) -> None:
     """Route a path with a percent-encoded colon as the one with a colon. The transcoder compares them undecoded."""
-    for path in [rule.post, *[each.post for each in rule.additional_bindings]]:
+    verb = rule.WhichOneof("pattern")
+    for path in [getattr(each, verb) for each in (rule, *rule.additional_bindings)]:
         for encoded in ("%3A", "%3a") if ":" in path else ():
-            rule.additional_bindings.add(post=path.replace(":", encoded), body=rule.body)
+            rule.additional_bindings.add(**{verb: path.replace(":", encoded)}, body=rule.body)

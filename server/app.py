@@ -141,6 +141,7 @@ class Application:
             cast("grpc.aio.Server", self._server),
             services,
             http_services,
+            {},
             limits,
             only_unix=settings.envoy_socket is not None,
         )

@@ -25,6 +25,7 @@ from google.rpc.status_pb2 import Status
 
 from server.access.caller import NotPermitted, OriginNotAllowed, ScopeMissing, Unauthenticated
 from server.access.rates import OverRate
+from server.sharing.open_streams import ServerStopping
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
     DatabaseUnavailable,
@@ -135,6 +136,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     ),
     DeadlineTooShort: _Refusal(RESOURCE_EXHAUSTED, "the deadline is too short for the queue", is_retryable=True),
     NoPlace: _Refusal(RESOURCE_EXHAUSTED, "too many streams are open", is_retryable=True),
+    ServerStopping: _Refusal(UNAVAILABLE, "the server is stopping", is_retryable=True),
     SilentStream: _Refusal(DEADLINE_EXCEEDED, "nothing has come on the stream for too long: open another one"),
     ErasureNotFound: _Refusal(NOT_FOUND, "the customer has no erasure with this id"),
     EventNotFound: _Refusal(NOT_FOUND, "the customer has no event with this id"),

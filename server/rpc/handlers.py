@@ -18,8 +18,10 @@ from server.messages.refusals import KEY_METADATA, MessageTooLarge
 from server.rpc.call_log import log_calls
 from server.rpc.errors import abort
 from server.rpc.http_handlers import HttpMethod, make_http_handlers
+from server.rpc.http_streams import HttpStream, make_http_stream_handlers
 from server.rpc.limits import CallLimiter, Limits
 from server.rpc.services import CreateRpc
+from server.rpc.streams import make_stream_handler
 
 MAX_REQUEST_BYTES = 1 << 20
 """The documented limit on the request of one event or of a search."""
@@ -41,6 +43,7 @@ def add_services(
     server: grpc.aio.Server,
     services: Mapping[ServiceDescriptor, object],
     http_services: Mapping[ServiceDescriptor, Mapping[str, HttpMethod]],
+    http_streams: Mapping[ServiceDescriptor, Mapping[str, HttpStream]],
     limits: Limits,
     *,
     only_unix: bool = False,
@@ -51,6 +54,7 @@ def add_services(
         server: the server, before it is started.
         services: for each service, an object whose methods bear the names of its RPCs.
         http_services: for each service, the methods for JSON by the names of their RPCs.
+        http_streams: for some services, those whose response is a stream.
         limits: the limits on what is in flight.
         only_unix: whether only callers on a Unix socket may call the methods for JSON.
     """
@@ -63,6 +67,8 @@ def add_services(
             path = f"/{descriptor.full_name}/{rpc.name}"
             if rpc.client_streaming:
                 handlers[path] = _make_stream_handler(rpc, method)
+            elif rpc.server_streaming:
+                handlers[path] = make_stream_handler(rpc, method)
             elif isinstance(method, CreateRpc):
                 handlers[path] = _make_unary_handler(rpc, method, writes, find_customer)
                 handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, writes, find_customer)
@@ -74,6 +80,8 @@ def add_services(
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer)
     for descriptor, methods in http_services.items():
         handlers |= make_http_handlers(descriptor, methods, writes, searches, only_unix=only_unix)
+    for descriptor, streams in http_streams.items():
+        handlers |= make_http_stream_handlers(descriptor, streams, only_unix=only_unix)
     server.add_generic_rpc_handlers((_Handlers(handlers, handlers_with_key),))
 
 

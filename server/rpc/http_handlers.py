@@ -24,14 +24,15 @@ from server.messages.refusals import (
 from server.rpc.call_log import log_calls
 from server.rpc.erasures import HttpErase, HttpGetErasure
 from server.rpc.errors import log_bug
-from server.rpc.http_services import HttpCall, HttpSearch
+from server.rpc.http_services import HttpCall, HttpRead, HttpSearch
 from server.rpc.limits import CallLimiter, Upload
 from server.rpc.lists import HttpGet, HttpList
 
 STATUS_METADATA = "x-http-status"
 """Read by `envoy.lua`, which makes it the status of the response."""
 
-_JSON = "application/json"
+JSON = "application/json"
+"""The content type of all answers but streams."""
 
 # How long a body may take to arrive. Envoy allows 60 s.
 _BODY_SECONDS = 65.0
@@ -138,21 +139,22 @@ def _make_upload_handler(
     call_method = log_calls(rpc, method)
 
     async def handle(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
-        metadata = _join_metadata(context.invocation_metadata() or ())
+        metadata = join_metadata(context.invocation_metadata() or ())
         try:
             with Upload(limiter) as upload:
                 call, customer = await _read_body(requests, HttpCall(b"", metadata, context), upload, method)
                 await renew_caller()
                 answer: bytes = await call_method(call, customer)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            answer = await _refuse(error, rpc, metadata, context)
+            answer = await refuse(error, rpc, metadata, context)
         return pack(answer)
 
     behaviour: Any = handle
     return grpc.stream_unary_rpc_method_handler(behaviour)
 
 
-def _find_share(method: HttpMethod, call: HttpCall) -> str:
+def find_share(method: HttpMethod | HttpRead, call: HttpCall) -> str:
+    """Return whose share of the server's limits a call takes."""
     caller = get_caller()
     return caller.share or caller.find_share(method.find_customer(call))
 
@@ -175,7 +177,7 @@ async def _read_body(
             async for data in requests:
                 part = HttpBody.FromString(data).data
                 if not parts:
-                    customer = _find_share(method, call._replace(body=part))
+                    customer = find_share(method, call._replace(body=part))
                     upload.begin(customer)
                 upload.add(len(part))
                 parts.append(part)
@@ -194,12 +196,12 @@ def _make_answer(
     call_method = log_calls(rpc, method)
 
     async def answer(data: bytes, context: Any) -> bytes:
-        metadata = _join_metadata(context.invocation_metadata() or ())
+        metadata = join_metadata(context.invocation_metadata() or ())
         try:
             body = HttpBody.FromString(data)
             call = HttpCall(body.data, metadata, context, body.content_type)
             await renew_caller()
-            customer = _find_share(method, call)
+            customer = find_share(method, call)
             limiter.acquire(customer, len(data))
             try:
                 response: bytes = await call_method(call, customer)
@@ -207,18 +209,18 @@ def _make_answer(
             finally:
                 limiter.release(customer, len(data))
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            return await _refuse(error, rpc, metadata, context)
+            return await refuse(error, rpc, metadata, context)
 
     return answer
 
 
-def pack(body: bytes) -> bytes:
+def pack(body: bytes, content_type: str = JSON) -> bytes:
     """Return a response with this body."""
-    message: bytes = HttpBody(content_type=_JSON, data=body).SerializeToString()
+    message: bytes = HttpBody(content_type=content_type, data=body).SerializeToString()
     return message
 
 
-def _join_metadata(pairs: Any) -> dict[str, Any]:
+def join_metadata(pairs: Any) -> dict[str, Any]:
     """Return the metadata by name. The values of a name that stands twice are joined, as HTTP joins them."""
     metadata: dict[str, Any] = dict(pairs)
     if len(metadata) != len(pairs):
@@ -227,7 +229,7 @@ def _join_metadata(pairs: Any) -> dict[str, Any]:
     return metadata
 
 
-async def _refuse(error: Exception, rpc: MethodDescriptor, metadata: Mapping[str, Any], context: Any) -> bytes:
+async def refuse(error: Exception, rpc: MethodDescriptor, metadata: Mapping[str, Any], context: Any) -> bytes:
     """Log a failure if it is a bug, send the headers of its refusal, and return its body."""
     log_bug(error, rpc.input_type, metadata)
     status = make_status(error, rpc.input_type, use_json_names=True)

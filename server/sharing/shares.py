@@ -9,13 +9,15 @@ class Shares:
     dynamic threshold of Choudhury and Hahne, 1998.)
     """
 
-    def __init__(self, amount: int) -> None:
+    def __init__(self, amount: int, max_each: int | None = None) -> None:
         """Create it, with nothing taken.
 
         Args:
             amount: how much there is, of whatever is counted.
+            max_each: how much one customer may hold at most, if that is less than half.
         """
         self._free = amount
+        self._max_each = amount if max_each is None else max_each
         self._held: dict[str, int] = {}
 
     @property
@@ -27,7 +29,7 @@ class Shares:
         """Give `customer` an amount, and return whether there is so much for it."""
         held = self._held.get(customer, 0) + amount
         free = self._free - amount
-        if held > free:
+        if held > min(free, self._max_each):
             return False
         self._held[customer] = held
         self._free = free

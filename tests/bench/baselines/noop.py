@@ -45,7 +45,7 @@ class NoOp:
 async def serve(port: int, transport: str = AIO) -> None:
     server: Any = make_grpc_server(transport)
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
-    add_services(server, {service: NoOp()}, {}, Limits())
+    add_services(server, {service: NoOp()}, {}, {}, Limits())
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await asyncio.Event().wait()
