@@ -1,7 +1,8 @@
 """The OpenAPI document of the HTTP API, built from the annotated descriptors that Envoy and the server use.
 
 `openapi_comments` divides the comments of RPCs, and `openapi_rules` translates the rules of fields to JSON Schema. What
-the descriptors do not contain is in `openapi_parts`, `openapi_errors`, `openapi_texts` and `openapi_examples`.
+the descriptors do not contain is in `openapi_parts`, `openapi_errors`, `openapi_streams`, `openapi_texts` and
+`openapi_examples`.
 """
 
 import re
@@ -38,6 +39,7 @@ from openapi_rules import (
     make_int32_schema,
     make_string_schema,
 )
+from openapi_streams import STREAMS, Stream
 from openapi_texts import INFO, SERVERS, TAGS, find_tag
 
 # The paths in a file, without indices, of messages and their fields, and of services and their methods.
@@ -107,14 +109,12 @@ class Document:
         texts = divide(self._comments[name])
         is_create = method.name.startswith("Create")  # envoy.lua sends 201 for these
         success: Json = {
-            "description": self._comments[method.output_type],
+            "description": getattr(STREAMS.get(method.name), "description", self._comments[method.output_type]),
             "headers": {
                 **({"Idempotency-Replayed": IDEMPOTENCY_REPLAYED} if is_create else {}),
                 "X-Ignored-Fields": IGNORED_FIELDS,
             },
-            "content": make_json_content(
-                self._add_response_schema(method.output_type), RESPONSES.get(method.output_type.rpartition(".")[2])
-            ),
+            "content": self._make_content(method),
         }
         parameters = [CONTENT_ENCODING] if has_body else list(self._make_parameters(method.input_type, path))
         if "Create" in method.name:
@@ -131,6 +131,18 @@ class Document:
                 **make_error_responses(texts.errors, is_create=is_create, has_body=has_body, has_path="{" in path),
             },
         }
+
+    def _make_content(self, method: Method) -> Json:
+        """Return the content of a successful response."""
+        if stream := STREAMS.get(method.name):
+            return self._make_stream_content(stream)
+        example = RESPONSES.get(method.output_type.rpartition(".")[2])
+        return make_json_content(self._add_response_schema(method.output_type), example)
+
+    def _make_stream_content(self, stream: Stream) -> Json:
+        for message in stream.messages:
+            self._add_response_schema(f".data_analytics.v1.{message}")
+        return {stream.content_type: {"schema": stream.schema, "example": stream.example}}
 
     def _make_parameters(self, message: str, path: str) -> Iterator[Json]:
         for field in self._messages[message].field:

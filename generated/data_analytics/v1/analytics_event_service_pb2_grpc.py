@@ -5,6 +5,7 @@ import warnings
 
 from data_analytics.v1 import analytics_event_service_pb2 as data__analytics_dot_v1_dot_analytics__event__service__pb2
 from data_analytics.v1 import event_pb2 as data__analytics_dot_v1_dot_event__pb2
+from data_analytics.v1 import export_pb2 as data__analytics_dot_v1_dot_export__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -27,7 +28,8 @@ if _version_not_supported:
 
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
+    them.
     """
 
     def __init__(self, channel):
@@ -71,10 +73,16 @@ class AnalyticsEventServiceStub:
                 request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.SerializeToString,
                 response_deserializer=data__analytics_dot_v1_dot_event__pb2.EventRecord.FromString,
                 _registered_method=True)
+        self.ExportAnalyticsEvents = channel.unary_stream(
+                '/data_analytics.v1.AnalyticsEventService/ExportAnalyticsEvents',
+                request_serializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyticsEventServiceServicer:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
+    them.
     """
 
     def CreateAnalyticsEvent(self, request, context):
@@ -256,6 +264,41 @@ class AnalyticsEventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportAnalyticsEvents(self, request, context):
+        """Exports the events of one customer, oldest first, whole, in one stream.
+
+        Each filter that is set must hold. Events are sorted by `created_at`, then by id, both ascending. Every event that
+        was committed before the call is in the export exactly once, unless it is erased. The export ends at the event that
+        was then the newest: none that is created later is in it. An event whose commit was late, so that it is older than
+        that one but was committed during the export, may be in it or not.
+
+        Only an export that has `end` is whole. If it breaks off, send the same request with the last `resume_token` that
+        you have: it goes on after the events that came before that token, and ends where the first export would have
+        ended. The responses up to a token and those after it have every event exactly once.
+
+        Over HTTP, the response is newline-delimited JSON. Each line is an object. With `event`, it has the next event;
+        each 1,000th of these has `resumeToken` as well. Where the server has to search for long, a line may have nothing
+        but `resumeToken`. The last line has `end`, with the `count` of the events in this response, or, if the export has
+        failed after its beginning, `error`, with a Status.
+
+        An export takes as long as you take to read it. It ends if you read nothing for 2 minutes, and if your credentials
+        expire or are revoked. An export changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this export. The details
+        (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+        exports open as it may: 2 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+        header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Go on with the last
+        `resume_token` after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Go on with the last `resume_token`.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyticsEventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -294,6 +337,11 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
                     request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.FromString,
                     response_serializer=data__analytics_dot_v1_dot_event__pb2.EventRecord.SerializeToString,
             ),
+            'ExportAnalyticsEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportAnalyticsEvents,
+                    request_deserializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'data_analytics.v1.AnalyticsEventService', rpc_method_handlers)
@@ -303,7 +351,8 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsEventService:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
+    them.
     """
 
     @staticmethod
@@ -485,6 +534,33 @@ class AnalyticsEventService:
             '/data_analytics.v1.AnalyticsEventService/GetAnalyticsEvent',
             data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.SerializeToString,
             data__analytics_dot_v1_dot_event__pb2.EventRecord.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportAnalyticsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/ExportAnalyticsEvents',
+            data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.SerializeToString,
+            data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from data_analytics.v1 import analytics_event_service_pb2 as _analytics_event_service_pb2
 from data_analytics.v1 import event_pb2 as _event_pb2
+from data_analytics.v1 import export_pb2 as _export_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -28,7 +29,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
+    them.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -185,10 +188,43 @@ class AnalyticsEventServiceStub:
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    ExportAnalyticsEvents: _grpc.UnaryStreamMultiCallable[_export_pb2.ExportAnalyticsEventsRequest, _export_pb2.ExportAnalyticsEventsResponse]
+    """Exports the events of one customer, oldest first, whole, in one stream.
+
+    Each filter that is set must hold. Events are sorted by `created_at`, then by id, both ascending. Every event that
+    was committed before the call is in the export exactly once, unless it is erased. The export ends at the event that
+    was then the newest: none that is created later is in it. An event whose commit was late, so that it is older than
+    that one but was committed during the export, may be in it or not.
+
+    Only an export that has `end` is whole. If it breaks off, send the same request with the last `resume_token` that
+    you have: it goes on after the events that came before that token, and ends where the first export would have
+    ended. The responses up to a token and those after it have every event exactly once.
+
+    Over HTTP, the response is newline-delimited JSON. Each line is an object. With `event`, it has the next event;
+    each 1,000th of these has `resumeToken` as well. Where the server has to search for long, a line may have nothing
+    but `resumeToken`. The last line has `end`, with the `count` of the events in this response, or, if the export has
+    failed after its beginning, `error`, with a Status.
+
+    An export takes as long as you take to read it. It ends if you read nothing for 2 minutes, and if your credentials
+    expire or are revoked. An export changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this export. The details
+      (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+      exports open as it may: 2 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+      header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Go on with the last
+      `resume_token` after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Go on with the last `resume_token`.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
+    them.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAnalyticsEvent: _aio.UnaryUnaryMultiCallable[_analytics_event_service_pb2.CreateAnalyticsEventRequest, _event_pb2.AnalyticsEvent]  # type: ignore[assignment]
@@ -342,9 +378,42 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    ExportAnalyticsEvents: _aio.UnaryStreamMultiCallable[_export_pb2.ExportAnalyticsEventsRequest, _export_pb2.ExportAnalyticsEventsResponse]  # type: ignore[assignment]
+    """Exports the events of one customer, oldest first, whole, in one stream.
+
+    Each filter that is set must hold. Events are sorted by `created_at`, then by id, both ascending. Every event that
+    was committed before the call is in the export exactly once, unless it is erased. The export ends at the event that
+    was then the newest: none that is created later is in it. An event whose commit was late, so that it is older than
+    that one but was committed during the export, may be in it or not.
+
+    Only an export that has `end` is whole. If it breaks off, send the same request with the last `resume_token` that
+    you have: it goes on after the events that came before that token, and ends where the first export would have
+    ended. The responses up to a token and those after it have every event exactly once.
+
+    Over HTTP, the response is newline-delimited JSON. Each line is an object. With `event`, it has the next event;
+    each 1,000th of these has `resumeToken` as well. Where the server has to search for long, a line may have nothing
+    but `resumeToken`. The last line has `end`, with the `count` of the events in this response, or, if the export has
+    failed after its beginning, `error`, with a Status.
+
+    An export takes as long as you take to read it. It ends if you read nothing for 2 minutes, and if your credentials
+    expire or are revoked. An export changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this export. The details
+      (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+      exports open as it may: 2 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+      header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Go on with the last
+      `resume_token` after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Go on with the last `resume_token`.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists them, and erases them."""
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
+    them.
+    """
 
     @_abc_1.abstractmethod
     def CreateAnalyticsEvent(
@@ -536,6 +605,43 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
         - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportAnalyticsEvents(
+        self,
+        request: _export_pb2.ExportAnalyticsEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_export_pb2.ExportAnalyticsEventsResponse], _abc.AsyncIterator[_export_pb2.ExportAnalyticsEventsResponse]]:
+        """Exports the events of one customer, oldest first, whole, in one stream.
+
+        Each filter that is set must hold. Events are sorted by `created_at`, then by id, both ascending. Every event that
+        was committed before the call is in the export exactly once, unless it is erased. The export ends at the event that
+        was then the newest: none that is created later is in it. An event whose commit was late, so that it is older than
+        that one but was committed during the export, may be in it or not.
+
+        Only an export that has `end` is whole. If it breaks off, send the same request with the last `resume_token` that
+        you have: it goes on after the events that came before that token, and ends where the first export would have
+        ended. The responses up to a token and those after it have every event exactly once.
+
+        Over HTTP, the response is newline-delimited JSON. Each line is an object. With `event`, it has the next event;
+        each 1,000th of these has `resumeToken` as well. Where the server has to search for long, a line may have nothing
+        but `resumeToken`. The last line has `end`, with the `count` of the events in this response, or, if the export has
+        failed after its beginning, `error`, with a Status.
+
+        An export takes as long as you take to read it. It ends if you read nothing for 2 minutes, and if your credentials
+        expire or are revoked. An export changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this export. The details
+          (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+          exports open as it may: 2 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+          header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Go on with the last
+          `resume_token` after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Go on with the last `resume_token`.
         - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
         """
 

@@ -1,0 +1,44 @@
+"""The responses of the OpenAPI document that are streams. No proto describes what they look like over HTTP."""
+
+import json
+from typing import NamedTuple
+
+from openapi_examples import RESPONSES
+from openapi_parts import Json, make_object_schema
+
+
+class Stream(NamedTuple):
+    """A response that is a stream."""
+
+    content_type: str
+    description: str
+    schema: Json
+    example: str
+    messages: tuple[str, ...]
+    """The messages whose schemas it refers to."""
+
+
+def _refer(message: str) -> Json:
+    return {"$ref": f"#/components/schemas/{message}"}
+
+
+_TOKEN: Json = {"type": "string", "minLength": 1}
+_LINES = [
+    make_object_schema(event=_refer("EventRecord")),
+    make_object_schema(event=_refer("EventRecord"), resumeToken=_TOKEN),
+    make_object_schema(resumeToken=_TOKEN),
+    make_object_schema(end=_refer("ExportEnd")),
+    make_object_schema(error=_refer("Status")),
+]
+_EXAMPLE = [{"event": RESPONSES["EventRecord"]}, {"end": {"count": 1}}]
+
+STREAMS = {
+    "ExportAnalyticsEvents": Stream(
+        "application/x-ndjson",
+        "Newline-delimited JSON: the schema is that of each line. Only a response whose last line has `end` is whole.",
+        {"oneOf": _LINES},
+        "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in _EXAMPLE),
+        ("EventRecord", "ExportEnd"),
+    )
+}
+"""By the names of their RPCs."""
