@@ -25,6 +25,7 @@ from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_sta
 from server.ports import bind, check
 from server.rpc.admission import Admission
 from server.rpc.erasures import Eraser, HttpErase, HttpGetErasure
+from server.rpc.exports import Exporter, HttpExport
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
 from server.rpc.http_handlers import HttpMethod
 from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
@@ -34,6 +35,7 @@ from server.rpc.lists import HttpGet, HttpList, Lister
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import Settings
+from server.sharing.open_streams import OpenStreams
 from server.sharing.places import Places
 from server.sharing.turns import Turns
 from server.transport import CORE, health
@@ -119,6 +121,7 @@ class Application:
         self._eraser = Eraser(self._store.erasures)
         pages = UnreadPageLimiter(limits.unread_page_bytes)
         self._lister = Lister(self._store, pages)
+        self._exporter = Exporter(self._store, OpenStreams(limits.exports, limits.exports_each))
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
         services = {
@@ -131,17 +134,19 @@ class Application:
                 self._admission.renew,
                 self._eraser,
                 self._lister,
+                self._exporter,
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
             _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
         }
-        http_services = self._make_http_services(pages, IgnoredFields(enabled=settings.ignore_unknown_fields))
+        ignored = IgnoredFields(enabled=settings.ignore_unknown_fields)
+        http_services = self._make_http_services(pages, ignored)
         # It is annotated with the stock server, of which it uses what both have.
         add_services(
             cast("grpc.aio.Server", self._server),
             services,
             http_services,
-            {},
+            {_EVENTS: {"ExportAnalyticsEvents": HttpExport(self._exporter, ignored)}},
             limits,
             only_unix=settings.envoy_socket is not None,
         )
@@ -165,7 +170,7 @@ class Application:
         log.info("started", extra={"port": self.port, "tls": self._tls, "auth": auth})
 
     async def stop(self, grace: float, notice: float = 0.0) -> None:
-        """Stop in order: report it to health checks, accept no new calls, finish those in flight, and disconnect.
+        """Stop in order: report it to health checks, end streams, accept no new calls, finish those in flight.
 
         Args:
             grace: seconds until calls in flight are cut off.
@@ -177,6 +182,7 @@ class Application:
         self._health.drain()
         await asyncio.sleep(notice)
         self._health.close()
+        self._exporter.streams.stop()
         await self._server.stop(grace)
         try:
             async with asyncio.timeout(_DISCONNECT_SECONDS):

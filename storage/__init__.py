@@ -23,6 +23,7 @@ from storage.errors import (
     WriteFailed,
 )
 from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Place, Query, make_id_and_time, make_ids_and_times
+from storage.export import Export, ExportQuery, Step
 from storage.listing import Listing, ListQuery
 from storage.rows import Row, encode_row, encode_rows
 from storage.store import EventStore, Lane
@@ -35,6 +36,8 @@ __all__ = [
     "Event",
     "EventRefused",
     "EventStore",
+    "Export",
+    "ExportQuery",
     "Found",
     "KeyErased",
     "KeyInProgress",
@@ -51,6 +54,7 @@ __all__ = [
     "Receipt",
     "Row",
     "SearchTimedOut",
+    "Step",
     "StorageError",
     "TooManyBlocked",
     "TooManyErasures",

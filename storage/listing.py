@@ -30,8 +30,8 @@ SESSION = {
 FILTERS = ("user_id", "entity_type", "entity_id", "recording_id", "event_type", "tool_signature")
 """The columns that a list can be filtered by."""
 
-# The filters by which the index of the searches finds an event.
-_SEARCHED = ("entity_type", "entity_id", "user_id", "recording_id")
+SEARCHED = ("entity_type", "entity_id", "user_id", "recording_id")
+"""The filters by which, together, the index of the searches finds an event."""
 
 # How many of the newest events are looked through. That takes a few milliseconds.
 _RECENT = 4_000
@@ -70,21 +70,24 @@ class Listing(NamedTuple):
     """What the events of the next page sort after. Empty if this is the last one."""
 
 
-_TABLE = f'"{AnalyticsEvent._meta.table_name}"'
-_SIZES = "octet_length(message) + octet_length(event_environment_path) + coalesce(octet_length(version_info::text), 0)"
+TABLE = f'"{AnalyticsEvent._meta.table_name}"'
+SIZES = "octet_length(message) + octet_length(event_environment_path) + coalesce(octet_length(version_info::text), 0)"
+"""The bytes of the long texts of an event."""
+
+COLUMNS = {name: name for name in Event._fields} | {
+    "version_info": "version_info::text",
+    "id": "id::text",
+    "created_at": f"to_char(created_at AT TIME ZONE 'UTC', '{TIME_FORMAT}')",
+    "updated_at": f"to_char(updated_at AT TIME ZONE 'UTC', '{TIME_FORMAT}')",
+}
+"""What to select for each field of an event."""
+
 _COLUMNS = ", ".join(
-    {
-        "message": f"CASE WHEN sum({_SIZES}) OVER () <= %s THEN message END",
-        "version_info": "version_info::text",
-        "id": "id::text",
-        "created_at": f"to_char(created_at AT TIME ZONE 'UTC', '{TIME_FORMAT}')",
-        "updated_at": f"to_char(updated_at AT TIME ZONE 'UTC', '{TIME_FORMAT}')",
-    }.get(name, name)
-    for name in Event._fields
+    {**COLUMNS, "message": f"CASE WHEN sum({SIZES}) OVER () <= %s THEN message END"}[name] for name in Event._fields
 )
 _FETCH = (
-    f"SELECT {_COLUMNS} FROM {_TABLE} WHERE customer_id = %s"  # noqa: S608 - made of constants
-    f" AND id = ANY(%s::uuid[]) ORDER BY {_TABLE}.id DESC"
+    f"SELECT {_COLUMNS} FROM {TABLE} WHERE customer_id = %s"  # noqa: S608 - made of constants
+    f" AND id = ANY(%s::uuid[]) ORDER BY {TABLE}.id DESC"
 )
 _MESSAGE = Event._fields.index("message")
 
@@ -164,18 +167,18 @@ class Lists:
     async def _find_ids(self, query: ListQuery) -> list[str]:
         """Return the ids of the events of a page and, if there are more, of the next one, newest first."""
         values = dict(query.filters)
-        condition = _make_condition(values)
+        condition = make_condition(values)
         texts = tuple(values.values())
         wanted = query.page_size + 1
-        if all(name in values for name in _SEARCHED):
+        if all(name in values for name in SEARCHED):
             return await self._find_by_key(query, values, condition, wanted)
         recent = _RECENT if values else wanted
-        sql = _FIND_RECENT.format(condition=condition, table=_TABLE, recent=recent)
+        sql = _FIND_RECENT.format(condition=condition, table=TABLE, recent=recent)
         bounds = (query.customer_id, query.since_id, query.before_id)
         ((ids, count, oldest),) = await self._sessions.run(sql, (*texts, *bounds, wanted))
         if len(ids) >= wanted or count < recent:
             return list(ids)
-        sql = _FIND_OLDER.format(condition=condition, table=_TABLE)
+        sql = _FIND_OLDER.format(condition=condition, table=TABLE)
         first, end = get_milliseconds(query.since_id), get_milliseconds(oldest) + 1
         length = _FIRST_MILLISECONDS
         while len(ids) < wanted and end > first:
@@ -190,14 +193,15 @@ class Lists:
         return list(ids)
 
     async def _find_by_key(self, query: ListQuery, values: dict[str, str], condition: str, wanted: int) -> list[str]:
-        key = make_search_key(*[values[name] for name in _SEARCHED])
+        key = make_search_key(*[values[name] for name in SEARCHED])
         before = (to_time(query.before_id), query.before_id)
         rows = await self._sessions.run(
-            _FIND_BY_KEY.format(condition=condition, table=_TABLE),
+            _FIND_BY_KEY.format(condition=condition, table=TABLE),
             (query.customer_id, key, *before, to_time(query.since_id), *values.values(), wanted),
         )
         return [event_id for (event_id,) in rows]
 
 
-def _make_condition(values: dict[str, str]) -> str:
+def make_condition(values: dict[str, str]) -> str:
+    """Return the condition that columns have values, of which `%s` takes the place."""
     return " AND ".join(f"{name} = %s" for name in values) or "true"

@@ -8,6 +8,7 @@ from storage.copy_thread import CopyThread
 from storage.erasures import Erasures
 from storage.errors import DatabaseUnavailable, UserBlocked
 from storage.event import Event, Outcome, Page, Query
+from storage.export import Export, ExportQuery, Exports
 from storage.inserter import Inserter
 from storage.listing import Listing, ListQuery, Lists
 from storage.rows import Row
@@ -40,6 +41,7 @@ class EventStore:
         self._inserter = Inserter(url)
         self._searches = Searches(url)
         self._lists = Lists(url)
+        self._exports = Exports(url)
         self._loop = asyncio.get_running_loop()
         self._writes: dict[Lane, set[asyncio.Future[list[Outcome]]]] = {lane: set() for lane in Lane}
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,12 +104,19 @@ class EventStore:
         events = await self._lists.fetch(customer_id, [event_id])
         return events[0] if events else None
 
+    async def begin_export(self, query: ExportQuery) -> Export:
+        """Return an export that ends at what is now the newest event. Raises TooManySearches, DatabaseUnavailable."""
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self._exports.begin(query)
+
     async def close(self) -> None:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
             task.cancel()
         await self._searches.close()
         await self._lists.close()
+        await self._exports.close()
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
         self._inserter.close()
@@ -146,4 +155,5 @@ class EventStore:
                 thread.abandon()
             self._searches.abandon()
             self._lists.abandon()
+            self._exports.abandon()
             await self.availability.wait_until(up=True)

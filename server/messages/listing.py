@@ -34,12 +34,23 @@ class ListRequest(NamedTuple):
         return make_token(Position(listing.next_id), self.asked) if listing.next_id else ""
 
 
-def to_list_request(request: pb.ListAnalyticsEventsRequest) -> ListRequest:
-    """Return the list that a message asks for.
+class Selection(NamedTuple):
+    """The events of a customer that a request selects."""
 
-    Raises:
-        InvalidRequest: it breaks a rule.
-    """
+    customer_id: str
+    filters: tuple[tuple[str, str], ...]
+    since_id: str
+    before_id: str
+    violations: list[FieldViolation]
+    """All rules that the request breaks."""
+
+    def list_asked(self, kind: str) -> Sequence[str]:
+        """Return what tokens of a kind of request belong to that select the same."""
+        return (kind, self.customer_id, *map("=".join, self.filters), self.since_id, self.before_id)
+
+
+def read_selection(request: Any) -> Selection:
+    """Return what a request selects, which has the filters of a list."""
     violations = find_violations(request)
     bounds = {"since": FIRST, "until": LAST}
     for name in bounds:
@@ -50,8 +61,17 @@ def to_list_request(request: pb.ListAnalyticsEventsRequest) -> ListRequest:
             else:
                 bounds[name] = make_bound(milliseconds)
     filters = tuple((name, text) for name in FILTERS if (text := getattr(request, name)))
-    since_id, before_id = bounds.values()
-    asked = ("list", request.customer_id, *map("=".join, filters), since_id, before_id)
+    return Selection(request.customer_id, filters, bounds["since"], bounds["until"], violations)
+
+
+def to_list_request(request: pb.ListAnalyticsEventsRequest) -> ListRequest:
+    """Return the list that a message asks for.
+
+    Raises:
+        InvalidRequest: it breaks a rule.
+    """
+    customer_id, filters, since_id, before_id, violations = selection = read_selection(request)
+    asked = selection.list_asked("list")
     if request.page_token and not violations:
         position = read_token(request.page_token, asked)
         if position is None:
@@ -61,7 +81,7 @@ def to_list_request(request: pb.ListAnalyticsEventsRequest) -> ListRequest:
     if violations:
         raise InvalidRequest(violations)
     size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE_SIZE
-    return ListRequest(ListQuery(request.customer_id, filters, since_id, before_id, size), asked)
+    return ListRequest(ListQuery(customer_id, filters, since_id, before_id, size), asked)
 
 
 def to_event_id(request: pb.GetAnalyticsEventRequest) -> tuple[str, str]:

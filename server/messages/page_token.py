@@ -39,23 +39,33 @@ def make_token(position: Position, asked: Sequence[str]) -> str:
         asked: the texts that the request asks with, and what kind of request it is.
     """
     numbers = [min(number, _MAX_NUMBER) for number in position[1:]]
-    body = _BODY.pack(uuid.UUID(position.before_id).bytes, *numbers)
-    return base64.urlsafe_b64encode(body + _make_checksum(body, asked)).decode()
+    return seal(_BODY.pack(uuid.UUID(position.before_id).bytes, *numbers), asked)
 
 
 def read_token(token: str, asked: Sequence[str]) -> Position | None:
     """Return what a token says, or None if no request that asks the same was answered with it."""
+    body = unseal(token, asked)
+    if body is None or len(body) != _BODY.size:
+        return None
+    before_id, page, offset, total = _BODY.unpack(body)
+    return Position(str(uuid.UUID(bytes=before_id)), page, offset, total)
+
+
+def seal(body: bytes, asked: Sequence[str]) -> str:
+    """Return a token that says `body`, for requests that ask with these texts."""
+    return base64.urlsafe_b64encode(body + _make_checksum(body, asked)).decode()
+
+
+def unseal(token: str, asked: Sequence[str]) -> bytes | None:
+    """Return what a token says, or None if it was not made for requests that ask the same."""
     try:
         data = base64.b64decode(token, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
     if base64.urlsafe_b64encode(data).decode() != token:  # In the one form that there is.
         return None
-    body, checksum = data[: _BODY.size], data[_BODY.size :]
-    if len(body) != _BODY.size or checksum != _make_checksum(body, asked):
-        return None
-    before_id, page, offset, total = _BODY.unpack(body)
-    return Position(str(uuid.UUID(bytes=before_id)), page, offset, total)
+    body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    return body if checksum == _make_checksum(body, asked) else None
 
 
 def _make_checksum(body: bytes, asked: Sequence[str]) -> bytes:

@@ -202,6 +202,9 @@ IN_THE_FUTURE = FieldViolation("created_before", "must not be in the future")
 NOT_THIS_TOKEN = FieldViolation(
     "page_token", "is not a token of this list or search: ask for the same as when you were given it"
 )
+NOT_THIS_RESUME_TOKEN = FieldViolation(
+    "resume_token", "is not a token of this stream: ask for the same as when you were given it"
+)
 PAGE_WITH_TOKEN = FieldViolation("page", "must be absent with a token, which has its own page")
 
 VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"

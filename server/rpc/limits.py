@@ -26,6 +26,10 @@ class Limits(NamedTuple):
     """The bytes of chunks that wait for their commit."""
     unread_page_bytes: int = 64 << 20
     """The bytes of large pages that their callers have not read."""
+    exports: int = 8
+    """Exports that are open. Each takes as much memory as some steps, 10 MiB at most."""
+    exports_each: int = 2
+    """How many of them may be one customer's."""
 
 
 class CallLimiter:

@@ -27,6 +27,7 @@ from server.messages.parse import parse
 from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
 from server.messages.search import SearchResponse, encode_page, to_query
 from server.rpc.erasures import Eraser
+from server.rpc.exports import Exporter, TypedExport
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.lists import Lister
 from server.rpc.pages import join_page
@@ -66,7 +67,7 @@ class CreateRpc:
 
 
 class AnalyticsEvents:
-    """Stores events about either kind of entity, lists them, and erases them."""
+    """Stores events about either kind of entity, lists and exports them, and erases them."""
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class AnalyticsEvents:
         renew: Callable[[], Awaitable[Caller]],
         eraser: Eraser,
         lister: Lister,
+        exporter: Exporter,
     ) -> None:
         self._commits = batches
         self._turns = turns
@@ -89,6 +91,7 @@ class AnalyticsEvents:
         self.GetErasure = eraser.GetErasure
         self.ListAnalyticsEvents = lister.ListAnalyticsEvents
         self.GetAnalyticsEvent = lister.GetAnalyticsEvent
+        self.ExportAnalyticsEvents = TypedExport(exporter)
 
     async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
         """Store many events, from bytes to bytes, so that a batch is parsed only when it is its turn."""

@@ -85,9 +85,9 @@ _BEGINNING = b'{"%b":[' % _RECORDINGS
 
 def format_page(query: Query, page: Page) -> Iterator[bytes]:
     """Yield the text of one page of the result of `query`, in parts."""
-    make_record = partial(_Recording, *query[:4])
+    make_recording = partial(_Recording, *query[:4])
     for part in slice_page(page.events):
-        records = _encode(list(starmap(make_record, page.events[part])))[1:-1]
+        records = _encode(list(starmap(make_recording, page.events[part])))[1:-1]
         end = b""
         if part.stop == len(page.events):
             meta = (query.page, query.page_size, page.total)
@@ -105,20 +105,21 @@ _EVENTS, _NEXT = [field.json_name.encode() for field in _LISTING_FIELDS]
 
 def format_record(event: Event) -> bytes:
     """Return an event with everything that is stored of it."""
-    return _encode(_make_record(event))
+    return _encode(make_record(event))
 
 
 def format_listing(request: ListRequest, listing: Listing) -> Iterator[bytes]:
     """Yield the text of one page of a list, in parts."""
     for part in slice_events(listing.events):
-        records = _encode(list(map(_make_record, listing.events[part])))[1:-1]
+        records = _encode(list(map(make_record, listing.events[part])))[1:-1]
         end = b""
         if part.stop == len(listing.events):
             end = b'],"%b":%b}' % (_NEXT, _encode(request.make_next_token(listing)))
         yield b"%b%b%b" % (b"," if part.start else b'{"%b":[' % _EVENTS, records, end)
 
 
-def _make_record(event: Event) -> Any:
+def make_record(event: Event) -> Any:
+    """Return what is printed as an event with everything that is stored of it."""
     text = event.version_info
     # The database puts spaces between.
     info = None if text is None else msgspec.Raw(msgspec.json.format(text.encode(), indent=-1))
