@@ -1,6 +1,5 @@
 """Lists of events by gRPC: what is listed, in which order, in which pages, and what is refused."""
 
-import io
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,11 +18,9 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     ListAnalyticsEventsResponse,
 )
 from data_analytics.v1.event_pb2 import EventRecord
-from storage.connection import connect
-from storage.event import Event, make_id_and_time
-from storage.rows import COPY_STATEMENT, encode_row
 from tests.support import requests
 from tests.support.database import execute
+from tests.support.events import insert, make_event
 from tests.support.in_process import Client, RunningServer
 from tests.support.refusals import refused
 
@@ -206,23 +203,6 @@ def walk_on(client: Client, customer: str, token: str, **fields: Any) -> Iterato
         page = list_events(client, customer, page_token=token, **fields)
         yield page
         token = page.next_page_token
-
-
-def make_event(customer: str, **fields: str) -> Event:
-    event_id, created_at = make_id_and_time()
-    texts = dict.fromkeys(Event._fields, "")
-    texts |= {"customer_id": customer, "user_id": "user", "recording_id": "recording", "event_type": "view"}
-    texts |= {"entity_type": "lead", "entity_id": "entity"}
-    times = {"id": event_id, "created_at": created_at, "updated_at": created_at}
-    return Event(**{**texts, **times, **fields, "version_info": None})  # type: ignore[arg-type]  # only that is None
-
-
-def insert(database_url: str, *events: Event) -> None:
-    """Store events as they are."""
-    connection = connect(database_url, "test", {})
-    with connection.cursor() as cursor:
-        cursor.copy_expert(COPY_STATEMENT, io.BytesIO(b"".join(encode_row(event).line for event in events)))
-    connection.close()
 
 
 @pytest.mark.parametrize(

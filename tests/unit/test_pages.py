@@ -46,13 +46,15 @@ def make_validator(schema: Any) -> Any:
 @pytest.mark.parametrize(("path", "verb"), OPERATIONS)
 def test_every_operation_has_valid_examples(path: str, verb: str) -> None:
     operation = DOCUMENT["paths"][path][verb]
-    contents = [each["content"]["application/json"] for each in operation["responses"].values()]
+    contents = [content for each in operation["responses"].values() for content in each["content"].items()]
     if body := operation.get("requestBody"):
-        contents.append(body["content"]["application/json"])
-    contents += [each for each in operation["parameters"] if each.get("required")]
-    for content in contents:
+        contents += body["content"].items()
+    contents += [("", each) for each in operation["parameters"] if each.get("required")]
+    for kind, content in contents:
         assert "example" in content, f"{path} needs one in protos/openapi_examples.py: {content}"
-        make_validator(content["schema"]).validate(content["example"])
+        lines = content["example"].splitlines() if kind == "application/x-ndjson" else []
+        for example in map(json.loads, lines) if lines else [content["example"]]:
+            make_validator(content["schema"]).validate(example)
 
 
 @pytest.mark.parametrize(("path", "verb"), OPERATIONS)
