@@ -114,12 +114,12 @@ def encode_listing(request: ListRequest, listing: Listing) -> Iterator[bytes]:
         yield response.SerializeToString()
 
 
-def slice_events(events: Sequence[Event]) -> Iterator[slice]:
+def slice_events(events: Sequence[Event], max_events: int = 1_000) -> Iterator[slice]:
     """Yield the places of events that are printed at once: at least one, though it may be empty."""
     start = size = 0
     for index, event in enumerate(events):
         size += len(event.message) + 8 * len(event.version_info or "")
-        if size > _PART_CHARACTERS:
+        if size > _PART_CHARACTERS or index + 1 - start == max_events:
             yield slice(start, index + 1)
             start, size = index + 1, 0
     if start < len(events) or not events:
