@@ -13,6 +13,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     BatchCreateAnalyticsEventsRequest,
     CreateAnalyticsEventRequest,
 )
+from data_analytics.v1.export_pb2 import ExportAnalyticsEventsRequest
 from tests.abuse.requests import (
     Request,
     make_batch,
@@ -22,6 +23,7 @@ from tests.abuse.requests import (
     make_raw_batch,
     make_search,
 )
+from tests.support import events
 from tests.support.in_process import Client, RunningServer
 from tests.support.watchdog import Watchdog
 
@@ -131,3 +133,21 @@ def test_a_large_page_does_not_hold_the_event_loop(server: RunningServer, client
             call_as_json(Client(channel), search)
 
         check(server, find)
+
+
+def test_an_export_does_not_hold_the_event_loop(server: RunningServer, client: Client, database_url: str) -> None:
+    customer = "an export"
+    small = [events.make_event(customer, version_info='{"vfp":"3.1.0"}') for _ in range(3_000)]
+    large = [events.make_event(customer, version_info=f'{{"n":[{"1," * 8_000}1]}}') for _ in range(60)]
+    escaped = [events.make_event(customer, message="\n" * 65_000) for _ in range(60)]
+    events.insert(database_url, *small, *large, *escaped)
+    rpc = "/data_analytics.v1.AnalyticsEventService/ExportAnalyticsEvents"
+    message = ExportAnalyticsEventsRequest(customer_id=customer).SerializeToString()
+    path = "/api/v1/analytics_events:export?customer_id=an+export"
+    stream: Any = client.channel.unary_stream(rpc)
+
+    def export() -> None:
+        assert len(list(stream(message))) > 12
+        call_as_json(client, Request("GET", path, b"", rpc, message))
+
+    check(server, export)
