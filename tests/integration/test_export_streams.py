@@ -11,6 +11,7 @@ from data_analytics.v1.export_pb2 import ExportAnalyticsEventsRequest
 from server.access.caller import ERASE, READ, WRITE
 from server.app import LIMITS
 from tests.support.access import bearer, make_key
+from tests.support.database import terminate_backends
 from tests.support.events import insert, make_event
 from tests.support.in_process import RunningServer, running_server
 from tests.support.refusals import refused
@@ -93,6 +94,14 @@ def test_a_server_that_stops_ends_its_exports_at_once(database_url: str, custome
         assert refusal.retry_seconds == 1
         assert refusal.status.message == "the server is stopping"
         stopping.result(10)
+
+
+def test_an_export_goes_on_when_its_connection_is_lost(server: RunningServer, database_url: str, customer: str) -> None:
+    fill(database_url, customer)
+    call = begin(server, customer)
+    assert terminate_backends(database_url, "analytics export")
+    *_, last = call
+    assert last.end.count == LARGE
 
 
 @pytest.fixture(scope="module")
