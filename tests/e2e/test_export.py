@@ -192,10 +192,29 @@ def test_an_export_whose_worker_dies_has_no_end_and_goes_on_elsewhere(
         os.kill(stack.number_of("server-1"), signal.SIGKILL)
         with pytest.raises((HTTPException, ConnectionError)):
             reader.read_rest()
+    check_rest(stack, http, lines[-1]["resumeToken"], stored[INTERVAL:])
+
+
+def test_an_export_whose_worker_stops_says_so_and_goes_on_elsewhere(
+    stack: Stack, http: Http, stored: list[str]
+) -> None:
+    with reading(stack, "exported") as reader:
+        lines = [reader.read_line() for _ in range(INTERVAL - 1)]
+        os.kill(stack.number_of("server-1"), signal.SIGTERM)
+        last = {}
+        while "error" not in last:
+            time.sleep(0.0005)  # Lest it be at its end when the worker has waited for load balancers.
+            last = reader.read_line()
+        assert reader.read_line() is None
+    assert (last["error"]["code"], last["error"]["message"]) == (14, "the server is stopping")
+    check_rest(stack, http, lines[-1]["resumeToken"], stored[INTERVAL:])
+
+
+def check_rest(stack: Stack, http: Http, token: str, expected: list[str]) -> None:
+    """Check that an export goes on from a token, and wait until the stack is whole again."""
+    assert list_ids(read_lines(export(http, "exported", resumeToken=token).body)) == expected
     until(stack.is_whole)
-    token = lines[-1]["resumeToken"]
-    rest = until(lambda: http("GET", make_url("exported", resumeToken=token)).body)
-    assert list_ids(read_lines(rest)) == stored[INTERVAL:]
+    until(stack.serves)
 
 
 def test_a_revoked_key_ends_its_exports(guarded: Stack, customer: str) -> None:
