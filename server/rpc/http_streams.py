@@ -4,6 +4,7 @@ What fails before the first part is a refusal as elsewhere, with its HTTP status
 stream then ends with a part that says what has failed.
 """
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,11 @@ from server.rpc.errors import log_bug
 from server.rpc.http_handlers import find_share, join_metadata, pack, refuse
 from server.rpc.http_services import HttpCall, HttpRead
 from server.rpc.streams import Parts, send
-from server.sharing.open_streams import OpenStreams
+from server.sharing.open_streams import OpenStreams, ServerStopping
+
+# How long Envoy has to pass on the last part before the server stops. What it still has when the connection to the
+# server closes, its caller does not get.
+_PASS_ON_SECONDS = 1.0
 
 
 class HttpStream(HttpRead):
@@ -104,6 +109,8 @@ def _make_handler(rpc: MethodDescriptor, method: HttpStream, *, only_unix: bool)
                     log_bug(error, rpc.input_type, metadata)
                     status = make_status(error, rpc.input_type, use_json_names=True)
                     await answer.write(method.format_failure(format_status(status)))
+                    if isinstance(error, ServerStopping):
+                        await asyncio.sleep(_PASS_ON_SECONDS)
                 else:
                     await context.write(pack(await refuse(error, rpc, metadata, context)))
         except grpc.aio.InternalError:

@@ -13,8 +13,10 @@ from storage import Step
 TOKEN_INTERVAL = 1_000
 """How many events there are from one line with a token to the next."""
 
-_encoder = msgspec.json.Encoder()
+# A part ends with the line that exceeds it. Envoy takes no part of over 1 MiB, and a line has half of that at most.
 _PART_BYTES = 256 << 10
+
+_encoder = msgspec.json.Encoder()
 
 
 def _make_line(*names: str) -> Any:
@@ -28,7 +30,7 @@ _End = _make_line("count")
 
 
 def format_step(progress: Progress, step: Step) -> Iterator[bytes]:
-    """Yield the lines of a step, in parts: none if it has no events."""
+    """Yield the lines of a step, in parts of whole lines: none if it has no events."""
     for place in slice_events(step.events):
         lines = list(map(_EventLine, map(make_record, step.events[place])))
         first, progress.count = progress.count, progress.count + len(lines)
@@ -36,8 +38,11 @@ def format_step(progress: Progress, step: Step) -> Iterator[bytes]:
             token = progress.make_token(step.events[place.start + index].id)
             lines[index] = _MarkedLine(lines[index].event, token)
         text = _encoder.encode_lines(lines)
-        for start in range(0, len(text), _PART_BYTES):
-            yield text[start : start + _PART_BYTES]
+        start = 0
+        while start < len(text):
+            end = text.find(b"\n", start + _PART_BYTES) + 1 or len(text)
+            yield text[start:end]
+            start = end
 
 
 def format_place(progress: Progress, step: Step) -> bytes:
