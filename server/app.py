@@ -155,6 +155,8 @@ class Application:
     async def start(self) -> None:
         """Begin to answer calls."""
         await self._store.start()
+        if self._admission.is_on:
+            await self._keys.connect()
         self._set_health(HealthCheckResponse.SERVING)
         self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
         if self._may_turn_on:
