@@ -19,6 +19,7 @@ from storage.errors import (
     TooManyErasures,
     TooManyLookups,
     TooManySearches,
+    UnfitDatabase,
     UserBlocked,
     WriteFailed,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "TooManyErasures",
     "TooManyLookups",
     "TooManySearches",
+    "UnfitDatabase",
     "UserBlocked",
     "WriteFailed",
     "encode_row",

@@ -22,7 +22,7 @@ SESSION = {
     # An acknowledged event is on disk, whatever the database's default is.
     "synchronous_commit": "on",
     # The check for the key of an erased event needs a snapshot that is newer than the statement before it.
-    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_isolation": "read committed",
     # How long to wait for another worker that is writing the same idempotency key. When a batch has no key, the lock is
     # an operator's on the table, and the copier waits for as long as that takes.
     "lock_timeout": "3s",

@@ -57,5 +57,9 @@ class PageTooLarge(StorageError):
     """The events of a page hold more text than one response may carry."""
 
 
+class UnfitDatabase(Exception):
+    """The database, or the way to it, is none that the service can use. The text says why, in one line."""
+
+
 class PrivilegesMissing(Exception):
     """The role that connects to the database may not do what a server does there, so no server starts."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import peewee
 
 from storage.connection import check_url
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, UnfitDatabase
 from storage.privileges import SERVER_ROLE, quote
 from storage.schema import has_role, migrate
 
@@ -33,6 +33,9 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     except DatabaseUnavailable as error:
         print(f"{variable}: the database cannot be reached: {error}", file=sys.stderr)
         return 1
+    except UnfitDatabase as error:
+        print(f"{variable}: the database cannot be used: {error}", file=sys.stderr)
+        return 2
     except peewee.DatabaseError as error:
         reason = str(error).strip().splitlines()[0]
         print(f"{variable}: the schema cannot be migrated: {reason}", file=sys.stderr)

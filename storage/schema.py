@@ -7,6 +7,7 @@ from peewee import SQL, PostgresqlDatabase
 from playhouse.migrations import Runner
 
 from storage.connection import connect
+from storage.fitness import check_database, check_sessions
 from storage.privileges import SERVER_ROLE, check_privileges, grant_privileges, role_exists
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -32,9 +33,13 @@ def find_pending(url: str) -> list[str]:
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
+        UnfitDatabase: it, or the way to it, is none that the service can use.
         PrivilegesMissing: the role of `url` may not do what a server does.
     """
-    with _Database(url) as database:
+    check_sessions(url)
+    database: Any = _Database(url)
+    with database:
+        check_database(database.cursor())
         check_privileges(database)
         runner = Runner(database, str(MIGRATIONS))
         return [migration.name for migration in runner.status() if not migration.applied]
@@ -51,10 +56,12 @@ def migrate(url: str, server_role: str = SERVER_ROLE) -> list[str]:
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
+        UnfitDatabase: it is none that the service can use.
         peewee.DatabaseError: it refuses a migration or a grant.
     """
     database: Any = _Database(url)
     with database:
+        check_database(database.cursor())
         # Released when the connection closes.
         database.execute(SQL("SELECT pg_advisory_lock(%s)", (_LOCK,)))
         runner = Runner(database, str(MIGRATIONS))
