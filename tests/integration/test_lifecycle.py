@@ -5,7 +5,6 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 from typing import Any
 
 import grpc
@@ -15,7 +14,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from tests.support import requests
 from tests.support.database import as_server, blocked_backends, execute, locked_table, refusing_connections
 from tests.support.in_process import Client
-from tests.support.processes import ROOT, environment, free_port, refuses_connections, run_module, started_module
+from tests.support.processes import free_port, refuses_connections, run_module, started_module
 from tests.support.refusals import refused
 from tests.support.requests import lead_event
 from tests.support.until import until
@@ -142,15 +141,7 @@ def test_a_database_that_cannot_hold_every_text_is_refused(database_url: str, en
 
 def test_the_version_and_the_usage_need_no_database() -> None:
     for option, part in (("--version", "data-analytics-service "), ("--help", "usage: python -m server")):
-        ended = subprocess.run(
-            [sys.executable, "-m", "server", option],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        ended = run_module("server", option)
         assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout.startswith(part)
 
