@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import psycopg2
 import psycopg2.extensions
@@ -11,6 +12,9 @@ from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
+
+# Bounds that say how late an event may become visible allow for more than this.
+_MAX_SKEW_SECONDS = 5.0
 
 
 class Availability:
@@ -33,6 +37,7 @@ class Availability:
         self._timeout = timeout
         self._connection: psycopg2.extensions.connection | None = None
         self._reason = ""
+        self._is_skewed = False
         self._became = {True: asyncio.Event(), False: asyncio.Event()}
         self._became[True].set()
 
@@ -67,6 +72,16 @@ class Availability:
         else:
             log.error("database unavailable", extra={"reason": self._reason})
 
+    def _compare_clocks(self, before: float, clock: float, after: float) -> None:
+        """Log if the database's clock differs from this machine's, whose time events get."""
+        seconds = max(before - clock, clock - after)
+        is_off = seconds > _MAX_SKEW_SECONDS
+        if is_off and not self._is_skewed:
+            log.error("this machine's clock and the database's differ", extra={"seconds": round(seconds, 1)})
+        elif self._is_skewed and not is_off:
+            log.info("this machine's clock and the database's agree again")
+        self._is_skewed = is_off
+
     def _check(self) -> bool:
         while True:
             is_new = self._connection is None
@@ -74,10 +89,12 @@ class Availability:
                 if self._connection is None:
                     self._connection = connect(self._url, "analytics availability", {})
                 with self._connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_is_in_recovery()")
-                    row = cursor.fetchone()
+                    asked_at = time.time()
+                    cursor.execute("SELECT pg_is_in_recovery(), extract(epoch FROM clock_timestamp())::float8")
+                    ((is_standby, clock),) = cursor.fetchall()
+                    self._compare_clocks(asked_at, clock, time.time())
                     self._reason = "it is a standby"
-                    return row is not None and not row[0]
+                    return not is_standby
             except Exception as error:
                 # A check that raised would end `watch`, and an outage would then last for ever.
                 if not isinstance(error, DatabaseUnavailable | psycopg2.Error):
