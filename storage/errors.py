@@ -9,6 +9,10 @@ class DatabaseUnavailable(StorageError):
     """The database cannot be reached. A write in flight may have been committed. A retry may succeed."""
 
 
+class DatabaseFull(DatabaseUnavailable):
+    """The database can be reached, and its disk is full."""
+
+
 class EventRefused(StorageError):
     """The database refused this one event, whatever was written with it. A retry will not help."""
 
