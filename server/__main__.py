@@ -99,5 +99,6 @@ def _limit_connections(settings: Settings) -> Settings:
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
+    logging.shutdown()
     # Without waiting for threads: one may be blocked by a database that hangs.
     os._exit(status)

@@ -276,3 +276,22 @@ def test_at_debug_each_request_is_logged_without_its_contents(database_url: str,
     assert answered[0]["rpc"] == "data_analytics.v1.LeadAnalyticsService.CreateLeadAnalyticsEvent"
     assert len(lines) == len(answered) + 2
     assert customer not in stderr
+
+
+def test_a_log_that_nobody_reads_holds_up_no_call(database_url: str, customer: str) -> None:
+    port = free_port()
+    with (
+        started_module("server", DATABASE_URL=database_url, GRPC_PORT=str(port), LOG_LEVEL="DEBUG") as worker,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        wait_for_start(worker)
+        client = Client(channel)
+        for _ in range(3_000):
+            assert client.is_serving()
+            client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
+        events: list[dict[str, Any]] = []
+        while not any("lines are missing" in each["event"] for each in events):
+            events.append(read_line(worker))
+        assert events[-1]["lines"] > 0
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(10) == 0
