@@ -14,7 +14,8 @@ import logging
 import sys
 
 from server import event_loop, logs, open_files
-from server.app import Application, create_server
+from server.app import SERVICES, Application, create_server
+from server.check import ERROR, find
 from server.settings import Settings, read_settings
 from server.variables import ConfigurationError
 from server.version import PACKAGE, find_version
@@ -73,9 +74,14 @@ def main() -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PACKAGE} {find_version()}")
-    parser.parse_args()
+    parser.add_argument(
+        "command", nargs="?", choices=["check"], help="say what is wrong with this deployment, and run nothing"
+    )
+    command = parser.parse_args().command
     try:
         settings = read_settings()
+        if command == "check":
+            return print_findings(settings)
         logs.configure(settings.log_level)
         settings = _limit_connections(settings)
         event_loop.run(serve(settings))
@@ -83,6 +89,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def print_findings(settings: Settings) -> int:
+    """Print what `server.check` finds, and return 0, or 1 if something keeps the service from working."""
+    worst = 0
+    for level, text in find(settings, SERVICES):
+        print(f"{level:<7}  {text}", flush=True)
+        worst = max(worst, level == ERROR)
+    return int(worst)
 
 
 def _limit_connections(settings: Settings) -> Settings:

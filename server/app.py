@@ -73,6 +73,9 @@ _EVENTS = ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]
 _LEADS = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
 _CONTACTS = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
 
+SERVICES = [_EVENTS, _LEADS, _CONTACTS]
+"""What a worker serves, health and reflection aside."""
+
 
 def make_grpc_server(
     transport: str = CORE, max_connections: int = MAX_CONNECTIONS, admit: Admit | None = None

@@ -24,7 +24,7 @@ def main() -> int:
             return 2
         url = make_owner_url(run)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It is psql's, which goes on.
-    command = [PROGRAMS / "psql", url, *sys.argv[1:]]
+    command = [str(PROGRAMS / "psql"), url, *sys.argv[1:]]
     return subprocess.run(command, check=False).returncode  # noqa: S603 - the arguments are those of whoever calls
 
 
