@@ -132,7 +132,7 @@ _ERRORS: dict[str, tuple[int, str, list[Json]]] = {
     "429": (8, "too many requests are waiting", _IN_ONE_SECOND),
     "431": (8, "the URL and headers are too large or too many", []),
     "500": (13, "internal error", []),
-    "503": (14, "the database cannot be reached", _IN_ONE_SECOND),
+    "503": (14, "the database is unavailable", _IN_ONE_SECOND),
     "504": (4, "out of time", []),
 }
 ERRORS: dict[str, Json] = {

@@ -42,7 +42,8 @@ from server.transport.make import make_server
 from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
 from server.variables import ConfigurationError
-from storage import EventStore, Lane, PrivilegesMissing
+from server.version import find_version
+from storage import EventStore, Lane, PrivilegesMissing, UnfitDatabase
 from storage.key_finder import KeyFinder
 from storage.schema import find_pending
 
@@ -71,6 +72,9 @@ _REFUSAL_METADATA = (
 _EVENTS = ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]
 _LEADS = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
 _CONTACTS = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
+
+SERVICES = [_EVENTS, _LEADS, _CONTACTS]
+"""What a worker serves, health and reflection aside."""
 
 
 def make_grpc_server(
@@ -163,7 +167,7 @@ class Application:
             self._tasks.append(asyncio.create_task(self._turn_on_with_first_key()))
         await self._server.start()
         auth = "on" if self._admission.is_on else "off"
-        log.info("started", extra={"port": self.port, "tls": self._tls, "auth": auth})
+        log.info("started", extra={"version": find_version(), "port": self.port, "tls": self._tls, "auth": auth})
 
     async def stop(self, grace: float, notice: float = 0.0) -> None:
         """Stop in order: report it to health checks, accept no new calls, finish those in flight, and disconnect.
@@ -244,11 +248,14 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
-        ConfigurationError: its schema is not up to date, its role lacks privileges, or a port cannot be bound.
+        ConfigurationError: it cannot be used, its schema is not up to date, its role lacks privileges, or a port cannot
+            be bound.
     """
     check(settings)
     try:
         missing = await asyncio.to_thread(find_pending, settings.database_url)
+    except UnfitDatabase as error:
+        raise ConfigurationError(f"DATABASE_URL: the database cannot be used: {error}") from None
     except PrivilegesMissing as error:
         raise ConfigurationError(
             f"DATABASE_URL: {error}: run `python -m storage.migrate` as the owner of the tables"

@@ -6,6 +6,7 @@ Storage is given rows and returns outcomes. It knows nothing of gRPC, of protobu
 from storage.erasure import Erasure, Receipt
 from storage.erasures import Erasures
 from storage.errors import (
+    DatabaseFull,
     DatabaseUnavailable,
     EventRefused,
     KeyErased,
@@ -19,6 +20,7 @@ from storage.errors import (
     TooManyErasures,
     TooManyLookups,
     TooManySearches,
+    UnfitDatabase,
     UserBlocked,
     WriteFailed,
 )
@@ -29,6 +31,7 @@ from storage.store import EventStore, Lane
 
 __all__ = [
     "TEXT_COUNT",
+    "DatabaseFull",
     "DatabaseUnavailable",
     "Erasure",
     "Erasures",
@@ -56,6 +59,7 @@ __all__ = [
     "TooManyErasures",
     "TooManyLookups",
     "TooManySearches",
+    "UnfitDatabase",
     "UserBlocked",
     "WriteFailed",
     "encode_row",

@@ -6,7 +6,7 @@ from enum import Enum, auto
 from storage.availability import Availability
 from storage.copy_thread import CopyThread
 from storage.erasures import Erasures
-from storage.errors import DatabaseUnavailable, UserBlocked
+from storage.errors import DatabaseFull, DatabaseUnavailable, UserBlocked
 from storage.event import Event, Outcome, Page, Query
 from storage.inserter import Inserter
 from storage.listing import Listing, ListQuery, Lists
@@ -74,6 +74,7 @@ class EventStore:
             outcomes = self._copy_threads[lane].write(rows)
         writes.add(outcomes)
         outcomes.add_done_callback(writes.discard)
+        outcomes.add_done_callback(self._look_for_full_disk)
         return outcomes
 
     async def find(self, query: Query) -> Page:
@@ -136,6 +137,10 @@ class EventStore:
         if not self.availability.up:
             return [DatabaseUnavailable()]
         return await self._copy_threads[Lane.CREATES].write(rows)
+
+    def _look_for_full_disk(self, outcomes: "asyncio.Future[list[Outcome]]") -> None:
+        if not outcomes.cancelled() and isinstance(outcomes.result()[0], DatabaseFull):
+            self.availability.note_full_disk()
 
     async def _abandon_on_outage(self) -> None:
         while True:

@@ -27,6 +27,7 @@ from server.access.caller import NotPermitted, OriginNotAllowed, ScopeMissing, U
 from server.access.rates import OverRate
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
+    DatabaseFull,
     DatabaseUnavailable,
     EventRefused,
     KeyErased,
@@ -139,7 +140,8 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     ErasureNotFound: _Refusal(NOT_FOUND, "the customer has no erasure with this id"),
     EventNotFound: _Refusal(NOT_FOUND, "the customer has no event with this id"),
     KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
-    DatabaseUnavailable: _Refusal(UNAVAILABLE, "the database cannot be reached", is_retryable=True),
+    DatabaseUnavailable: (_UNAVAILABLE := _Refusal(UNAVAILABLE, "the database is unavailable", is_retryable=True)),
+    DatabaseFull: _UNAVAILABLE,
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
 }
 _BUG = _Refusal(INTERNAL, "internal error")
