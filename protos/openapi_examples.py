@@ -94,6 +94,22 @@ RESPONSES: dict[str, Json] = {
     "SearchContactAnalyticsEventsResponse": _make_page("contact"),
     "EventRecord": _RECORD,
     "ListAnalyticsEventsResponse": {"events": [_RECORD], "nextPageToken": ""},
+    "ListRefusalsResponse": {
+        "refusals": [
+            {
+                "id": _ID,
+                "created_at": _TIME,
+                "rpc": "CreateAnalyticsEvent",
+                "door": "json",
+                "code": "INVALID_ARGUMENT",
+                "tool_signature": "vfp",
+                "violations": [{"field": "recording_id", "description": "value is required"}],
+                "requestId": "5f2b1a0c-7d3e-4c6f-9a8b-0e1d2c3b4a59",
+                "omitted": 0,
+            }
+        ],
+        "nextPageToken": "",
+    },
     "Erasure": {
         "id": _ID,
         "customer_id": "acme",

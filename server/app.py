@@ -18,6 +18,7 @@ from server.access.switch import is_auth_on, watch_for_keys
 from server.access.verifier import Verifier
 from server.auth_settings import check_open_address, make_provider
 from server.ingest.group_commit import GroupCommit
+from server.ingest.refusal_log import RefusalLog
 from server.ingest.stream import ChunkBudget
 from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
@@ -31,6 +32,7 @@ from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.lists import HttpGet, HttpList, Lister
+from server.rpc.refusal_lists import HttpListRefusals, RefusalLister
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import Settings
@@ -109,6 +111,7 @@ class Application:
         self.commits = GroupCommit(self._store)
         # So that a create does not wait for the commit of a batch that takes a hundred times as long.
         self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
+        self._refusal_log = RefusalLog(self._store.refusals)
         self._keys = KeyFinder(settings.database_url)
         self._verifier = Verifier(self._keys, make_provider(settings.provider))
         self._admission = Admission(
@@ -123,6 +126,7 @@ class Application:
         self._eraser = Eraser(self._store.erasures)
         pages = UnreadPageLimiter(limits.unread_page_bytes)
         self._lister = Lister(self._store, pages)
+        self._refusal_lister = RefusalLister(self._store, pages)
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
         services = {
@@ -135,9 +139,11 @@ class Application:
                 self._admission.renew,
                 self._eraser,
                 self._lister,
+                self._refusal_log,
+                self._refusal_lister,
             ),
-            _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
-            _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
+            _LEADS: LeadAnalytics(self.commits, self._searcher, pages, self._refusal_log),
+            _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages, self._refusal_log),
         }
         http_services = self._make_http_services(pages, IgnoredFields(enabled=settings.ignore_unknown_fields))
         # It is annotated with the stock server, of which it uses what both have.
@@ -161,6 +167,7 @@ class Application:
         await self._store.start()
         if self._admission.is_on:
             await self._keys.connect()
+        await self._refusal_log.start()
         self._set_health(HealthCheckResponse.SERVING)
         self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
         if self._may_turn_on:
@@ -187,6 +194,7 @@ class Application:
             async with asyncio.timeout(_DISCONNECT_SECONDS):
                 await self.commits.close()
                 await self._batch_commits.close()
+                await self._refusal_log.close()
                 await self._store.close()
                 self._verifier.close()
                 self._keys.close()
@@ -198,23 +206,25 @@ class Application:
         self, pages: UnreadPageLimiter, ignored: IgnoredFields
     ) -> dict[ServiceDescriptor, dict[str, HttpMethod]]:
         """Return the methods for JSON, by service and by the name of the RPC."""
+        log = self._refusal_log
         leads = HttpSearch(self._searcher, SearchLeadAnalyticsEventsRequest, "lead", pages, ignored)
         contacts = HttpSearch(self._searcher, SearchContactAnalyticsEventsRequest, "contact", pages, ignored)
         return {
             _EVENTS: {
-                "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
-                "BatchCreateAnalyticsEvents": HttpBatch(self._batch_commits, self._batch_turns, ignored),
+                "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored, log),
+                "BatchCreateAnalyticsEvents": HttpBatch(self._batch_commits, self._batch_turns, ignored, log),
                 "EraseAnalyticsEvents": HttpErase(self._eraser),
                 "GetErasure": HttpGetErasure(self._eraser),
                 "ListAnalyticsEvents": HttpList(self._lister, ignored),
                 "GetAnalyticsEvent": HttpGet(self._lister, ignored),
+                "ListRefusals": HttpListRefusals(self._refusal_lister, ignored),
             },
             _LEADS: {
-                "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),
+                "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored, log),
                 "SearchLeadAnalyticsEvents": leads,
             },
             _CONTACTS: {
-                "CreateContactAnalyticsEvent": HttpCreate(self.commits, CONTACT, ignored),
+                "CreateContactAnalyticsEvent": HttpCreate(self.commits, CONTACT, ignored, log),
                 "SearchContactAnalyticsEvents": contacts,
             },
         }

@@ -26,6 +26,8 @@ from storage.errors import (
 )
 from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Place, Query, make_id_and_time, make_ids_and_times
 from storage.listing import Listing, ListQuery
+from storage.refusal import Refusal, RefusalQuery
+from storage.refusals import Refusals
 from storage.rows import Row, encode_row, encode_rows
 from storage.store import EventStore, Lane
 
@@ -52,6 +54,9 @@ __all__ = [
     "PrivilegesMissing",
     "Query",
     "Receipt",
+    "Refusal",
+    "RefusalQuery",
+    "Refusals",
     "Row",
     "SearchTimedOut",
     "StorageError",

@@ -10,6 +10,8 @@ from storage.errors import DatabaseFull, DatabaseUnavailable, UserBlocked
 from storage.event import Event, Outcome, Page, Query
 from storage.inserter import Inserter
 from storage.listing import Listing, ListQuery, Lists
+from storage.refusal import Refusal, RefusalQuery
+from storage.refusals import Refusals
 from storage.rows import Row
 from storage.search import Searches
 
@@ -35,6 +37,7 @@ class EventStore:
             retention_days: how old events become before they are erased. 0 means that they stay.
         """
         self.erasures = Erasures(url, retention_days)
+        self.refusals = Refusals(url)
         self.availability = Availability(url)
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
@@ -103,6 +106,12 @@ class EventStore:
         events = await self._lists.fetch(customer_id, [event_id])
         return events[0] if events else None
 
+    async def list_refusals(self, query: RefusalQuery) -> list[Refusal]:
+        """Return what `Refusals.find` returns. Raises DatabaseUnavailable."""
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self.refusals.find(query)
+
     async def close(self) -> None:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
@@ -112,6 +121,7 @@ class EventStore:
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
         self._inserter.close()
+        self.refusals.disconnect()
         await self.erasures.close()
         await asyncio.gather(*[thread.close() for thread in self._copy_threads.values()])
 
@@ -147,6 +157,7 @@ class EventStore:
             await self.availability.wait_until(up=False)
             self._inserter.disconnect()
             self.erasures.disconnect()
+            self.refusals.disconnect()
             for thread in self._copy_threads.values():
                 thread.abandon()
             self._searches.abandon()

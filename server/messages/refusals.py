@@ -63,12 +63,23 @@ class FieldViolation(NamedTuple):
     description: str
 
 
+class Reporter(NamedTuple):
+    """Who reported an event that is refused, as far as the event says so itself. Nothing of it is checked."""
+
+    customer_id: str = ""
+    tool_signature: str = ""
+
+
+UNKNOWN_REPORTER = Reporter()
+
+
 class InvalidRequest(Exception):
     """A request that breaks rules, with all the rules that it breaks."""
 
-    def __init__(self, violations: list[FieldViolation]) -> None:
+    def __init__(self, violations: list[FieldViolation], reporter: Reporter = UNKNOWN_REPORTER) -> None:
         super().__init__()
         self.violations = violations
+        self.reporter = reporter
 
 
 class MalformedMessage(Exception):
@@ -180,7 +191,7 @@ _VIOLATIONS: dict[type[Exception], FieldViolation] = {
 }
 
 # In a batch, where one event must not fail the others, this is about a field as well.
-_KEY_IN_PROGRESS = FieldViolation(KEY_FIELD, "is being written by another call: retry this event")
+KEY_IN_PROGRESS = FieldViolation(KEY_FIELD, "is being written by another call: retry this event")
 
 KEY_WITH_BATCH = FieldViolation(
     KEY_METADATA, "is for a single event: in a batch, each event has its own idempotency_key"
@@ -325,7 +336,7 @@ def require_equal(names: Sequence[str]) -> list[FieldViolation]:
 def find_event_violation(error: Exception) -> FieldViolation | None:
     """Return what is wrong with one event of a batch, or None if `error` fails the whole batch."""
     if isinstance(error, KeyInProgress):
-        return _KEY_IN_PROGRESS
+        return KEY_IN_PROGRESS
     return _VIOLATIONS.get(type(error))
 
 
