@@ -167,7 +167,7 @@ class Application:
         await self._store.start()
         if self._admission.is_on:
             await self._keys.connect()
-        await self._refusal_log.start()
+        self._refusal_log.start()
         self._set_health(HealthCheckResponse.SERVING)
         self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
         if self._may_turn_on:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from server.access.caller import Caller, get_caller
 from server.ingest.batch import EventBatch
 from server.ingest.refusal_log import RefusalLog
-from server.messages.faults import Fault, find_event_fault, find_fault, format_violations
+from server.messages.faults import Fault, find_event_fault, find_fault, format_violations, is_about_request
 from server.messages.refusals import InvalidRequest, Reporter
 from storage import Event, Refusal, make_id_and_time
 
@@ -41,10 +41,10 @@ class Notes(NamedTuple):
             find_reporter: returns who sent it, if the error does not say so.
             metadata: the metadata of the call.
         """
-        fault = find_fault(error)
-        if fault is not None:
+        if is_about_request(error):
             known = error.reporter if isinstance(error, InvalidRequest) else Reporter()
-            self._note(get_caller(), known if known.customer_id else find_reporter(), lambda: fault, metadata)
+            reporter = known if known.customer_id else find_reporter()
+            self._note(get_caller(), reporter, partial(find_fault, error), metadata)
 
     def note_batch(self, batch: EventBatch, metadata: Metadata) -> None:
         """Note what was refused of a batch or chunk, and what was stored before."""

@@ -1,4 +1,4 @@
-"""What was refused, on its way to the database: within bounds, about once a second, and off the path of the events."""
+"""What was refused, on its way to the database: within bounds, once a second at most, and not in the way of events."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,8 @@ from storage import DatabaseUnavailable, Refusal, Refusals
 
 log = logging.getLogger(__name__)
 
-_FLUSH_SECONDS = 1.0
+# What comes alone is written at once.
+_PAUSE_SECONDS = 1.0
 
 # Of refusals, and of replays. So that is what one customer can have kept a second.
 _MAX_EACH = 20
@@ -53,7 +54,7 @@ class RefusalLog:
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin to write to the database."""
         self._task = asyncio.create_task(self._run())
 
@@ -90,32 +91,44 @@ class RefusalLog:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            await asyncio.sleep(_FLUSH_SECONDS)
+            self._wake.clear()
             with contextlib.suppress(DatabaseUnavailable):  # They wait for the next time.
                 await self._flush(_MAX_CUSTOMERS)
-            if not self._waiting:
-                self._wake.clear()
             self._log_lost()
+            await asyncio.sleep(_PAUSE_SECONDS)
+            if self._waiting:
+                self._wake.set()
 
     async def _flush(self, most: int) -> None:
-        """Write what waits, of so many customers at most."""
+        """Write what waits, of so many customers at most.
+
+        Raises:
+            DatabaseUnavailable: the database cannot be reached. What was not written waits on.
+        """
         for key in list(self._waiting)[:most]:
             waiting = self._waiting.pop(key)
-            refusals, omitted = list(waiting.refusals), waiting.omitted
-            refusals[-1] = refusals[-1]._replace(omitted=omitted)
-            # Behind the others, because more may be added meanwhile.
-            self._waiting[key] = waiting
+            customer_id, _ = key
+            last = waiting.refusals[-1]._replace(omitted=waiting.omitted)
             try:
-                await self._refusals.keep(key[0], refusals)
+                await self._refusals.keep(customer_id, [*waiting.refusals[:-1], last])
+            except (DatabaseUnavailable, asyncio.CancelledError):
+                self._put_back(key, waiting)
+                raise
             except psycopg2.Error as error:
                 log.error("refusals could not be kept", extra={"sqlstate": error.pgcode})
-                self._lost += len(refusals)
-            del waiting.refusals[: len(refusals)]
-            waiting.omitted -= omitted
-            self._shares.give_back(key[0], len(refusals))
-            if not waiting.refusals:
-                self._lost += waiting.omitted
-                del self._waiting[key]
+                self._lost += len(waiting.refusals) + waiting.omitted
+            self._shares.give_back(customer_id, len(waiting.refusals))
+
+    def _put_back(self, key: tuple[str, bool], waiting: _Waiting) -> None:
+        """Let refusals wait again, with those that have been added meanwhile."""
+        if later := self._waiting.get(key):
+            waiting.refusals += later.refusals
+            dropped = len(waiting.refusals) - _MAX_EACH
+            if dropped > 0:
+                del waiting.refusals[_MAX_EACH:]
+                self._shares.give_back(key[0], dropped)
+            waiting.omitted += later.omitted + max(dropped, 0)
+        self._waiting[key] = waiting
 
     def _log_lost(self) -> None:
         now = self._loop.time()

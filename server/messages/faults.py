@@ -14,6 +14,7 @@ from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import BadRequest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from server.access.caller import Unauthenticated
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.json_codec.query import KEY_PARAMETER
 from server.messages.refusals import (
@@ -32,6 +33,7 @@ from server.messages.refusals import (
     describe_no_value,
     make_status,
 )
+from storage import DatabaseUnavailable
 
 UNKNOWN_FIELD = "?"
 """Stands for the name of a field that is not known."""
@@ -53,8 +55,6 @@ _FAULTS = {
 # How it ends, if it begins with what was found.
 _ENDINGS = tuple(describe("").strip() for describe in (describe_no_value, describe_no_escape, describe_half_pair))
 
-_UNRELATED = {code_pb2.UNAUTHENTICATED, code_pb2.UNAVAILABLE}
-
 
 class Fault(NamedTuple):
     """What was wrong with a request."""
@@ -64,14 +64,14 @@ class Fault(NamedTuple):
     violations: list[FieldViolation]
 
 
-def find_fault(error: Exception) -> Fault | None:
-    """Return what is kept of the refusal of a request, or None if it says nothing about the request.
+def is_about_request(error: Exception) -> bool:
+    """Return whether a refusal says anything about the request: not without credentials, nor without a database."""
+    return not isinstance(error, Unauthenticated | DatabaseUnavailable)
 
-    That is so while the database is away, and without valid credentials.
-    """
+
+def find_fault(error: Exception) -> Fault:
+    """Return what is kept of the refusal of a request."""
     status = make_status(error, Empty.DESCRIPTOR)
-    if status.code in _UNRELATED:
-        return None
     details = BadRequest()
     found = next((details.field_violations for detail in status.details if detail.Unpack(details)), ())
     violations = [FieldViolation(each.field, each.description) for each in found]
@@ -113,6 +113,7 @@ def _strip_field(path: str) -> str:
 
 
 def _strip_description(description: str) -> str:
+    description = description.replace("\0", "U+0000")  # The rule names it. The database cannot store it.
     match = _MALFORMED.fullmatch(description)
     if match is None or match[2] is None or match[2] in _FAULTS:
         return description
