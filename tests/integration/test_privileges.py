@@ -47,6 +47,9 @@ GRANTS = [
     ("blocked_user", "SELECT"),
     ("erased_key", "SELECT"),
     ("erasure", "SELECT"),
+    ("refusal", "DELETE"),
+    ("refusal", "INSERT"),
+    ("refusal", "SELECT"),
     ("schema_migration", "SELECT"),
 ]
 

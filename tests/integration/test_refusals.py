@@ -1,13 +1,10 @@
 """The refusals of a customer by gRPC: what is kept of which call, for how long, and how much of a flood."""
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import grpc
-import psycopg2
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import (
@@ -16,19 +13,22 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     EraseAnalyticsEventsRequest,
     WriteAnalyticsEventsRequest,
 )
-from data_analytics.v1.refusal_pb2 import ListRefusalsRequest, Refusal
-from server.event_loop import make_event_loop
-from server.ingest.refusal_log import RefusalLog
-from storage import Refusal as KeptRefusal
-from storage import Refusals, make_id_and_time
-from storage.housekeeping import keep_house
-from storage.ids import make_bound
-from tests.support.database import as_server, query, refusing_connections, terminate_backends
-from tests.support.in_process import Client, RunningServer, running_server
+from data_analytics.v1.refusal_pb2 import ListRefusalsRequest
+from storage import Refusals
+from tests.support.database import query
+from tests.support.in_process import Client
 from tests.support.refusals import refused
-from tests.support.refused import list_refusals, wait_for_refusals
+from tests.support.refused import (
+    bad,
+    count_rows,
+    list_refusals,
+    make_refusals,
+    refuse,
+    say_why,
+    use_refusals,
+    wait_for_refusals,
+)
 from tests.support.requests import analytics_event, contact_event, lead_event
-from tests.support.until import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 CONNECTION = "analytics refusals"
@@ -37,45 +37,6 @@ REQUIRED = [("recording_id", "value is required")]
 
 def batch_of(*events: CreateAnalyticsEventRequest) -> BatchCreateAnalyticsEventsRequest:
     return BatchCreateAnalyticsEventsRequest(events=events)
-
-
-def say_why(refusal: Refusal) -> list[tuple[str, str]]:
-    return [(violation.field, violation.description) for violation in refusal.violations]
-
-
-def bad(customer: str, **fields: Any) -> CreateAnalyticsEventRequest:
-    """Return an event that is refused."""
-    return analytics_event(customer, **{"recording_id": "", **fields})
-
-
-def refuse(client: Client, customer: str, times: int = 1) -> None:
-    """Have events of a customer refused."""
-    for _ in range(times):
-        with refused(INVALID):
-            client.events.CreateAnalyticsEvent(bad(customer), timeout=5)
-
-
-def make_refusals(count: int, milliseconds: int | None = None) -> list[KeptRefusal]:
-    """Return refusals of now, or of another time."""
-    ids = [make_id_and_time()[0] if milliseconds is None else make_bound(milliseconds + n) for n in range(count)]
-    return [KeptRefusal(each, "Rpc", "json", "INVALID_ARGUMENT", "", "[]", "", "", 0) for each in ids]
-
-
-def use_refusals(url: str, use: Callable[[Refusals], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        refusals = Refusals(as_server(url))
-        try:
-            await use(refusals)
-        finally:
-            refusals.disconnect()
-
-    with asyncio.Runner(loop_factory=make_event_loop) as runner:
-        runner.run(run())
-
-
-def count_rows(url: str, customer: str) -> int:
-    ((count,),) = query(url, "SELECT count(*) FROM refusal WHERE customer_id = %s", customer)
-    return int(count)
 
 
 def test_a_refused_create_is_listed_with_its_field_and_its_rule(client: Client, customer: str) -> None:
@@ -253,130 +214,3 @@ def test_only_refusals_since_a_time_are_listed(client: Client, customer: str, da
     with refused(INVALID) as refusal:
         list_refusals(client, customer, since="now")
     assert list(refusal.violations) == ["since"]
-
-
-def test_the_newest_refusals_of_a_customer_are_kept(customer: str, database_url: str, client: Client) -> None:
-    kept = make_refusals(1_100)
-    replays = [refusal._replace(replayed_event_id=refusal.id) for refusal in make_refusals(3)]
-
-    async def keep(refusals: Refusals) -> None:
-        await refusals.keep(customer, replays)
-        await refusals.keep(f"{customer} other", make_refusals(2))
-        for start in range(0, len(kept), 50):
-            await refusals.keep(customer, kept[start : start + 50])
-
-    use_refusals(database_url, keep)
-    assert [refusal.id for refusal in list_refusals(client, customer, page_size=1_000)] == [
-        refusal.id for refusal in kept[:-1_001:-1]
-    ]
-    assert count_rows(database_url, customer) == 1_003
-    assert count_rows(database_url, f"{customer} other") == 2
-
-
-def test_refusals_of_more_than_a_week_are_not_listed_and_go(own_database_url: str, customer: str) -> None:
-    week = 7 * 24 * 3_600_000
-    now = int(time.time() * 1000)
-
-    async def keep(refusals: Refusals) -> None:
-        for of in (customer, f"{customer} other"):
-            await refusals.keep(of, make_refusals(2, now - week - 60_000))
-            await refusals.keep(of, make_refusals(1, now - week + 60_000))
-
-    use_refusals(own_database_url, keep)
-    with running_server(own_database_url) as server:
-        assert len(list_refusals(server.client, customer, since="2020-01-01T00:00:00Z")) == 1
-        # The server keeps house when it starts.
-        until(lambda: query(own_database_url, "SELECT count(*) FROM refusal") == [(2,)])
-        assert len(list_refusals(server.client, f"{customer} other")) == 1
-
-
-def test_what_waits_is_kept_when_the_server_stops(database_url: str, customer: str) -> None:
-    with running_server(database_url) as server:
-        for number in range(60):
-            refuse(server.client, f"{customer} {number}")
-    kept = query(
-        database_url, "SELECT count(DISTINCT customer_id) FROM refusal WHERE starts_with(customer_id, %s)", customer
-    )
-    assert kept == [(60,)]
-
-
-def test_refusals_wait_while_the_database_is_away(own_database_url: str, customer: str) -> None:
-    with running_server(own_database_url) as server:
-        refuse(server.client, customer)
-        wait_for_refusals(server.client, customer)
-        with refusing_connections(own_database_url):
-            refuse(server.client, customer, 3)
-            terminate_backends(own_database_url, CONNECTION)
-            until(lambda: not server.client.is_serving())
-            with refused(grpc.StatusCode.UNAVAILABLE):
-                list_refusals(server.client, customer)
-            # A bad event is told that it is bad only where one that is good would be stored.
-            with refused(grpc.StatusCode.UNAVAILABLE):
-                server.client.events.CreateAnalyticsEvent(bad(customer), timeout=5)
-        until(server.client.is_serving)
-        assert len(wait_for_refusals(server.client, customer, 4)) == 4
-
-
-def test_a_flood_of_refusals_is_bounded_and_costs_no_one_else(server: RunningServer, customer: str) -> None:
-    other = f"{customer} other"
-    client = server.client
-    flood = batch_of(*[bad(customer)] * 1_000)
-    for number in range(10):
-        assert client.events.BatchCreateAnalyticsEvents(flood, timeout=20).refused_count == 1_000
-        client.events.CreateAnalyticsEvent(analytics_event(other), timeout=5)
-        if number % 3 == 0:
-            refuse(client, other)
-    found = wait_for_refusals(client, customer, 10_000)
-    assert len(found) <= 20 * 11
-    assert len(wait_for_refusals(client, other, 4)) == 4
-
-
-def test_a_flood_of_many_customers_leaves_room_for_one_more(database_url: str, customer: str) -> None:
-    made = 0
-
-    def make() -> KeptRefusal:
-        nonlocal made
-        made += 1
-        return make_refusals(1)[0]
-
-    async def flood(refusals: Refusals) -> None:
-        log = RefusalLog(refusals)
-        for _ in range(1_000):
-            for number in range(200):
-                log.add(f"{customer} {number}", make)
-        log.add(customer, make)
-        await log.close()
-
-    use_refusals(database_url, flood)
-    assert made <= 2_000
-    assert count_rows(database_url, customer) == 1
-    kept = query(
-        database_url,
-        "SELECT count(*), sum(1 + omitted) FROM refusal WHERE starts_with(customer_id, %s) GROUP BY customer_id",
-        f"{customer} ",
-    )
-    assert len(kept) == 200
-    assert all(0 < rows < 20 and in_all == 1_000 for rows, in_all in kept)
-
-
-def test_housekeeping_looks_at_each_customer_once(own_database_url: str, customer: str) -> None:
-    customers = [f"{customer} {number}" for number in range(120)]
-
-    async def keep(refusals: Refusals) -> None:
-        for of in customers:
-            await refusals.keep(of, make_refusals(1, 1_000))
-        await refusals.keep(customer, make_refusals(1))
-
-    use_refusals(own_database_url, keep)
-    with contextlib.closing(psycopg2.connect(own_database_url)) as connection, connection.cursor() as cursor:
-        connection.autocommit = True
-
-        async def run(sql: str, values: Any) -> list[Any]:
-            cursor.execute(sql, values)
-            return list(cursor.fetchall()) if cursor.description else []
-
-        async def keep_until_done() -> int:
-            return len([part async for part in keep_house(run, 0)])
-
-        assert asyncio.run(keep_until_done()) == 1
-    assert query(own_database_url, "SELECT customer_id FROM refusal") == [(customer,)]

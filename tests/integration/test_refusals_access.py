@@ -8,11 +8,10 @@ import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
 from server.access.caller import ERASE, READ, WRITE
-from tests.support.access import bearer, create, make_key
-from tests.support.database import query
+from tests.support.access import create, make_key, metadata_of
 from tests.support.in_process import RunningServer, running_server
 from tests.support.refusals import refused
-from tests.support.refused import list_refusals, wait_for_refusals
+from tests.support.refused import count_rows, list_refusals, wait_for_refusals
 from tests.support.requests import analytics_event, lead_event
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -26,24 +25,15 @@ def guarded(guarded_url: str) -> Iterator[RunningServer]:
         yield running
 
 
-def headers(key: str) -> tuple[tuple[str, str], ...]:
-    return tuple(bearer(key).items())
-
-
 def list_codes(server: RunningServer, reader: str, customer: str, count: int) -> list[str]:
     """Return the codes of so many refusals of a customer, newest first."""
-    return [refusal.code for refusal in wait_for_refusals(server.client, customer, count, headers(reader))]
-
-
-def count_of(url: str, customer: str) -> int:
-    ((count,),) = query(url, "SELECT count(*) FROM refusal WHERE customer_id = %s", customer)
-    return int(count)
+    return [refusal.code for refusal in wait_for_refusals(server.client, customer, count, metadata_of(reader))]
 
 
 def send_raw(server: RunningServer, key: str, data: bytes) -> Any:
     path = "/data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
     call: Any = server.client.channel.unary_unary(path)
-    return call(data, timeout=5, metadata=headers(key))
+    return call(data, timeout=5, metadata=metadata_of(key))
 
 
 def test_who_may_not_store_events_of_a_customer_leaves_nothing_there(
@@ -62,12 +52,12 @@ def test_who_may_not_store_events_of_a_customer_leaves_nothing_there(
             create(guarded, other, credentials)
     events = [analytics_event(of, recording_id=recording) for of in (customer, other) for recording in ("", "r")]
     batch = BatchCreateAnalyticsEventsRequest(events=events)
-    guarded.client.events.BatchCreateAnalyticsEvents(batch, timeout=5, metadata=headers(key))
+    guarded.client.events.BatchCreateAnalyticsEvents(batch, timeout=5, metadata=metadata_of(key))
     assert list_codes(guarded, key, customer, 1) == ["INVALID_ARGUMENT"]
-    assert count_of(guarded_url, other) == 0
+    assert count_rows(guarded_url, other) == 0
 
 
-def test_a_request_that_names_no_customer_is_kept_for_the_only_one_of_its_key(
+def test_what_names_no_customer_is_kept_for_the_only_one_of_its_key(
     guarded: RunningServer, guarded_url: str, customer: str
 ) -> None:
     key = make_key(guarded_url, "secret", customer)
@@ -77,7 +67,7 @@ def test_a_request_that_names_no_customer_is_kept_for_the_only_one_of_its_key(
         send_raw(guarded, key, b"\xff\xff")
     with refused(INVALID):
         create(guarded, "c" * 256, key)
-    found = wait_for_refusals(guarded.client, customer, 3, headers(key))
+    found = wait_for_refusals(guarded.client, customer, 3, metadata_of(key))
     assert [refusal.violations[0].field for refusal in found] == ["customer_id", "", "customer_id"]
 
 
@@ -88,14 +78,14 @@ def test_an_event_of_another_user_is_a_refusal_of_its_customer(
     with refused(DENIED):
         create(guarded, customer, key, user_id="other", tool_signature="vfp")
     batch = BatchCreateAnalyticsEventsRequest(events=[analytics_event(customer, user_id="other")])
-    guarded.client.events.BatchCreateAnalyticsEvents(batch, timeout=5, metadata=headers(key))
+    guarded.client.events.BatchCreateAnalyticsEvents(batch, timeout=5, metadata=metadata_of(key))
     whole = make_key(guarded_url, "secret", customer)
-    found = wait_for_refusals(guarded.client, customer, 2, headers(whole))
+    found = wait_for_refusals(guarded.client, customer, 2, metadata_of(whole))
     assert [refusal.code for refusal in found] == ["PERMISSION_DENIED"] * 2
     assert (found[1].tool_signature, found[1].violations[0].field) == ("vfp", "")
     # Who may see the events of some users only does not learn of those of others.
     with refused(DENIED):
-        list_refusals(guarded.client, customer, headers(key))
+        list_refusals(guarded.client, customer, metadata_of(key))
 
 
 def test_a_key_that_is_over_its_rate_is_told_to_its_customer(
@@ -109,7 +99,7 @@ def test_a_key_that_is_over_its_rate_is_told_to_its_customer(
             codes.append("OK")
         except grpc.RpcError as error:
             codes.append(error.code().name)
-    (refusal,) = wait_for_refusals(guarded.client, customer, 1, headers(key))
+    (refusal,) = wait_for_refusals(guarded.client, customer, 1, metadata_of(key))
     assert (refusal.code, refusal.tool_signature) == ("RESOURCE_EXHAUSTED", "vfp")
     assert [(each.field, each.description) for each in refusal.violations] == [
         ("", "the key has written as much as it may")
@@ -120,18 +110,18 @@ def test_a_replay_is_listed_for_its_customer_alone(guarded: RunningServer, guard
     key, stranger = (make_key(guarded_url, "secret", of) for of in (customer, f"{customer} other"))
     for _ in range(2):
         event = lead_event(customer, idempotency_key="key")
-        guarded.client.leads.CreateLeadAnalyticsEvent(event, timeout=5, metadata=headers(key))
-    (replay,) = wait_for_refusals(guarded.client, customer, 1, headers(key), include_replays=True)
+        guarded.client.leads.CreateLeadAnalyticsEvent(event, timeout=5, metadata=metadata_of(key))
+    (replay,) = wait_for_refusals(guarded.client, customer, 1, metadata_of(key), include_replays=True)
     assert replay.code == "OK"
     for of in (customer, "a customer that does not exist"):
         with refused(DENIED):
-            list_refusals(guarded.client, of, headers(stranger), include_replays=True)
+            list_refusals(guarded.client, of, metadata_of(stranger), include_replays=True)
 
 
 @pytest.mark.parametrize("scope", [WRITE, ERASE])
 def test_the_scope_to_read_is_needed(guarded: RunningServer, guarded_url: str, customer: str, scope: str) -> None:
     key = make_key(guarded_url, "secret", customer, "--scope", scope)
     with refused(DENIED):
-        list_refusals(guarded.client, customer, headers(key))
+        list_refusals(guarded.client, customer, metadata_of(key))
     reader = make_key(guarded_url, "secret", customer, "--scope", READ)
-    assert list_refusals(guarded.client, customer, headers(reader)) == []
+    assert list_refusals(guarded.client, customer, metadata_of(reader)) == []

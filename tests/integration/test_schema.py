@@ -17,7 +17,14 @@ from tests.support.in_process import running_server
 from tests.support.processes import run_module
 from tests.support.requests import lead_event
 
-MIGRATIONS = ["0001_analytics_event", "0002_idempotency_key", "0003_access_key", "0004_erasure", "0005_list_index"]
+MIGRATIONS = [
+    "0001_analytics_event",
+    "0002_idempotency_key",
+    "0003_access_key",
+    "0004_erasure",
+    "0005_list_index",
+    "0006_refusal",
+]
 
 
 @pytest.fixture
