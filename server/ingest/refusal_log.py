@@ -114,8 +114,11 @@ class RefusalLog:
             except (DatabaseUnavailable, asyncio.CancelledError):
                 self._put_back(key, waiting)
                 raise
-            except psycopg2.Error as error:
+            except psycopg2.Error as error:  # Its text may quote what a caller sent.
                 log.error("refusals could not be kept", extra={"sqlstate": error.pgcode})
+                self._lost += len(waiting.refusals) + waiting.omitted
+            except Exception:
+                log.exception("unexpected error while refusals are kept")
                 self._lost += len(waiting.refusals) + waiting.omitted
             self._shares.give_back(customer_id, len(waiting.refusals))
 

@@ -150,7 +150,7 @@ def _make_upload_handler(
             with Upload(limiter) as upload:
                 customer = await _read_body(requests, call, parts, upload, method)
                 call = call._replace(body=b"".join(parts))
-                del parts[1:]
+                del parts[1:]  # If it is refused, the beginning tells who sent it.
                 await renew_caller()
                 answer: bytes = await call_method(call, customer)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
@@ -202,10 +202,11 @@ def _make_answer(
     call_method = log_calls(rpc, method)
 
     async def answer(data: bytes, context: Any) -> bytes:
-        call = HttpCall(b"", _join_metadata(context.invocation_metadata() or ()), context)
+        metadata = _join_metadata(context.invocation_metadata() or ())
+        call = None
         try:
             body = HttpBody.FromString(data)
-            call = call._replace(body=body.data, content_type=body.content_type)
+            call = HttpCall(body.data, metadata, context, body.content_type)
             await renew_caller()
             customer = _find_share(method, call)
             limiter.acquire(customer, len(data))
@@ -215,7 +216,7 @@ def _make_answer(
             finally:
                 limiter.release(customer, len(data))
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            return await _refuse(error, rpc, method, call)
+            return await _refuse(error, rpc, method, call or HttpCall(b"", metadata, context))
 
     return answer
 
