@@ -71,10 +71,11 @@ class RefusalLog:
         if waiting is not None and len(waiting.refusals) >= _MAX_EACH:
             waiting.omitted += 1
         elif self._shares.take(customer_id):
+            refusal = make()
             if waiting is None:
                 waiting = self._waiting[key] = _Waiting()
                 self._wake.set()
-            waiting.refusals.append(make())
+            waiting.refusals.append(refusal)
         elif waiting is not None:
             waiting.omitted += 1
         else:
