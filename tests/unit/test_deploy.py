@@ -27,7 +27,7 @@ def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> 
 
 
 def test_every_variable_is_one_that_is_documented() -> None:
-    documented = (ROOT / "docs" / "operations.md").read_text()
+    documented = (ROOT / "docs/operations.md").read_text()
     files = [path for path in DEPLOY.rglob("*") if path.is_file()]
     assert len(files) >= 10
     for path in files:
