@@ -110,6 +110,10 @@ chaos: install ## Break the stack 200 times under load (ARGS="--rounds 20"), sen
 	CHAOS_ROUNDS=200 $(BIN)/python -m pytest tests/e2e/test_analytics_js.py
 	$(BIN)/python -m tests.abuse $(ABUSE)
 
+.PHONY: psql
+psql: install ## Open psql on the database of `make run`, or on OWNER_DATABASE_URL or DATABASE_URL
+	@exec $(BIN)/python -m server.stack.psql $(ARGS)
+
 N ?= 100000
 .PHONY: seed
 seed: install ## Store N=100000 realistic events in DATABASE_URL, to try things on

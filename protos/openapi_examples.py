@@ -94,6 +94,22 @@ RESPONSES: dict[str, Json] = {
     "SearchContactAnalyticsEventsResponse": _make_page("contact"),
     "EventRecord": _RECORD,
     "ListAnalyticsEventsResponse": {"events": [_RECORD], "nextPageToken": ""},
+    "ListRefusalsResponse": {
+        "refusals": [
+            {
+                "id": _ID,
+                "created_at": _TIME,
+                "rpc": "CreateAnalyticsEvent",
+                "door": "json",
+                "code": "INVALID_ARGUMENT",
+                "tool_signature": "vfp",
+                "violations": [{"field": "recording_id", "description": "value is required"}],
+                "requestId": "5f2b1a0c-7d3e-4c6f-9a8b-0e1d2c3b4a59",
+                "omitted": 0,
+            }
+        ],
+        "nextPageToken": "",
+    },
     "Erasure": {
         "id": _ID,
         "customer_id": "acme",
@@ -132,7 +148,7 @@ _ERRORS: dict[str, tuple[int, str, list[Json]]] = {
     "429": (8, "too many requests are waiting", _IN_ONE_SECOND),
     "431": (8, "the URL and headers are too large or too many", []),
     "500": (13, "internal error", []),
-    "503": (14, "the database cannot be reached", _IN_ONE_SECOND),
+    "503": (14, "the database is unavailable", _IN_ONE_SECOND),
     "504": (4, "out of time", []),
 }
 ERRORS: dict[str, Json] = {

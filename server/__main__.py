@@ -7,15 +7,19 @@ import signal
 for _number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(_number, lambda *_: os._exit(0))
 
+import argparse
 import asyncio
 import gc
 import logging
 import sys
 
 from server import event_loop, logs, open_files
-from server.app import create_server
+from server.app import SERVICES, Application, create_server
+from server.check import ERROR, find
 from server.settings import Settings, read_settings
 from server.variables import ConfigurationError
+from server.version import PACKAGE, find_version
+from server.waiting import wait_for_database
 from storage import DatabaseUnavailable
 
 log = logging.getLogger("server")
@@ -28,35 +32,72 @@ async def serve(settings: Settings) -> None:
     """Run a server until the process gets SIGTERM or SIGINT.
 
     Raises:
-        DatabaseUnavailable, ConfigurationError: as `create_server` does.
+        ConfigurationError: as `create_server` does.
     """
+    loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    application = await create_server(settings)
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: certificates and keys are read again without it")
+    starting = loop.create_task(_create_when_possible(settings))
+    stopping = loop.create_task(signals.get())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return
+    application = starting.result()
     await application.start()
     # What start-up created stays, so the garbage collector need not look at it again.
     gc.collect()
     gc.freeze()
     # A Ctrl-C, or a supervisor that stops Envoy as well, does not wait for a load balancer.
-    notice = settings.drain_notice if await signals.get() == signal.SIGTERM else 0
+    notice = settings.drain_notice if await stopping == signal.SIGTERM else 0
     await application.stop(GRACE_SECONDS, notice)
+
+
+async def _create_when_possible(settings: Settings) -> Application:
+    """Return a server as `create_server` does, once the database can be reached."""
+    while True:
+        try:
+            return await create_server(settings)
+        except DatabaseUnavailable as error:
+            await wait_for_database(settings, str(error) or "it is unavailable")
 
 
 def main() -> int:
     """Read the settings, run the server, and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description="Run a worker: one server process, until SIGTERM or Ctrl-C.",
+        epilog="Environment variables configure it, of which DATABASE_URL must be set: see docs/operations.md.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PACKAGE} {find_version()}")
+    parser.add_argument(
+        "command", nargs="?", choices=["check"], help="say what is wrong with this deployment, and run nothing"
+    )
+    command = parser.parse_args().command
     try:
         settings = read_settings()
+        if command == "check":
+            return print_findings(settings)
         logs.configure(settings.log_level)
         settings = _limit_connections(settings)
         event_loop.run(serve(settings))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
-    except DatabaseUnavailable as error:
-        print(f"DATABASE_URL: the database cannot be reached: {error}", file=sys.stderr)
-        return 1
     return 0
+
+
+def print_findings(settings: Settings) -> int:
+    """Print what `server.check` finds, and return 0, or 1 if something keeps the service from working."""
+    worst = 0
+    for level, text in find(settings, SERVICES):
+        print(f"{level:<7}  {text}", flush=True)
+        worst = max(worst, level == ERROR)
+    return int(worst)
 
 
 def _limit_connections(settings: Settings) -> Settings:
@@ -73,5 +114,6 @@ def _limit_connections(settings: Settings) -> Settings:
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
+    logging.shutdown()
     # Without waiting for threads: one may be blocked by a database that hangs.
     os._exit(status)

@@ -18,6 +18,7 @@ from server.access.switch import is_auth_on, watch_for_keys
 from server.access.verifier import Verifier
 from server.auth_settings import check_open_address, make_provider
 from server.ingest.group_commit import GroupCommit
+from server.ingest.refusal_log import RefusalLog
 from server.ingest.stream import ChunkBudget
 from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
@@ -32,6 +33,7 @@ from server.rpc.http_services import HttpBatch, HttpCreate, HttpSearch
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import Limits, UnreadPageLimiter
 from server.rpc.lists import HttpGet, HttpList, Lister
+from server.rpc.refusal_lists import HttpListRefusals, RefusalLister
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.settings import Settings
@@ -44,7 +46,8 @@ from server.transport.make import make_server
 from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
 from server.variables import ConfigurationError
-from storage import EventStore, Lane, PrivilegesMissing
+from server.version import find_version
+from storage import EventStore, Lane, PrivilegesMissing, UnfitDatabase
 from storage.key_finder import KeyFinder
 from storage.schema import find_pending
 
@@ -73,6 +76,9 @@ _REFUSAL_METADATA = (
 _EVENTS = ANALYTICS_EVENT_SERVICE.services_by_name["AnalyticsEventService"]
 _LEADS = LEAD_ANALYTICS_SERVICE.services_by_name["LeadAnalyticsService"]
 _CONTACTS = CONTACT_ANALYTICS_SERVICE.services_by_name["ContactAnalyticsService"]
+
+SERVICES = [_EVENTS, _LEADS, _CONTACTS]
+"""What a worker serves, health and reflection aside."""
 
 
 def make_grpc_server(
@@ -107,6 +113,7 @@ class Application:
         self.commits = GroupCommit(self._store)
         # So that a create does not wait for the commit of a batch that takes a hundred times as long.
         self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
+        self._refusal_log = RefusalLog(self._store.refusals)
         self._keys = KeyFinder(settings.database_url)
         self._verifier = Verifier(self._keys, make_provider(settings.provider))
         self._admission = Admission(
@@ -122,6 +129,7 @@ class Application:
         pages = UnreadPageLimiter(limits.unread_page_bytes)
         self._lister = Lister(self._store, pages)
         self._exporter = Exporter(self._store, OpenStreams(limits.exports, limits.exports_each))
+        self._refusal_lister = RefusalLister(self._store, pages)
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
         services = {
@@ -135,9 +143,11 @@ class Application:
                 self._eraser,
                 self._lister,
                 self._exporter,
+                self._refusal_log,
+                self._refusal_lister,
             ),
-            _LEADS: LeadAnalytics(self.commits, self._searcher, pages),
-            _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages),
+            _LEADS: LeadAnalytics(self.commits, self._searcher, pages, self._refusal_log),
+            _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages, self._refusal_log),
         }
         ignored = IgnoredFields(enabled=settings.ignore_unknown_fields)
         http_services = self._make_http_services(pages, ignored)
@@ -161,13 +171,16 @@ class Application:
     async def start(self) -> None:
         """Begin to answer calls."""
         await self._store.start()
+        if self._admission.is_on:
+            await self._keys.connect()
+        self._refusal_log.start()
         self._set_health(HealthCheckResponse.SERVING)
         self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
         if self._may_turn_on:
             self._tasks.append(asyncio.create_task(self._turn_on_with_first_key()))
         await self._server.start()
         auth = "on" if self._admission.is_on else "off"
-        log.info("started", extra={"port": self.port, "tls": self._tls, "auth": auth})
+        log.info("started", extra={"version": find_version(), "port": self.port, "tls": self._tls, "auth": auth})
 
     async def stop(self, grace: float, notice: float = 0.0) -> None:
         """Stop in order: report it to health checks, end streams, accept no new calls, finish those in flight.
@@ -188,6 +201,7 @@ class Application:
             async with asyncio.timeout(_DISCONNECT_SECONDS):
                 await self.commits.close()
                 await self._batch_commits.close()
+                await self._refusal_log.close()
                 await self._store.close()
                 self._verifier.close()
                 self._keys.close()
@@ -199,23 +213,25 @@ class Application:
         self, pages: UnreadPageLimiter, ignored: IgnoredFields
     ) -> dict[ServiceDescriptor, dict[str, HttpMethod]]:
         """Return the methods for JSON, by service and by the name of the RPC."""
+        log = self._refusal_log
         leads = HttpSearch(self._searcher, SearchLeadAnalyticsEventsRequest, "lead", pages, ignored)
         contacts = HttpSearch(self._searcher, SearchContactAnalyticsEventsRequest, "contact", pages, ignored)
         return {
             _EVENTS: {
-                "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored),
-                "BatchCreateAnalyticsEvents": HttpBatch(self._batch_commits, self._batch_turns, ignored),
+                "CreateAnalyticsEvent": HttpCreate(self.commits, ANALYTICS, ignored, log),
+                "BatchCreateAnalyticsEvents": HttpBatch(self._batch_commits, self._batch_turns, ignored, log),
                 "EraseAnalyticsEvents": HttpErase(self._eraser),
                 "GetErasure": HttpGetErasure(self._eraser),
                 "ListAnalyticsEvents": HttpList(self._lister, ignored),
                 "GetAnalyticsEvent": HttpGet(self._lister, ignored),
+                "ListRefusals": HttpListRefusals(self._refusal_lister, ignored),
             },
             _LEADS: {
-                "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored),
+                "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored, log),
                 "SearchLeadAnalyticsEvents": leads,
             },
             _CONTACTS: {
-                "CreateContactAnalyticsEvent": HttpCreate(self.commits, CONTACT, ignored),
+                "CreateContactAnalyticsEvent": HttpCreate(self.commits, CONTACT, ignored, log),
                 "SearchContactAnalyticsEvents": contacts,
             },
         }
@@ -249,11 +265,14 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
-        ConfigurationError: its schema is not up to date, its role lacks privileges, or a port cannot be bound.
+        ConfigurationError: it cannot be used, its schema is not up to date, its role lacks privileges, or a port cannot
+            be bound.
     """
     check(settings)
     try:
         missing = await asyncio.to_thread(find_pending, settings.database_url)
+    except UnfitDatabase as error:
+        raise ConfigurationError(f"DATABASE_URL: the database cannot be used: {error}") from None
     except PrivilegesMissing as error:
         raise ConfigurationError(
             f"DATABASE_URL: {error}: run `python -m storage.migrate` as the owner of the tables"

@@ -1,12 +1,21 @@
 """Structured logs: one JSON object per line on standard error, without any customer's data."""
 
+import contextlib
 import logging
+import queue
 import sys
 import threading
+import time
 import traceback
 from datetime import UTC, datetime
+from typing import TextIO
 
 import orjson
+
+log = logging.getLogger(__name__)
+
+# How long the end of a process waits for somebody to read its last lines.
+_FLUSH_SECONDS = 1.0
 
 # The attributes of every LogRecord. All others come from `extra=`.
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -29,6 +38,51 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=repr).decode()
 
 
+class StreamWriter(logging.Handler):
+    """Writes lines in a thread of its own. While nobody reads them, lines are dropped and counted; no call waits."""
+
+    def __init__(self, stream: TextIO, *, max_lines: int = 1_000) -> None:
+        """Start the thread.
+
+        Args:
+            stream: where the lines go.
+            max_lines: how many may wait to be written.
+        """
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str] = queue.Queue(max_lines)
+        self._dropped = 0
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a line over, or drop it."""
+        # Formatted now, because what it tells may change.
+        line = self.format(record)
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until all lines are written, but not for long."""
+        end = time.monotonic() + _FLUSH_SECONDS
+        while self._lines.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.005)
+
+    def _run(self) -> None:
+        while True:
+            self._write(self._lines.get())
+            self._lines.task_done()
+            if self._dropped and self._lines.empty():
+                dropped, self._dropped = self._dropped, 0
+                log.error("nobody read the log: lines are missing", extra={"lines": dropped})
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # The stream is closed.
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
 def _describe(error: BaseException | None) -> str:
     """Return the traceback of the error and its causes: types and lines of code, but no messages.
 
@@ -43,7 +97,7 @@ def _describe(error: BaseException | None) -> str:
 
 def configure(level: int) -> None:
     """Send all logs of the process to standard error in this form."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StreamWriter(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in ("asyncio", "peewee"):
@@ -60,4 +114,4 @@ def configure(level: int) -> None:
 
 
 def _log_uncaught(error: BaseException | None, level: int = logging.ERROR) -> None:
-    logging.getLogger(__name__).log(level, "uncaught error", exc_info=error)
+    log.log(level, "uncaught error", exc_info=error)

@@ -6,6 +6,7 @@ Storage is given rows and returns outcomes. It knows nothing of gRPC, of protobu
 from storage.erasure import Erasure, Receipt
 from storage.erasures import Erasures
 from storage.errors import (
+    DatabaseFull,
     DatabaseUnavailable,
     EventRefused,
     KeyErased,
@@ -19,17 +20,21 @@ from storage.errors import (
     TooManyErasures,
     TooManyLookups,
     TooManySearches,
+    UnfitDatabase,
     UserBlocked,
     WriteFailed,
 )
 from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Place, Query, make_id_and_time, make_ids_and_times
 from storage.export import Export, ExportQuery, Step
 from storage.listing import Listing, ListQuery
+from storage.refusal import Refusal, RefusalQuery
+from storage.refusals import Refusals
 from storage.rows import Row, encode_row, encode_rows
 from storage.store import EventStore, Lane
 
 __all__ = [
     "TEXT_COUNT",
+    "DatabaseFull",
     "DatabaseUnavailable",
     "Erasure",
     "Erasures",
@@ -52,6 +57,9 @@ __all__ = [
     "PrivilegesMissing",
     "Query",
     "Receipt",
+    "Refusal",
+    "RefusalQuery",
+    "Refusals",
     "Row",
     "SearchTimedOut",
     "Step",
@@ -60,6 +68,7 @@ __all__ = [
     "TooManyErasures",
     "TooManyLookups",
     "TooManySearches",
+    "UnfitDatabase",
     "UserBlocked",
     "WriteFailed",
     "encode_row",

@@ -13,7 +13,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
-from storage.connection import CONNECT_SECONDS, is_lost, make_parameters, translated_errors
+from storage.connection import CONNECT_SECONDS, is_lost, make_configuration, make_parameters, translated_errors
 from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
 
@@ -54,8 +54,9 @@ class AsyncConnection:
             DatabaseUnavailable: the database cannot be reached or rejects the connection.
             psycopg2.Error: it rejected a statement of `prepare`.
         """
-        opened = cls(await run_in_daemon_thread(lambda: _connect(url, name, settings), "connecting"))
+        opened = cls(await run_in_daemon_thread(lambda: _connect(url, name), "connecting"))
         try:
+            await opened.execute(*make_configuration(settings))
             for statement in prepare:
                 await opened.execute(statement)
         except BaseException:
@@ -177,9 +178,9 @@ def _is_broken(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def _connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extensions.connection:
+def _connect(url: str, name: str) -> psycopg2.extensions.connection:
     """Open a connection for use with `poll`. Blocks, if only to look up the host's name."""
-    *others, last = _split_by_host(make_parameters(url, name, settings))
+    *others, last = _split_by_host(make_parameters(url, name))
     for parameters in others:
         with contextlib.suppress(DatabaseUnavailable):
             return _connect_to_host(parameters)

@@ -1,16 +1,41 @@
-"""Whether the database can be reached, asked twice a second on a connection of its own."""
+"""Whether the database can be reached and takes events, asked twice a second on a connection of its own."""
 
 import asyncio
 import logging
+import secrets
+import time
+from typing import Any
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 
 from storage.connection import connect
 from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
+from storage.ids import FIRST, to_time
+from storage.rows import COLUMNS, INTO
 
 log = logging.getLogger(__name__)
+
+_LOOK = """
+SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
+  coalesce(has_table_privilege(to_regclass('analytics_event'), 'INSERT'), false),
+  extract(epoch FROM clock_timestamp())::float8
+"""
+
+# Stores an event for which the table may have to grow, and takes it back.
+_TRY = f"BEGIN; INSERT INTO {INTO} VALUES ({', '.join(['%s'] * len(COLUMNS))}); ROLLBACK"  # noqa: S608 - names of the model
+_TRIED = {
+    "id": FIRST,
+    "search_key": FIRST,
+    "created_at": to_time(FIRST),
+    "updated_at": to_time(FIRST),
+    "message": secrets.token_hex(3_000),  # So that it cannot be compressed into what space there is.
+}
+
+# Bounds that say how late an event may become visible allow for more than this.
+_MAX_SKEW_SECONDS = 5.0
 
 
 class Availability:
@@ -33,6 +58,8 @@ class Availability:
         self._timeout = timeout
         self._connection: psycopg2.extensions.connection | None = None
         self._reason = ""
+        self._is_skewed = False
+        self._is_full = False
         self._became = {True: asyncio.Event(), False: asyncio.Event()}
         self._became[True].set()
 
@@ -44,6 +71,12 @@ class Availability:
     async def wait_until(self, *, up: bool) -> None:
         """Wait until `self.up` is `up`. Return at once if it is."""
         await self._became[up].wait()
+
+    def note_full_disk(self) -> None:
+        """Note that the disk of the database is full. Until an event can be stored again, it is not up."""
+        self._is_full = True
+        self._reason = "its disk is full"
+        self._set(False)
 
     async def watch(self) -> None:
         """Check the database until cancelled."""
@@ -67,6 +100,33 @@ class Availability:
         else:
             log.error("database unavailable", extra={"reason": self._reason})
 
+    def _find_fault(self, cursor: Any) -> str:
+        """Return why no events can be stored, or "" if they can."""
+        asked_at = time.time()
+        cursor.execute(_LOOK)
+        ((is_standby, is_read_only, may_insert, clock),) = cursor.fetchall()
+        self._compare_clocks(asked_at, clock, time.time())
+        if is_standby:
+            return "it is a standby"
+        if is_read_only:
+            return "it is read-only"
+        if not may_insert:
+            return "the role may not insert events, or their table is missing"
+        if self._is_full:
+            cursor.execute(_TRY, ["{}" if name == "version_info" else _TRIED.get(name, "") for name in COLUMNS])
+            self._is_full = False
+        return ""
+
+    def _compare_clocks(self, before: float, clock: float, after: float) -> None:
+        """Log if the database's clock differs from this machine's, whose time events get."""
+        seconds = max(before - clock, clock - after)
+        is_off = seconds > _MAX_SKEW_SECONDS
+        if is_off and not self._is_skewed:
+            log.error("this machine's clock and the database's differ", extra={"seconds": round(seconds, 1)})
+        elif self._is_skewed and not is_off:
+            log.info("this machine's clock and the database's agree again")
+        self._is_skewed = is_off
+
     def _check(self) -> bool:
         while True:
             is_new = self._connection is None
@@ -74,19 +134,24 @@ class Availability:
                 if self._connection is None:
                     self._connection = connect(self._url, "analytics availability", {})
                 with self._connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_is_in_recovery()")
-                    row = cursor.fetchone()
-                    self._reason = "it is a standby"
-                    return row is not None and not row[0]
+                    self._reason = self._find_fault(cursor)
+                    return not self._reason
+            except psycopg2.errors.DiskFull:
+                self._disconnect()
+                self._reason = "its disk is full"
+                return False
             except Exception as error:
                 # A check that raised would end `watch`, and an outage would then last for ever.
                 if not isinstance(error, DatabaseUnavailable | psycopg2.Error):
                     log.exception("unexpected error while checking the database")
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
+                self._disconnect()
                 if is_new:
                     # A server that rejects a connection quotes nothing that a customer sent.
                     self._reason = str(error) if isinstance(error, DatabaseUnavailable) else type(error).__name__
                     return False
                 # The loss of an old connection alone says nothing about the database: check on a new one.
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

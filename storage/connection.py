@@ -56,19 +56,31 @@ def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extens
         DatabaseUnavailable: the database cannot be reached or rejects the connection.
     """
     with translated_errors():
-        connection: psycopg2.extensions.connection = psycopg2.connect(**make_parameters(url, name, settings))
-    connection.autocommit = True
+        connection: psycopg2.extensions.connection = psycopg2.connect(**make_parameters(url, name))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(*make_configuration(settings))
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 
-def make_parameters(url: str, name: str, settings: Mapping[str, str]) -> dict[str, Any]:
-    """Return psycopg2's keyword arguments for a connection as `connect` describes it."""
-    parameters: dict[str, Any] = {**_KEEPALIVE, **psycopg2.extensions.parse_dsn(url), "application_name": name}
-    settings = {"timezone": "UTC", "client_encoding": "UTF8", **settings}
-    parameters["options"] = " ".join(
-        [parameters.get("options", ""), *(f"-c {key}={value}" for key, value in settings.items())]
-    ).strip()
-    return parameters
+def make_parameters(url: str, name: str) -> dict[str, Any]:
+    """Return psycopg2's keyword arguments for a connection as `connect` describes it, but for its settings."""
+    own = {"application_name": name, "client_encoding": "UTF8"}
+    return {**_KEEPALIVE, **psycopg2.extensions.parse_dsn(url), **own}
+
+
+def make_configuration(settings: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return the first statement of a session, and its values.
+
+    It is a statement because poolers refuse, or drop, the settings that are sent when a connection is opened.
+    """
+    settings = {"timezone": "UTC", **settings}
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    return f"SELECT {calls}", [text for pair in settings.items() for text in pair]
 
 
 @contextlib.contextmanager

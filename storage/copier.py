@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 
 import psycopg2
 import psycopg2.extensions
-from psycopg2.errorcodes import LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
+from psycopg2.errorcodes import DISK_FULL, LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
 
 from storage import sqlstates
 from storage.conflicts import find_conflicts
 from storage.connection import connect, is_lost
 from storage.erased_keys import KEY_ERASED, PREPARE_CHECKS, make_check
-from storage.errors import DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
+from storage.errors import DatabaseFull, DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
 from storage.event import Outcome
 from storage.rows import COPY_STATEMENT, Row
 
@@ -22,7 +22,7 @@ SESSION = {
     # An acknowledged event is on disk, whatever the database's default is.
     "synchronous_commit": "on",
     # The check for the key of an erased event needs a snapshot that is newer than the statement before it.
-    "default_transaction_isolation": "read\\ committed",
+    "default_transaction_isolation": "read committed",
     # How long to wait for another worker that is writing the same idempotency key. When a batch has no key, the lock is
     # an operator's on the table, and the copier waits for as long as that takes.
     "lock_timeout": "3s",
@@ -75,7 +75,7 @@ class Copier:
         """Log why rows could not be written or looked up, and return the outcomes that say so."""
         if isinstance(error, DatabaseUnavailable):
             log.warning("database unavailable for a batch", extra={"events": len(rows), "reason": str(error)})
-            return _fail_all(DatabaseUnavailable, rows)
+            return _fail_all(type(error), rows)
         self.close()  # The connection may be in any state, and the next batch must not inherit it.
         sqlstate = getattr(error, "pgcode", None)
         log.error("a batch could not be written", exc_info=error, extra={"events": len(rows), "sqlstate": sqlstate})
@@ -173,6 +173,8 @@ class Copier:
                 cursor.copy_expert(statement, io.BytesIO(b"".join([row.line for row in rows])), size=1 << 20)
         except psycopg2.Error as error:
             sqlstate = error.pgcode or ""
+            if sqlstate == DISK_FULL:
+                raise DatabaseFull(f"SQLSTATE {sqlstate}") from None
             if is_lost(connection, error) or sqlstates.is_retryable(sqlstate):
                 raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
             if sqlstates.is_row_error(sqlstate):

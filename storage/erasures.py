@@ -5,7 +5,7 @@ import contextlib
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -13,7 +13,6 @@ import psycopg2
 import uuid_utils
 from psycopg2.errorcodes import OBJECT_NOT_IN_PREREQUISITE_STATE, PROGRAM_LIMIT_EXCEEDED
 
-from storage.async_connection import AsyncConnection
 from storage.copier import SESSION
 from storage.erasure import (
     BEGIN,
@@ -29,6 +28,7 @@ from storage.erasure import (
 )
 from storage.errors import DatabaseUnavailable, TooManyBlocked, TooManyErasures, WriteFailed
 from storage.housekeeping import keep_house
+from storage.single_connection import SingleConnection
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ class Erasures:
         """
         self.blocked: Mapping[str, AbstractSet[str]] = {}
         """By customer, the users whose events are refused."""
-        self._url = url
         self._retention_days = retention_days
         self._name = str(uuid.uuid4())
-        self._connection: AsyncConnection | None = None
-        self._turn = asyncio.Lock()
+        settings = SESSION | {"enable_seqscan": "off"}
+        self._connection = SingleConnection(url, "analytics erasures", settings, _STATEMENT_SECONDS)
+        self._execute = self._connection.execute
         self._wake = asyncio.Event()
         self._known_blocked: Any = None
         self._house: AsyncIterator[None] | None = None
@@ -106,9 +106,7 @@ class Erasures:
 
     def disconnect(self) -> None:
         """Close the connection. What is in flight raises DatabaseUnavailable."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.disconnect()
 
     async def close(self) -> None:
         """Stop working. Another server goes on with what is unfinished as soon as the lease ends."""
@@ -172,22 +170,3 @@ class Erasures:
         self._house = None
         self._next_housekeeping = self._loop.time() + _HOUSEKEEPING_SECONDS
         return False
-
-    async def _execute(self, sql: str, values: Sequence[Any] | None = None) -> list[Any]:
-        """Execute a statement, after those that others wait for, and return its rows."""
-        async with self._turn:
-            if self._connection is None:
-                settings = SESSION | {
-                    "statement_timeout": str(int(_STATEMENT_SECONDS * 1000)),
-                    "enable_seqscan": "off",
-                }
-                self._connection = await AsyncConnection.open(self._url, "analytics erasures", settings)
-            try:
-                async with asyncio.timeout(_STATEMENT_SECONDS + 1):
-                    return await self._connection.execute(sql, values)
-            except DatabaseUnavailable:
-                self._connection = None
-                raise
-            except TimeoutError:
-                self._connection = None
-                raise DatabaseUnavailable("it does not answer") from None

@@ -9,6 +9,10 @@ class DatabaseUnavailable(StorageError):
     """The database cannot be reached. A write in flight may have been committed. A retry may succeed."""
 
 
+class DatabaseFull(DatabaseUnavailable):
+    """The database can be reached, and its disk is full."""
+
+
 class EventRefused(StorageError):
     """The database refused this one event, whatever was written with it. A retry will not help."""
 
@@ -55,6 +59,10 @@ class TooManyLookups(StorageError):
 
 class PageTooLarge(StorageError):
     """The events of a page hold more text than one response may carry."""
+
+
+class UnfitDatabase(Exception):
+    """The database, or the way to it, is none that the service can use. The text says why, in one line."""
 
 
 class PrivilegesMissing(Exception):

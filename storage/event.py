@@ -1,11 +1,21 @@
 """The types that cross storage's border: events, outcomes, queries and pages, all immutable."""
 
+import logging
 import time
 from typing import NamedTuple
 
 import uuid_utils
 
 from storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+# By how much the time in a new id may be ahead of the clock. The library never goes back by itself, so that after a
+# moment with a wrong clock it would give every event the time of that moment.
+_MAX_LEAD_MILLISECONDS = 5_000
+
+_WARNING_SECONDS = 60.0
+_next_warning = 0.0
 
 
 class Event(NamedTuple):
@@ -113,21 +123,34 @@ def make_id_and_time() -> tuple[str, str]:
     """Return a new event's id and, in the form of `Event.created_at`, the time inside that id.
 
     Because the time comes from the id, events sort the same by either. The ids of one process ascend even within a
-    millisecond.
+    millisecond, and while its clock is set back by less than `_MAX_LEAD_MILLISECONDS`.
     """
     made = uuid_utils.uuid7()
+    if made.timestamp > time.time() * 1000 + _MAX_LEAD_MILLISECONDS:
+        made = _make_by_the_clock()
     return str(made), format_time(made.timestamp)
 
 
 def make_ids_and_times(count: int) -> tuple[list[str], list[str]]:
     """Return what `make_id_and_time` returns, for `count` new events: their ids, and their times."""
     made = [uuid_utils.uuid7() for _ in range(count)]
+    if made and made[-1].timestamp > time.time() * 1000 + _MAX_LEAD_MILLISECONDS:
+        made = sorted(_make_by_the_clock() for _ in range(count))
     # They ascend, so if the first and the last have the same time, all have.
     if made and made[0].timestamp == made[-1].timestamp:
         times = [format_time(made[0].timestamp)] * count
     else:
         times = [format_time(each.timestamp) for each in made]
     return list(map(str, made)), times
+
+
+def _make_by_the_clock() -> uuid_utils.UUID:
+    """Return an id that has the time of the clock, although others have had later ones."""
+    global _next_warning
+    if time.monotonic() >= _next_warning:
+        _next_warning = time.monotonic() + _WARNING_SECONDS
+        log.error("the clock was ahead and has been set back: events may be stored that are dated in the future")
+    return uuid_utils.uuid7(nanoseconds=time.time_ns())
 
 
 _last_second = (0, "1970-01-01T00:00:00")

@@ -1,4 +1,4 @@
-"""What is done every hour by one server at a time: old events leave, and the keys of events erased long ago."""
+"""What is done every hour by one server at a time: old events, refusals and keys of erased events leave."""
 
 import logging
 import uuid
@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from storage.erasure import BEGIN, RETENTION, STEP_EVENTS, Erasure, make_values
+from storage.ids import make_bound
+from storage.refusal import DELETE_OLD, FIND_NEXT_CUSTOMER, KEPT_DAYS
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ SELECT greatest(
   extract(epoch FROM date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') - make_interval(days => %s)), 0
 )::bigint
 """
+_FIND_REFUSALS_CUTOFF = "SELECT (extract(epoch FROM clock_timestamp() - make_interval(days => %s)) * 1000)::bigint"
 _FIND_OLDEST = """
 SELECT customer_id, id::text AS oldest, to_timestamp(%s)::text FROM analytics_event WHERE customer_id > %s
 ORDER BY customer_id, id LIMIT 1
@@ -47,6 +50,8 @@ async def keep_house(execute: Execute, retention_days: int) -> AsyncIterator[Non
         return
     async for _ in _forget_keys(execute):
         yield
+    async for _ in _let_go_of_refusals(execute):
+        yield
     if retention_days:
         async for _ in _retain(execute, retention_days):
             yield
@@ -59,6 +64,18 @@ async def _forget_keys(execute: Execute) -> AsyncIterator[None]:
         forgotten = STEP_EVENTS
         while forgotten == STEP_EVENTS:
             ((forgotten,),) = await execute(_FORGET, (customer, receipt_id, STEP_EVENTS))
+            yield
+
+
+async def _let_go_of_refusals(execute: Execute) -> AsyncIterator[None]:
+    """Delete the refusals that are too old, of one customer after the other."""
+    ((cutoff,),) = await execute(_FIND_REFUSALS_CUTOFF, [KEPT_DAYS])
+    bound, customer, looked_at = make_bound(cutoff), "", 0
+    while rows := await execute(FIND_NEXT_CUSTOMER, [customer]):
+        ((customer,),) = rows
+        await execute(DELETE_OLD, (customer, bound))
+        looked_at += 1
+        if looked_at % _SLICE_CUSTOMERS == 0:
             yield
 
 

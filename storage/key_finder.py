@@ -13,8 +13,8 @@ from storage.errors import DatabaseUnavailable, TooManyLookups
 
 log = logging.getLogger(__name__)
 
-# What the database may take for a look-up before it counts as away.
-_SECONDS = 2.0
+# What the database may take for a look-up before it counts as away, if a connection has to be opened for it.
+_SECONDS = 4.0
 
 # A flood of keys that are not known must not fill the memory.
 _MAX_WAITING = 1_000
@@ -31,6 +31,11 @@ class KeyFinder:
         self._task: asyncio.Task[None] | None = None
         # One statement at a time.
         self._turn = asyncio.Lock()
+
+    async def connect(self) -> None:
+        """Connect, so that the first look-up does not have to. If that fails, the first look-up tries again."""
+        with contextlib.suppress(DatabaseUnavailable):
+            await self.has_keys()
 
     async def find(self, key_id: str, *, is_known: bool = False) -> AccessKey | None:
         """Return the key or signer of that id, or None if there is none.

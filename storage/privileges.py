@@ -1,4 +1,4 @@
-"""What the server's role may do in the database: store events and read them, and nothing else."""
+"""What the server's role may do in the database: store events and read them, keep refusals, and nothing else."""
 
 import contextlib
 from typing import Any
@@ -22,6 +22,9 @@ _NEEDED = (
     ("SELECT", "erasure"),
     ("SELECT", "erased_key"),
     ("SELECT", "blocked_user"),
+    ("SELECT", "refusal"),
+    ("INSERT", "refusal"),
+    ("DELETE", "refusal"),
 )
 
 # Of one column: when a key was last used.

@@ -1,18 +1,36 @@
 """The migrations: which ones a database lacks, and applying them."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import peewee
 from peewee import SQL, PostgresqlDatabase
 from playhouse.migrations import Runner
+from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 
 from storage.connection import connect
+from storage.fitness import check_database, check_sessions
 from storage.privileges import SERVER_ROLE, check_privileges, grant_privileges, role_exists
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 # An advisory lock number that no other program on the database is likely to use: "analytic" in ASCII.
 _LOCK = 0x616E616C79746963
+
+_POLL_SECONDS = 0.2
+
+# For which others write, after a second in which they may have had to wait.
+_PAUSE_SECONDS = 2.0
+
+_FIND_BLOCKERS = """
+SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start)::int
+FROM pg_stat_activity WHERE xact_start IS NOT NULL AND pid IN (
+  SELECT pid FROM pg_locks WHERE relation = to_regclass('analytics_event') AND granted AND pid <> pg_backend_pid()
+)
+ORDER BY xact_start LIMIT 3
+"""
 
 
 class _Database(PostgresqlDatabase):
@@ -32,36 +50,92 @@ def find_pending(url: str) -> list[str]:
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
+        UnfitDatabase: it, or the way to it, is none that the service can use.
         PrivilegesMissing: the role of `url` may not do what a server does.
     """
-    with _Database(url) as database:
+    check_sessions(url)
+    database: Any = _Database(url)
+    with database:
+        check_database(database.cursor())
         check_privileges(database)
         runner = Runner(database, str(MIGRATIONS))
         return [migration.name for migration in runner.status() if not migration.applied]
 
 
-def migrate(url: str, server_role: str = SERVER_ROLE) -> list[str]:
+def migrate(url: str, server_role: str = SERVER_ROLE, report: Callable[[str], None] = lambda _: None) -> list[str]:
     """Apply the pending migrations and return their names. Of several callers at once, one works and the others wait.
+
+    A migration that needs a lock on a table waits a second for it, then lets those pass who wait behind it, and tries
+    again, for as long as it takes.
 
     The server's role is granted what it needs. If it is missing, it is created, unless the owner may not do that.
 
     Args:
         url: the database, as the owner of its tables.
         server_role: the role of the servers, or a role that theirs is a member of.
+        report: called with a line for people when a migration has to wait.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached.
+        UnfitDatabase: it is none that the service can use.
         peewee.DatabaseError: it refuses a migration or a grant.
     """
     database: Any = _Database(url)
-    with database:
-        # Released when the connection closes.
-        database.execute(SQL("SELECT pg_advisory_lock(%s)", (_LOCK,)))
+    with database.connection_context():  # Unlike the database itself, no transaction.
+        check_database(database.cursor())
+        # Released when the connection closes. Not a statement that waits: an index that is built concurrently would
+        # wait for its end.
+        while not database.execute(SQL("SELECT pg_try_advisory_lock(%s)", (_LOCK,))).fetchone()[0]:
+            time.sleep(_POLL_SECONDS)
         runner = Runner(database, str(MIGRATIONS))
         # With nothing to do, another role than the owner, which may create no tables, may call this.
-        applied: list[str] = runner.up() if any(not each.applied for each in runner.status()) else []
-        grant_privileges(database, server_role)
-        return applied
+        pending = [each.name for each in runner.status() if not each.applied]
+        for name in pending:
+            _apply(database, runner, name, report)
+        with database.atomic():
+            grant_privileges(database, server_role)
+        return pending
+
+
+def describe_pending(url: str) -> list[tuple[str, str]]:
+    """Return the name of each pending migration, and what its file says about it. Raises as `migrate` does."""
+    database: Any = _Database(url)
+    with database:
+        check_database(database.cursor())
+        runner = Runner(database, str(MIGRATIONS))
+        return [(each.name, str(each.load().__doc__)) for each in runner.status() if not each.applied]
+
+
+def count_events(url: str) -> int:
+    """Return about how many events the table has, as PostgreSQL's statistics have it. Raises as `migrate` does."""
+    database: Any = _Database(url)
+    with database:
+        sql = "SELECT coalesce(max(reltuples)::bigint, 0) FROM pg_class WHERE oid = to_regclass('analytics_event')"
+        return max(int(database.execute_sql(sql).fetchone()[0]), 0)
+
+
+def _apply(database: Any, runner: Runner, name: str, report: Callable[[str], None]) -> None:
+    """Apply one migration, once it gets its locks."""
+    while True:
+        database.execute_sql("SET lock_timeout = '1s'")
+        try:
+            runner.up(name)
+        except peewee.OperationalError as error:
+            if getattr(error.__cause__ or error.__context__, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+            report(f"{name} waits for {_find_blockers(database)}")
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+        finally:
+            database.execute_sql("SET lock_timeout = 0")
+
+
+def _find_blockers(database: Any) -> str:
+    """Return who has used the events table for the longest time."""
+    rows = database.execute_sql(_FIND_BLOCKERS).fetchall()
+    names = [f"pid {pid} ({name or 'no name'}, for {seconds} s)" for pid, name, seconds in rows]
+    return ", ".join(names) or "a lock"
 
 
 def has_role(url: str, name: str) -> bool:

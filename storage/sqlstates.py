@@ -4,14 +4,15 @@ A code of five characters begins with its class of two: https://www.postgresql.o
 """
 
 from psycopg2.errorcodes import (
+    INSUFFICIENT_PRIVILEGE,
     LOCK_NOT_AVAILABLE,
     QUERY_CANCELED,
     READ_ONLY_SQL_TRANSACTION,
 )
 
-# Connection exception, insufficient resources, operator intervention (shutdown, startup), system error, and a server
-# that has become a standby.
-_UNAVAILABLE = ("08", "53", "57P", "58", READ_ONLY_SQL_TRANSACTION)
+# Connection exception, insufficient resources, operator intervention (shutdown, startup), system error, a server that
+# has become a standby or read-only, and a role that may no longer do what it has to.
+_UNAVAILABLE = ("08", "53", "57P", "58", READ_ONLY_SQL_TRANSACTION, INSUFFICIENT_PRIVILEGE)
 
 # Data exception, integrity constraint violation, program limit exceeded, and a lock that took too long.
 _ROW = ("22", "23", "54", LOCK_NOT_AVAILABLE)

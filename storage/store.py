@@ -6,11 +6,13 @@ from enum import Enum, auto
 from storage.availability import Availability
 from storage.copy_thread import CopyThread
 from storage.erasures import Erasures
-from storage.errors import DatabaseUnavailable, UserBlocked
+from storage.errors import DatabaseFull, DatabaseUnavailable, UserBlocked
 from storage.event import Event, Outcome, Page, Query
 from storage.export import Export, ExportQuery, Exports
 from storage.inserter import Inserter
 from storage.listing import Listing, ListQuery, Lists
+from storage.refusal import Refusal, RefusalQuery
+from storage.refusals import Refusals
 from storage.rows import Row
 from storage.search import Searches
 
@@ -36,6 +38,7 @@ class EventStore:
             retention_days: how old events become before they are erased. 0 means that they stay.
         """
         self.erasures = Erasures(url, retention_days)
+        self.refusals = Refusals(url)
         self.availability = Availability(url)
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
@@ -76,6 +79,7 @@ class EventStore:
             outcomes = self._copy_threads[lane].write(rows)
         writes.add(outcomes)
         outcomes.add_done_callback(writes.discard)
+        outcomes.add_done_callback(self._look_for_full_disk)
         return outcomes
 
     async def find(self, query: Query) -> Page:
@@ -110,6 +114,12 @@ class EventStore:
             raise DatabaseUnavailable
         return await self._exports.begin(query)
 
+    async def list_refusals(self, query: RefusalQuery) -> list[Refusal]:
+        """Return what `Refusals.find` returns. Raises DatabaseUnavailable."""
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self.refusals.find(query)
+
     async def close(self) -> None:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
@@ -120,6 +130,7 @@ class EventStore:
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
         self._inserter.close()
+        self.refusals.disconnect()
         await self.erasures.close()
         await asyncio.gather(*[thread.close() for thread in self._copy_threads.values()])
 
@@ -146,11 +157,16 @@ class EventStore:
             return [DatabaseUnavailable()]
         return await self._copy_threads[Lane.CREATES].write(rows)
 
+    def _look_for_full_disk(self, outcomes: "asyncio.Future[list[Outcome]]") -> None:
+        if not outcomes.cancelled() and isinstance(outcomes.result()[0], DatabaseFull):
+            self.availability.note_full_disk()
+
     async def _abandon_on_outage(self) -> None:
         while True:
             await self.availability.wait_until(up=False)
             self._inserter.disconnect()
             self.erasures.disconnect()
+            self.refusals.disconnect()
             for thread in self._copy_threads.values():
                 thread.abandon()
             self._searches.abandon()

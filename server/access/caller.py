@@ -56,6 +56,10 @@ class Caller:
         """Return whether the caller may store an event of this user at this customer."""
         return WRITE in self.scopes and self._is_within(customer_id, user_id)
 
+    def may_write_some(self, customer_id: str) -> bool:
+        """Return whether the caller may store events of any user at this customer."""
+        return WRITE in self.scopes and (self.customers is None or customer_id in self.customers)
+
     def may_read(self, customer_id: str, user_id: str) -> bool:
         """Return whether the caller may find the events of this user at this customer."""
         return READ in self.scopes and self._is_within(customer_id, user_id)
@@ -64,9 +68,18 @@ class Caller:
         """Return whether the caller may find events of any user at this customer."""
         return READ in self.scopes and (self.customers is None or customer_id in self.customers)
 
+    def may_read_all(self, customer_id: str) -> bool:
+        """Return whether the caller may find the events of every user at this customer."""
+        return READ in self.scopes and self.users is None and self._is_within(customer_id, "")
+
     def may_erase(self, customer_id: str) -> bool:
         """Return whether the caller may erase events of this customer."""
         return ERASE in self.scopes and self.users is None and self._is_within(customer_id, "")
+
+    @property
+    def only_customer(self) -> str:
+        """The customer of the caller, or "" if it may act for several."""
+        return next(iter(self.customers)) if self.customers is not None and len(self.customers) == 1 else ""
 
     def find_share(self, customer_id: str) -> str:
         """Return whose share of the server's limits a request takes that seems to be of this customer.

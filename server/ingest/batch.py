@@ -13,7 +13,7 @@ from server.messages.batch_response import EventResult, to_batch_response
 from server.messages.convert import ANALYTICS
 from server.messages.explanations import Explanations
 from server.messages.parse import MAX_EVENTS, parse_slice, split_events
-from server.messages.refusals import EVENT_NOT_PERMITTED, FieldViolation, InvalidRequest, find_event_violation
+from server.messages.refusals import EVENT_NOT_PERMITTED, InvalidRequest, Reporter, find_event_violation
 from server.messages.validation import check_count
 from storage import Event, Outcome, Row, StorageError, encode_rows
 
@@ -29,16 +29,20 @@ class EventBatch:
             customer: whose share of the queue it takes.
             caller: who asks for it.
         """
-        self._may_write = caller.may_write
+        self.caller = caller
+        self.refused: list[InvalidRequest] = []
+        """What was refused. Known once there is a response, as is `replayed`."""
+        self.replayed: list[Event] = []
+        """The events that were stored before."""
         self.event_count = 0
         self.byte_size = byte_size
         self.customer = customer
         self._rows: list[Row] = []
-        self._violations: dict[int, list[FieldViolation]] = {}
+        self._refused: dict[int, InvalidRequest] = {}
 
     def add(self, events: Sequence[Event | InvalidRequest]) -> None:
         """Add events, or what is wrong with them, in the order of the request."""
-        may_write = self._may_write
+        may_write = self.caller.may_write
         good = [
             event
             for event in events
@@ -47,9 +51,9 @@ class EventBatch:
         if len(good) < len(events):
             for index, event in enumerate(events, self.event_count):
                 if isinstance(event, InvalidRequest):
-                    self._violations[index] = event.violations
+                    self._refused[index] = event
                 elif not may_write(event.customer_id, event.user_id):
-                    self._violations[index] = [EVENT_NOT_PERMITTED]
+                    self._refused[index] = InvalidRequest([EVENT_NOT_PERMITTED], _find_reporter(event))
         self._rows += encode_rows(good)
         self.event_count += len(events)
 
@@ -64,26 +68,35 @@ class EventBatch:
             StorageError: an event is not known to be stored, for a reason that is not its own.
         """
         events = [row.event for row in self._rows]
-        if not self._violations and outcomes == events:
+        if not self._refused and outcomes == events:
             return [(event.id, event.created_at, False) for event in events]
         written = zip(events, outcomes, strict=True)
         results: list[EventResult] = []
         for index in range(self.event_count):
-            if index in self._violations:
-                results.append(self._violations[index])
+            if index in self._refused:
+                refused = self._refused[index]
+                self.refused.append(refused)
+                results.append(refused.violations)
             else:
                 event, outcome = next(written)
-                results.append(_make_result(event.id, outcome))
+                results.append(self._make_result(event, outcome))
         return results
 
+    def _make_result(self, event: Event, outcome: Outcome) -> EventResult:
+        """Return the result of an event that was written, or raise a StorageError that is not its own."""
+        if not isinstance(outcome, StorageError):
+            is_replayed = outcome.id != event.id
+            if is_replayed:
+                self.replayed.append(outcome)
+            return outcome.id, outcome.created_at, is_replayed
+        if violation := find_event_violation(outcome):
+            self.refused.append(InvalidRequest([violation], _find_reporter(event)))
+            return [violation]
+        raise outcome
 
-def _make_result(event_id: str, outcome: Outcome) -> EventResult:
-    """Return the result of an event that was written under `event_id`, or raise a StorageError that is not its own."""
-    if not isinstance(outcome, StorageError):
-        return outcome.id, outcome.created_at, outcome.id != event_id
-    if violation := find_event_violation(outcome):
-        return [violation]
-    raise outcome
+
+def _find_reporter(event: Event) -> Reporter:
+    return Reporter(event.customer_id, event.tool_signature)
 
 
 async def read_batch(data: bytes, customer: str, caller: Caller) -> EventBatch:

@@ -57,7 +57,7 @@ class JsonCodec:
 class Create:
     """The work of one create. Reading, checking and converting wait until a commit takes it."""
 
-    __slots__ = ("_caller", "_codec", "_data", "_event_id", "_key", "byte_size", "customer", "ignored", "is_replayed")
+    __slots__ = ("_caller", "_codec", "_data", "_event_id", "_key", "byte_size", "customer", "ignored", "replayed")
     event_count = 1
 
     def __init__(self, codec: CreateCodec, data: bytes, key: str, customer: str, caller: Caller) -> None:
@@ -76,8 +76,9 @@ class Create:
         self._key = key
         self.customer = customer
         self.byte_size = len(data)
-        self.is_replayed = False
-        """Whether the response is that of an earlier create with the same key. Known once there is a response."""
+        self.replayed: Event | None = None
+        """The event that was stored before, if the response is that of an earlier create with the same key. Known once
+        there is a response."""
         self.ignored: Sequence[str] = ()
         """The names of fields that were ignored. Known once there is a response."""
 
@@ -108,5 +109,6 @@ class Create:
             if is_of_key and self._key and (violation := find_event_violation(outcome)):
                 raise InvalidRequest([violation._replace(field=KEY_METADATA)])  # Named as the caller sent it.
             raise outcome
-        self.is_replayed = outcome.id != self._event_id
+        if outcome.id != self._event_id:
+            self.replayed = outcome
         return self._codec.format(outcome)

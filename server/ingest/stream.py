@@ -11,10 +11,11 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsResponse,
 )
 from server.access.caller import Caller
-from server.ingest.batch import read_batch, write_batch
+from server.ingest.batch import EventBatch, read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
-from server.messages.customer import find_customer_of_batch
-from server.messages.refusals import TooManyWaiting, forget_frames, make_status
+from server.ingest.notes import Metadata, Notes
+from server.messages.customer import find_customer_of_batch, find_reporter_of_batch
+from server.messages.refusals import Reporter, TooManyWaiting, forget_frames, make_status
 from server.sharing.places import Places
 from server.sharing.shares import Shares
 from server.sharing.turns import Turns
@@ -58,6 +59,8 @@ async def write_stream(
     budget: ChunkBudget,
     turns: Turns,
     renew: Callable[[], Awaitable[Caller]],
+    notes: Notes,
+    metadata: Metadata,
 ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
     """Store each of `requests` and yield its response once it is committed.
 
@@ -70,6 +73,8 @@ async def write_stream(
         budget: the limit on the bytes of the chunks.
         turns: those of customers whose batches and chunks are read.
         renew: returns the caller, as long as the credentials are valid. It is asked for each chunk.
+        notes: those of what is refused.
+        metadata: the metadata of the call.
 
     Raises:
         Unauthenticated: they are no longer valid.
@@ -85,6 +90,15 @@ async def write_stream(
         in_flight: asyncio.Queue[asyncio.Task[BatchCreateAnalyticsEventsResponse] | None] = asyncio.Queue()
         window = asyncio.Semaphore(MAX_CHUNKS)
 
+        async def store(request: bytes | Exception, customer: str) -> BatchCreateAnalyticsEventsResponse:
+            try:
+                batch, response = await _store(commits, turns, request, customer, renew)
+            except Exception as error:
+                notes.note_failure(error, partial(_find_reporter, request), metadata)
+                raise
+            notes.note_batch(batch, metadata)
+            return response
+
         async def read() -> None:
             try:
                 while True:
@@ -95,7 +109,7 @@ async def write_stream(
                     customer = caller.find_share(customer)
                     place.name(customer)
                     await budget.take(customer, size)
-                    task = asyncio.create_task(_store(commits, turns, request, customer, renew))
+                    task = asyncio.create_task(store(request, customer))
                     task.add_done_callback(partial(_give_back, budget, customer, size))
                     in_flight.put_nowait(task)
             except StopAsyncIteration:
@@ -139,6 +153,10 @@ def _measure(request: bytes | Exception) -> tuple[str, int]:
     return find_customer_of_batch(request), len(request)
 
 
+def _find_reporter(request: bytes | Exception) -> Reporter:
+    return Reporter() if isinstance(request, Exception) else find_reporter_of_batch(request)
+
+
 def _give_back(budget: ChunkBudget, customer: str, byte_size: int, _: object) -> None:
     budget.give_back(customer, byte_size)
 
@@ -149,7 +167,7 @@ async def _store(
     request: bytes | Exception,
     customer: str,
     renew: Callable[[], Awaitable[Caller]],
-) -> BatchCreateAnalyticsEventsResponse:
+) -> tuple[EventBatch, BatchCreateAnalyticsEventsResponse]:
     if isinstance(request, Exception):
         raise request
     caller = await renew()
@@ -162,6 +180,6 @@ async def _store(
         await renew()  # The chunk may have waited for long.
     while True:
         try:
-            return await write_batch(commits, batch)
+            return batch, await write_batch(commits, batch)
         except TooManyWaiting:
             await asyncio.sleep(_RETRY_SECONDS)

@@ -11,7 +11,7 @@ from data_analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, L
 from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
 from server.messages.compiled_rules import CompiledRules
 from server.messages.explanations import Explanations
-from server.messages.refusals import KEY_MALFORMED, KEY_MISMATCH, FieldViolation, InvalidRequest
+from server.messages.refusals import KEY_MALFORMED, KEY_MISMATCH, FieldViolation, InvalidRequest, Reporter
 from server.messages.validation import find_violations
 from server.messages.version_info import InvalidVersionInfo, format_version_info
 from storage import TEXT_COUNT, Event, make_id_and_time, make_ids_and_times
@@ -21,6 +21,7 @@ T = TypeVar("T", bound=Message)
 _SENT = Event._fields[:TEXT_COUNT]
 _ENTITY = _SENT.index("entity_type")
 _KEY = _SENT.index("idempotency_key")
+_CUSTOMER, _TOOL = _SENT.index("customer_id"), _SENT.index("tool_signature")
 _MAX_KEY_CHARACTERS = 255
 
 
@@ -46,7 +47,10 @@ class CreateKind(Generic[T]):
             record_type: the response's `entityType`.
             partition: what the response's `partitionKey` begins with.
         """
+        message: Any = request.DESCRIPTOR
         self.request = request
+        self.rpc = str(message.name).removesuffix("Request")
+        """The name of the RPC."""
         self.response: Any = response
         self.record_type = record_type
         self.partition = partition
@@ -58,7 +62,6 @@ class CreateKind(Generic[T]):
         entity = self.entity_names or ("entity_type", "entity_id")
         self.text_fields = (*_SENT[:_ENTITY], *entity, *_SENT[_ENTITY + 2 :])
         """The string fields of the request, in the order of the texts that the methods below take."""
-        message: Any = request.DESCRIPTOR
         self.rules = CompiledRules(message, self.text_fields)
 
     def to_event(self, request: T, key: str = "") -> Event:
@@ -163,7 +166,7 @@ class CreateKind(Generic[T]):
         if key:
             violations += _check_key(key, texts[_KEY])
         if violations:
-            raise InvalidRequest(violations)
+            raise InvalidRequest(violations, _find_reporter(texts))
         if self._entity_type:
             entity_id, other_name = texts[_ENTITY : _ENTITY + 2]
             texts = (*texts[:_ENTITY], self._entity_type, entity_id or other_name, *texts[_ENTITY + 2 :])
@@ -191,9 +194,9 @@ class CreateKind(Generic[T]):
             if not known and self.rules.hold_for(texts):
                 events.append(self._make_event(texts, version_info, "", []))
             elif explanations.are_enough:
-                events.append(explanations.refuse_unexplained())
+                events.append(explanations.refuse_unexplained(_find_reporter(texts)))
             else:
-                events.append(explanations.refuse(self._check(texts) + known))
+                events.append(explanations.refuse(self._check(texts) + known, _find_reporter(texts)))
         return events
 
 
@@ -225,6 +228,11 @@ CONTACT = CreateKind(
     record_type="contact_analytics_event",
     partition="Contact analytics event",
 )
+
+
+def _find_reporter(texts: Sequence[str]) -> Reporter:
+    """Return who reported an event with these texts, in whose places it does not matter which names the entity has."""
+    return Reporter(texts[_CUSTOMER], texts[_TOOL])
 
 
 def _check_key(key: str, in_request: str) -> list[FieldViolation]:

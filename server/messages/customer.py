@@ -4,8 +4,10 @@ It is a guess, good enough to share things out by: "" if the customer does not s
 request may be answered is decided by what is in it once it is read.
 """
 
+import json
 import re
 
+from server.messages.refusals import Reporter
 from server.messages.wire import read_size
 
 # The longest beginning of a batch up to the customer of its first event: two keys, three sizes and 255 characters.
@@ -18,6 +20,8 @@ SEEN_JSON_BYTES = 64 << 10
 """How much of a body in JSON is looked at."""
 
 _NAME = b'"customer_id"'
+_TOOL = b'"tool_signature"'
+_TOOL_NUMBER = 8
 _VALUE = re.compile(rb'\s*:\s*"((?:[^"\\]|\\.){1,3060})"')
 _PARAMETER = re.compile(r"[?&]customer_id=([^&]*)")
 
@@ -46,10 +50,35 @@ def find_customer_in_json(body: bytes) -> str:
     return value[1].decode(errors="replace") if value else ""
 
 
+def find_reporter(create: bytes) -> Reporter:
+    """Return who reports the event of a create request that is refused."""
+    return Reporter(find_customer(create), _decode(create, _find_field(create, _TOOL_NUMBER)))
+
+
+def find_reporter_of_batch(batch: bytes) -> Reporter:
+    """Return who reports a batch or chunk that is refused as a whole: the customer of its first event."""
+    return Reporter(find_customer_of_batch(batch))
+
+
+def find_reporter_in_json(body: bytes) -> Reporter:
+    """Return who reports the event, or the first of the events, in a body that is refused, or in its beginning."""
+    return Reporter(_find_text(body, _NAME), _find_text(body, _TOOL))
+
+
 def find_customer_in_url(url: str) -> str:
     """Return the customer in the query of a search, as it was sent."""
     value = _PARAMETER.search(url)
     return value[1] if value else ""
+
+
+def _find_text(body: bytes, name: bytes) -> str:
+    place = body.find(name, 0, SEEN_JSON_BYTES)
+    value = _VALUE.match(body, place + len(name)) if place >= 0 else None
+    try:
+        text: str = json.loads(f'"{value[1].decode()}"') if value else ""
+    except ValueError:
+        return ""
+    return text
 
 
 def _decode(message: bytes, place: slice | None) -> str:

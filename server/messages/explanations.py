@@ -1,6 +1,6 @@
 """How much a batch tells about its refused events, so that a thousand of them cost no more than as many good ones."""
 
-from server.messages.refusals import NOT_EXPLAINED, FieldViolation, InvalidRequest
+from server.messages.refusals import NOT_EXPLAINED, UNKNOWN_REPORTER, FieldViolation, InvalidRequest, Reporter
 
 _MAX_EVENTS = 100
 _MAX_CHARACTERS = 64 << 10
@@ -19,15 +19,15 @@ class Explanations:
         """Whether no other event is to be explained."""
         return self._events <= 0 or self._characters <= 0
 
-    def refuse(self, violations: list[FieldViolation]) -> InvalidRequest:
+    def refuse(self, violations: list[FieldViolation], reporter: Reporter = UNKNOWN_REPORTER) -> InvalidRequest:
         """Return the refusal of an event that has these violations."""
         if self.are_enough:
-            return self.refuse_unexplained()
+            return self.refuse_unexplained(reporter)
         self._events -= 1
         self._characters -= sum(len(field) + len(description) for field, description in violations)
-        return InvalidRequest(violations)
+        return InvalidRequest(violations, reporter)
 
     @staticmethod
-    def refuse_unexplained() -> InvalidRequest:
+    def refuse_unexplained(reporter: Reporter = UNKNOWN_REPORTER) -> InvalidRequest:
         """Return the refusal of an event whose faults were not looked for."""
-        return InvalidRequest([FieldViolation("", NOT_EXPLAINED)])
+        return InvalidRequest([FieldViolation("", NOT_EXPLAINED)], reporter)

@@ -28,6 +28,7 @@ from server.access.rates import OverRate
 from server.sharing.open_streams import ServerStopping
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
+    DatabaseFull,
     DatabaseUnavailable,
     EventRefused,
     KeyErased,
@@ -63,12 +64,23 @@ class FieldViolation(NamedTuple):
     description: str
 
 
+class Reporter(NamedTuple):
+    """Who reported an event that is refused, as far as the event says so itself. Nothing of it is checked."""
+
+    customer_id: str = ""
+    tool_signature: str = ""
+
+
+UNKNOWN_REPORTER = Reporter()
+
+
 class InvalidRequest(Exception):
     """A request that breaks rules, with all the rules that it breaks."""
 
-    def __init__(self, violations: list[FieldViolation]) -> None:
+    def __init__(self, violations: list[FieldViolation], reporter: Reporter = UNKNOWN_REPORTER) -> None:
         super().__init__()
         self.violations = violations
+        self.reporter = reporter
 
 
 class MalformedMessage(Exception):
@@ -141,7 +153,8 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     ErasureNotFound: _Refusal(NOT_FOUND, "the customer has no erasure with this id"),
     EventNotFound: _Refusal(NOT_FOUND, "the customer has no event with this id"),
     KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
-    DatabaseUnavailable: _Refusal(UNAVAILABLE, "the database cannot be reached", is_retryable=True),
+    DatabaseUnavailable: (_UNAVAILABLE := _Refusal(UNAVAILABLE, "the database is unavailable", is_retryable=True)),
+    DatabaseFull: _UNAVAILABLE,
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
 }
 _BUG = _Refusal(INTERNAL, "internal error")
@@ -180,7 +193,7 @@ _VIOLATIONS: dict[type[Exception], FieldViolation] = {
 }
 
 # In a batch, where one event must not fail the others, this is about a field as well.
-_KEY_IN_PROGRESS = FieldViolation(KEY_FIELD, "is being written by another call: retry this event")
+KEY_IN_PROGRESS = FieldViolation(KEY_FIELD, "is being written by another call: retry this event")
 
 KEY_WITH_BATCH = FieldViolation(
     KEY_METADATA, "is for a single event: in a batch, each event has its own idempotency_key"
@@ -328,7 +341,7 @@ def require_equal(names: Sequence[str]) -> list[FieldViolation]:
 def find_event_violation(error: Exception) -> FieldViolation | None:
     """Return what is wrong with one event of a batch, or None if `error` fails the whole batch."""
     if isinstance(error, KeyInProgress):
-        return _KEY_IN_PROGRESS
+        return KEY_IN_PROGRESS
     return _VIOLATIONS.get(type(error))
 
 

@@ -5,6 +5,7 @@ whose text is sent to the caller. An interceptor that changed this would take mo
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,14 +14,21 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from server.access.caller import get_caller, renew_caller
-from server.messages.customer import find_customer, find_customer_of_batch, find_customer_of_search
+from server.ingest.notes import Notes
+from server.messages.customer import (
+    find_customer,
+    find_customer_of_batch,
+    find_customer_of_search,
+    find_reporter,
+    find_reporter_of_batch,
+)
 from server.messages.refusals import KEY_METADATA, MessageTooLarge
 from server.rpc.call_log import log_calls
 from server.rpc.errors import abort
 from server.rpc.http_handlers import HttpMethod, make_http_handlers
 from server.rpc.http_streams import HttpStream, make_http_stream_handlers
 from server.rpc.limits import CallLimiter, Limits
-from server.rpc.services import CreateRpc
+from server.rpc.services import BatchRpc, CreateRpc
 from server.rpc.streams import make_stream_handler
 
 MAX_REQUEST_BYTES = 1 << 20
@@ -70,8 +78,11 @@ def add_services(
             elif rpc.server_streaming:
                 handlers[path] = make_stream_handler(rpc, method)
             elif isinstance(method, CreateRpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer)
-                handlers_with_key[path] = _make_unary_handler(rpc, method.call_with_key, writes, find_customer)
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer, method.notes)
+                with_key = method.call_with_key
+                handlers_with_key[path] = _make_unary_handler(rpc, with_key, writes, find_customer, method.notes)
+            elif isinstance(method, BatchRpc):
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch, method.notes)
             elif _has_events(rpc):
                 handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch)
             elif rpc.name.startswith("Search"):
@@ -109,7 +120,9 @@ def _make_unary_handler(
     method: Method,
     limiter: CallLimiter,
     find: Callable[[bytes], str],
+    notes: Notes | None = None,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
+    find_sender = find_reporter_of_batch if _has_events(rpc) else find_reporter
     method = log_calls(rpc, method)
     max_bytes = _get_max_bytes(rpc)
 
@@ -128,6 +141,8 @@ def _make_unary_handler(
             finally:
                 limiter.release(customer, size)
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
+            if notes is not None:
+                notes.note_failure(error, partial(find_sender, data), context.invocation_metadata() or ())
             await abort(context, error, rpc.input_type)
 
     behaviour: Any = handle

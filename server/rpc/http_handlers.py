@@ -11,6 +11,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from server.access.caller import get_caller, renew_caller
+from server.ingest.notes import Notes
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import (
@@ -27,6 +28,7 @@ from server.rpc.errors import log_bug
 from server.rpc.http_services import HttpCall, HttpRead, HttpSearch
 from server.rpc.limits import CallLimiter, Upload
 from server.rpc.lists import HttpGet, HttpList
+from server.rpc.refusal_lists import HttpListRefusals
 
 STATUS_METADATA = "x-http-status"
 """Read by `envoy.lua`, which makes it the status of the response."""
@@ -46,6 +48,10 @@ class HttpMethod(Protocol):
 
     max_body_bytes: int
     """The documented limit on the body, as sent and as unpacked."""
+
+    @property
+    def notes(self) -> Notes | None:
+        """The notes of what is refused, if they are kept."""
 
     def find_customer(self, call: HttpCall) -> str:
         """Return the customer whose share the call takes, or "" if that cannot be told."""
@@ -75,7 +81,7 @@ def make_http_handlers(
     handlers: dict[str, Any] = {}
     for name, method in methods.items():
         rpc = descriptor.methods_by_name[name]
-        if isinstance(method, HttpSearch | HttpList):
+        if isinstance(method, HttpSearch | HttpList | HttpListRefusals):
             handlers[f"/{package}.{service}/{name}"] = _make_search_handler(rpc, method, searches)
         elif isinstance(method, HttpErase | HttpGetErasure | HttpGet):
             handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, searches)
@@ -139,14 +145,17 @@ def _make_upload_handler(
     call_method = log_calls(rpc, method)
 
     async def handle(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
-        metadata = join_metadata(context.invocation_metadata() or ())
+        call = HttpCall(b"", join_metadata(context.invocation_metadata() or ()), context)
+        parts: list[bytes] = []
         try:
             with Upload(limiter) as upload:
-                call, customer = await _read_body(requests, HttpCall(b"", metadata, context), upload, method)
+                customer = await _read_body(requests, call, parts, upload, method)
+                call = call._replace(body=b"".join(parts))
+                del parts[1:]  # If it is refused, the beginning tells who sent it.
                 await renew_caller()
                 answer: bytes = await call_method(call, customer)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            answer = await refuse(error, rpc, metadata, context)
+            answer = await refuse(error, rpc, method, call._replace(body=b"".join(parts[:1])))
         return pack(answer)
 
     behaviour: Any = handle
@@ -160,16 +169,15 @@ def find_share(method: HttpMethod | HttpRead, call: HttpCall) -> str:
 
 
 async def _read_body(
-    requests: AsyncIterator[bytes], call: HttpCall, upload: Upload, method: HttpMethod
-) -> tuple[HttpCall, str]:
-    """Return a call with its body, which comes in parts, and its customer.
+    requests: AsyncIterator[bytes], call: HttpCall, parts: list[bytes], upload: Upload, method: HttpMethod
+) -> str:
+    """Append the parts of the body of a call, and return its customer.
 
     Raises:
         MessageTooLarge: the body is larger than the method takes.
         RequestLate: it has not arrived in time.
         TooManyCalls: the customer has its share.
     """
-    parts: list[bytes] = []
     size = 0
     customer = ""
     try:
@@ -186,7 +194,7 @@ async def _read_body(
                     raise MessageTooLarge
     except TimeoutError:
         raise RequestLate from None
-    return call._replace(body=b"".join(parts)), customer
+    return customer
 
 
 def _make_answer(
@@ -197,6 +205,7 @@ def _make_answer(
 
     async def answer(data: bytes, context: Any) -> bytes:
         metadata = join_metadata(context.invocation_metadata() or ())
+        call = None
         try:
             body = HttpBody.FromString(data)
             call = HttpCall(body.data, metadata, context, body.content_type)
@@ -209,7 +218,7 @@ def _make_answer(
             finally:
                 limiter.release(customer, len(data))
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            return await refuse(error, rpc, metadata, context)
+            return await refuse(error, rpc, method, call or HttpCall(b"", metadata, context))
 
     return answer
 
@@ -229,13 +238,15 @@ def join_metadata(pairs: Any) -> dict[str, Any]:
     return metadata
 
 
-async def refuse(error: Exception, rpc: MethodDescriptor, metadata: Mapping[str, Any], context: Any) -> bytes:
-    """Log a failure if it is a bug, send the headers of its refusal, and return its body."""
-    log_bug(error, rpc.input_type, metadata)
+async def refuse(error: Exception, rpc: MethodDescriptor, method: HttpMethod | HttpRead, call: HttpCall) -> bytes:
+    """Note a failure, log it if it is a bug, send the headers of its refusal, and return its body."""
+    if method.notes is not None:
+        method.notes.note_failure(error, call.find_reporter, call.metadata.items())
+    log_bug(error, rpc.input_type, call.metadata)
     status = make_status(error, rpc.input_type, use_json_names=True)
     headers = [(STATUS_METADATA, str(get_http_status(error))), *make_headers(error, status)]
     if isinstance(error, UnsupportedEncoding):
         headers.append(("accept-encoding", ", ".join(ENCODINGS)))
     with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
-        await context.send_initial_metadata(tuple(headers))
+        await call.context.send_initial_metadata(tuple(headers))
     return format_status(status)

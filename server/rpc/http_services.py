@@ -16,13 +16,27 @@ from server.access.caller import get_caller
 from server.ingest.batch import EventBatch
 from server.ingest.create import Create, JsonCodec
 from server.ingest.group_commit import GroupCommit
+from server.ingest.notes import JSON, Notes
+from server.ingest.refusal_log import RefusalLog
 from server.messages.convert import ANALYTICS, CreateKind
-from server.messages.customer import SEEN_JSON_BYTES, find_customer_in_json, find_customer_in_url
+from server.messages.customer import (
+    SEEN_JSON_BYTES,
+    find_customer_in_json,
+    find_customer_in_url,
+    find_reporter_in_json,
+)
 from server.messages.json_codec.batch import BatchReader
 from server.messages.json_codec.body import unpack, unpack_beginning
 from server.messages.json_codec.format import format_batch, format_page
 from server.messages.json_codec.query import QueryReader, refuse_parameters
-from server.messages.refusals import BODY_WITH_SEARCH, KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
+from server.messages.refusals import (
+    BODY_WITH_SEARCH,
+    KEY_METADATA,
+    KEY_WITH_BATCH,
+    InvalidRequest,
+    Reporter,
+    UnsupportedEncoding,
+)
 from server.messages.search import SearchRequest
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
@@ -54,9 +68,19 @@ class HttpCall(NamedTuple):
         """Return up to `size` bytes of the beginning of the body without its content-encoding."""
         return unpack_beginning(self.body, self.metadata.get(_ENCODING_METADATA, ""), size)
 
+    def find_reporter(self) -> Reporter:
+        """Return who reports the first event in the body, as far as that can be told."""
+        try:
+            return find_reporter_in_json(self.unpack_beginning(SEEN_JSON_BYTES))
+        except UnsupportedEncoding:
+            return Reporter()
+
 
 class HttpWrite:
     """What is asked for by a body."""
+
+    notes: Notes | None = None
+    """Those of what is refused, if they are kept."""
 
     @staticmethod
     def find_customer(call: HttpCall) -> str:
@@ -68,6 +92,7 @@ class HttpRead:
     """What is asked for by the URL alone."""
 
     max_body_bytes = 0
+    notes: Notes | None = None
 
     @staticmethod
     def find_customer(call: HttpCall) -> str:
@@ -86,8 +111,10 @@ class HttpCreate(HttpWrite):
     """The creation of one event from JSON."""
 
     max_body_bytes = 1 << 20
+    notes: Notes
 
-    def __init__(self, commits: GroupCommit, kind: CreateKind[Any], ignored: IgnoredFields) -> None:
+    def __init__(self, commits: GroupCommit, kind: CreateKind[Any], ignored: IgnoredFields, log: RefusalLog) -> None:
+        self.notes = Notes(log, kind.rpc, JSON)
         self._commits = commits
         self._codec = JsonCodec(kind, ignore_unknown=ignored.enabled)
         self._ignored = ignored
@@ -102,8 +129,11 @@ class HttpCreate(HttpWrite):
         body = call.unpack_body(self.max_body_bytes)
         create = Create(self._codec, body, call.metadata.get(KEY_METADATA, ""), customer, caller)
         response = await self._commits.write(create)
-        if create.is_replayed or create.ignored:
-            headers = [_REPLAYED] if create.is_replayed else []
+        if create.replayed is not None or create.ignored:
+            headers = []
+            if create.replayed is not None:
+                self.notes.note_replay(create.replayed, caller, call.metadata.items())
+                headers.append(_REPLAYED)
             await send_headers(call, [*headers, *self._ignored.count(create.ignored)])
         return response
 
@@ -112,8 +142,10 @@ class HttpBatch(HttpWrite):
     """The creation of many events from JSON."""
 
     max_body_bytes = 8 << 20
+    notes: Notes
 
-    def __init__(self, commits: GroupCommit, turns: Turns, ignored: IgnoredFields) -> None:
+    def __init__(self, commits: GroupCommit, turns: Turns, ignored: IgnoredFields, log: RefusalLog) -> None:
+        self.notes = Notes(log, "BatchCreateAnalyticsEvents", JSON)
         self._commits = commits
         self._turns = turns
         self._reader = BatchReader(BatchCreateAnalyticsEventsRequest, ANALYTICS, ignore_unknown=ignored.enabled)
@@ -140,6 +172,7 @@ class HttpBatch(HttpWrite):
         if caller.meter is not None:
             caller.meter.count(batch.event_count)
         response = format_batch(await self._commits.write(batch))
+        self.notes.note_batch(batch, call.metadata.items())
         await send_headers(call, self._ignored.count(reading.ignored.elements()))
         return response
 

@@ -112,7 +112,8 @@ def _make_handler(rpc: MethodDescriptor, method: HttpStream, *, only_unix: bool)
                     if isinstance(error, ServerStopping):
                         await asyncio.sleep(_PASS_ON_SECONDS)
                 else:
-                    await context.write(pack(await refuse(error, rpc, metadata, context)))
+                    call = HttpCall(b"", metadata, context)
+                    await context.write(pack(await refuse(error, rpc, method, call)))
         except grpc.aio.InternalError:
             pass  # The caller has gone.
 

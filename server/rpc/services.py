@@ -21,6 +21,8 @@ from server.access.caller import Caller, get_caller
 from server.ingest.batch import read_batch, write_batch
 from server.ingest.create import Create, MessageCodec
 from server.ingest.group_commit import GroupCommit
+from server.ingest.notes import GRPC, Notes
+from server.ingest.refusal_log import RefusalLog
 from server.ingest.stream import ChunkBudget, write_stream
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.parse import parse
@@ -31,6 +33,7 @@ from server.rpc.exports import Exporter, TypedExport
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.lists import Lister
 from server.rpc.pages import join_page
+from server.rpc.refusal_lists import RefusalLister
 from server.rpc.searcher import Searcher
 from server.sharing.places import Places
 from server.sharing.turns import Turns
@@ -42,7 +45,8 @@ _REPLAYED = (("idempotency-replayed", "true"),)
 class CreateRpc:
     """The RPC of one kind of create, from bytes to bytes, so that the work between is done when a commit takes it."""
 
-    def __init__(self, commits: GroupCommit, kind: CreateKind[Any]) -> None:
+    def __init__(self, commits: GroupCommit, kind: CreateKind[Any], log: RefusalLog) -> None:
+        self.notes = Notes(log, kind.rpc, GRPC)
         self._commits = commits
         self._codec = MessageCodec(kind)
 
@@ -54,7 +58,8 @@ class CreateRpc:
             await caller.meter.spend(1, len(data))
         create = Create(self._codec, data, key, customer, caller)
         response = await self._commits.write(create)
-        if create.is_replayed:
+        if create.replayed is not None:
+            self.notes.note_replay(create.replayed, caller, context.invocation_metadata())
             with contextlib.suppress(grpc.aio.InternalError):  # The caller has gone.
                 await context.send_initial_metadata(_REPLAYED)
         return response
@@ -66,35 +71,16 @@ class CreateRpc:
         return await self(data, context, customer, ", ".join(keys))
 
 
-class AnalyticsEvents:
-    """Stores events about either kind of entity, lists and exports them, and erases them."""
+class BatchRpc:
+    """The RPC of a batch, from bytes to bytes, so that a batch is parsed only when it is its turn."""
 
-    def __init__(
-        self,
-        creates: GroupCommit,
-        batches: GroupCommit,
-        turns: Turns,
-        places: Places,
-        budget: ChunkBudget,
-        renew: Callable[[], Awaitable[Caller]],
-        eraser: Eraser,
-        lister: Lister,
-        exporter: Exporter,
-    ) -> None:
-        self._commits = batches
+    def __init__(self, commits: GroupCommit, turns: Turns, log: RefusalLog) -> None:
+        self.notes = Notes(log, "BatchCreateAnalyticsEvents", GRPC)
+        self._commits = commits
         self._turns = turns
-        self._places = places
-        self._budget = budget
-        self._renew = renew
-        self.CreateAnalyticsEvent = CreateRpc(creates, ANALYTICS)
-        self.EraseAnalyticsEvents = eraser.EraseAnalyticsEvents
-        self.GetErasure = eraser.GetErasure
-        self.ListAnalyticsEvents = lister.ListAnalyticsEvents
-        self.GetAnalyticsEvent = lister.GetAnalyticsEvent
-        self.ExportAnalyticsEvents = TypedExport(exporter)
 
-    async def BatchCreateAnalyticsEvents(self, data: bytes, context: Any, customer: str) -> bytes:
-        """Store many events, from bytes to bytes, so that a batch is parsed only when it is its turn."""
+    async def __call__(self, data: bytes, context: Any, customer: str) -> bytes:
+        """Store many events."""
         if any(name == KEY_METADATA for name, _ in context.invocation_metadata() or ()):
             # Ignoring it would let the caller believe that a retry is safe.
             raise InvalidRequest([KEY_WITH_BATCH])
@@ -107,13 +93,56 @@ class AnalyticsEvents:
         if caller.meter is not None:
             caller.meter.count(batch.event_count)
         response: bytes = (await write_batch(self._commits, batch)).SerializeToString()
+        self.notes.note_batch(batch, context.invocation_metadata())
         return response
 
+
+class AnalyticsEvents:
+    """Stores events about either kind of entity, lists and exports them, lists what was refused, and erases them."""
+
+    def __init__(
+        self,
+        creates: GroupCommit,
+        batches: GroupCommit,
+        turns: Turns,
+        places: Places,
+        budget: ChunkBudget,
+        renew: Callable[[], Awaitable[Caller]],
+        eraser: Eraser,
+        lister: Lister,
+        exporter: Exporter,
+        log: RefusalLog,
+        refusal_lister: RefusalLister,
+    ) -> None:
+        self._commits = batches
+        self._turns = turns
+        self._notes = Notes(log, "WriteAnalyticsEvents", GRPC)
+        self._places = places
+        self._budget = budget
+        self._renew = renew
+        self.CreateAnalyticsEvent = CreateRpc(creates, ANALYTICS, log)
+        self.BatchCreateAnalyticsEvents = BatchRpc(batches, turns, log)
+        self.EraseAnalyticsEvents = eraser.EraseAnalyticsEvents
+        self.GetErasure = eraser.GetErasure
+        self.ListAnalyticsEvents = lister.ListAnalyticsEvents
+        self.GetAnalyticsEvent = lister.GetAnalyticsEvent
+        self.ExportAnalyticsEvents = TypedExport(exporter)
+        self.ListRefusals = refusal_lister.ListRefusals
+
     def WriteAnalyticsEvents(
-        self, request_iterator: AsyncIterator[bytes | Exception], _: Any
+        self, request_iterator: AsyncIterator[bytes | Exception], context: Any
     ) -> AsyncIterator[WriteAnalyticsEventsResponse]:
         """Store chunk after chunk of events."""
-        return write_stream(self._commits, request_iterator, self._places, self._budget, self._turns, self._renew)
+        return write_stream(
+            self._commits,
+            request_iterator,
+            self._places,
+            self._budget,
+            self._turns,
+            self._renew,
+            self._notes,
+            context.invocation_metadata() or (),
+        )
 
 
 async def _find(
@@ -127,10 +156,12 @@ async def _find(
 class LeadAnalytics:
     """Stores and finds events about leads."""
 
-    def __init__(self, commits: GroupCommit, searcher: Searcher, unread_pages: UnreadPageLimiter) -> None:
+    def __init__(
+        self, commits: GroupCommit, searcher: Searcher, unread_pages: UnreadPageLimiter, log: RefusalLog
+    ) -> None:
         self._searcher = searcher
         self._unread_pages = unread_pages
-        self.CreateLeadAnalyticsEvent = CreateRpc(commits, LEAD)
+        self.CreateLeadAnalyticsEvent = CreateRpc(commits, LEAD, log)
 
     async def SearchLeadAnalyticsEvents(self, data: bytes, context: Any, _: str) -> bytes:
         """Return one page of events about a lead."""
@@ -142,10 +173,12 @@ class LeadAnalytics:
 class ContactAnalytics:
     """Stores and finds events about contacts."""
 
-    def __init__(self, commits: GroupCommit, searcher: Searcher, unread_pages: UnreadPageLimiter) -> None:
+    def __init__(
+        self, commits: GroupCommit, searcher: Searcher, unread_pages: UnreadPageLimiter, log: RefusalLog
+    ) -> None:
         self._searcher = searcher
         self._unread_pages = unread_pages
-        self.CreateContactAnalyticsEvent = CreateRpc(commits, CONTACT)
+        self.CreateContactAnalyticsEvent = CreateRpc(commits, CONTACT, log)
 
     async def SearchContactAnalyticsEvents(self, data: bytes, context: Any, _: str) -> bytes:
         """Return one page of events about a contact."""

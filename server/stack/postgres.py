@@ -24,7 +24,8 @@ from storage.privileges import SERVER_ROLE
 _DATABASE = "analytics"
 _OWNER = "postgres"
 _PORT = 5432  # Only part of the socket's name: nothing listens on TCP.
-_SOCKET = f".s.PGSQL.{_PORT}"
+SOCKET = f".s.PGSQL.{_PORT}"
+"""The name of the socket on which clients reach it, in the directory for Unix sockets."""
 
 _PARAMETERS = {
     "listen_addresses": "",
@@ -81,7 +82,7 @@ async def prepare_postgres(directory: Path, run: Path) -> tuple[SupervisedProces
         return None
 
     async def clean_up() -> None:
-        (run / _SOCKET).unlink(missing_ok=True)
+        (run / SOCKET).unlink(missing_ok=True)
         await remove_leftovers(data, private_sockets)
 
     parameters = _PARAMETERS | {"unix_socket_directories": str(private_sockets)}
@@ -102,7 +103,16 @@ async def prepare_postgres(directory: Path, run: Path) -> tuple[SupervisedProces
     )
     # Crash recovery can take minutes, and killing PostgreSQL would only make it start over.
     process = SupervisedProcess(command, probe, startup_seconds=600.0, clean_up=clean_up)
-    return process, DatabaseUrls(_make_url(run, SERVER_ROLE, _DATABASE), _make_url(run, _OWNER, _DATABASE))
+    return process, DatabaseUrls(_make_url(run, SERVER_ROLE, _DATABASE), make_owner_url(run))
+
+
+def make_owner_url(run: Path) -> str:
+    """Return the URL of the database as its owner.
+
+    Args:
+        run: The directory for Unix sockets.
+    """
+    return _make_url(run, _OWNER, _DATABASE)
 
 
 def _make_url(sockets: Path, role: str, database: str) -> str:
@@ -139,6 +149,6 @@ def _publish(sockets: Path) -> None:
     Clients get "No such file or directory" until then. If they could connect while PostgreSQL recovers, each attempt
     would be a FATAL line in its log.
     """
-    link = sockets / _SOCKET
+    link = sockets / SOCKET
     link.unlink(missing_ok=True)
-    link.symlink_to(Path("private") / _SOCKET)
+    link.symlink_to(Path("private") / SOCKET)

@@ -12,6 +12,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import psycopg2.extensions
 
@@ -24,6 +25,12 @@ YEAR_MILLISECONDS = 365 * 24 * 3600 * 1000
 
 # Placeholders of what differs between two events of one kind.
 _ID, _TIME = "00000000-0000-0000-0000-000000000000", "1970-01-01T00:00:00.000Z"
+
+
+_FIND_ONE = """
+SELECT customer_id, entity_id, user_id, recording_id FROM analytics_event
+WHERE customer_id = 'customer-1' AND entity_type = 'lead' ORDER BY id DESC LIMIT 1
+"""
 
 
 def make_kinds(count: int, seed: int = 1) -> tuple[list[Event], list[float]]:
@@ -86,8 +93,14 @@ def main() -> int:
         print("DATABASE_URL is not set: use the one that `make run` prints", file=sys.stderr)
         return 2
     start = time.monotonic()
-    seed(connect(url, "analytics seed", {}), count)
+    connection = connect(url, "analytics seed", {})
+    seed(connection, count)
     print(f"{count} events, {count / (time.monotonic() - start):.0f} a second")
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND_ONE)
+        if (found := cursor.fetchone()) is not None:
+            query = urlencode(dict(zip(("customer_id", "lead_id", "user_id", "recording_id"), found, strict=True)))
+            print(f"to find some of them: curl 'http://localhost:8080/api/v1/lead_analytics/search?{query}'")
     return 0
 
 

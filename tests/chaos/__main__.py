@@ -1,6 +1,7 @@
 """`make chaos`: break the stack under load, one fault after another, then compare acknowledgements with rows."""
 
 import argparse
+import contextlib
 import random
 import sys
 import tempfile
@@ -117,13 +118,16 @@ def main() -> int:
     parser.add_argument("--keys", action="store_true", help="let callers need credentials, and give them a key")
     options = parser.parse_args()
     print(f"seed {options.seed}", file=sys.stderr)
-    with (
-        tempfile.TemporaryDirectory(prefix="chaos-") as directory,
-        small_disk(Path(directory) / "disk", 512 + _ROUND_MEBIBYTES * options.rounds) as is_small,
-        running(Path(directory) / "disk" / "stack") as stack,
-    ):
-        names = [name for name in options.fault or FAULTS if is_small or name != DISK]
-        if not is_small:
+    asked = options.fault or list(FAULTS)
+    with contextlib.ExitStack() as cleanup:
+        disk = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))) / "disk"
+        is_small = False
+        if DISK in asked:
+            is_small = cleanup.enter_context(small_disk(disk, 512 + _ROUND_MEBIBYTES * options.rounds))
+        disk.mkdir(exist_ok=True)
+        stack = cleanup.enter_context(running(disk / "stack"))
+        names = [name for name in asked if is_small or name != DISK]
+        if names != asked:
             print(f"left out, because mounting a disk needs root: {DISK}", file=sys.stderr)
         stack.wait_until_up()
         try:

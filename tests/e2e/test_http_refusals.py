@@ -45,6 +45,7 @@ def test_an_unknown_route_is_404(http: Http, method: str, path: str) -> None:
         (LEAD, "POST"),
         ("/api/v1/contact_analytics", "POST"),
         (SEARCH, "GET"),
+        ("/api/v1/refusals", "GET"),
         ("/api/v1/contact_analytics/search", "GET"),
     ],
 )

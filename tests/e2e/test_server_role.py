@@ -41,6 +41,9 @@ def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
         ("blocked_user", "SELECT"),
         ("erased_key", "SELECT"),
         ("erasure", "SELECT"),
+        ("refusal", "DELETE"),
+        ("refusal", "INSERT"),
+        ("refusal", "SELECT"),
         ("schema_migration", "SELECT"),
     ]
 
@@ -63,6 +66,7 @@ def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
         "UPDATE erasure SET erased_count = 0",
         "DELETE FROM erased_key",
         "INSERT INTO blocked_user (customer_id, user_id, blocked_at) VALUES ('a', 'b', now())",
+        "UPDATE refusal SET omitted = 0",
         "SELECT * FROM secret",
         "CREATE TABLE mine (a int)",
         "CREATE TEMPORARY TABLE mine (a int)",

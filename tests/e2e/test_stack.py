@@ -18,6 +18,7 @@ import pytest
 
 from server.stack.workers import find_fault
 from tests.support.http import Http
+from tests.support.processes import run_module
 from tests.support.stack import EVENT, PORTS, Stack, free_ports, running
 from tests.support.until import until
 
@@ -333,3 +334,11 @@ def handles_sigterm(pid: int) -> bool:
     """Return whether the process has come so far that SIGTERM does not simply kill it."""
     (caught,) = re.findall(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_psql_opens_the_database_of_a_stack_that_runs(stack: Stack, tmp_path: Path) -> None:
+    ended = run_module("server.stack.psql", "-Atc", "SELECT current_user, 1 + 1", DATA_DIR=str(stack.data))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "postgres|2\n", "")
+    ended = run_module("server.stack.psql", DATA_DIR=str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"no stack runs with its data in {tmp_path}" in ended.stderr

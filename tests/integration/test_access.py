@@ -15,6 +15,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     ListAnalyticsEventsRequest,
     WriteAnalyticsEventsRequest,
 )
+from data_analytics.v1.refusal_pb2 import ListRefusalsRequest
 from server.access.key import format_key, make_id, parse_key
 from server.access.key import make_key as new_key
 from server.messages.refusals import EVENT_NOT_PERMITTED
@@ -87,6 +88,7 @@ CALLS = [
             GetAnalyticsEventRequest(customer_id="c", id=str(uuid.uuid4())), timeout=5, metadata=m
         ),
     ),
+    Call("refusals", lambda c, m: c.events.ListRefusals(ListRefusalsRequest(customer_id="c"), timeout=5, metadata=m)),
     Call("stream", lambda c, m: list(c.events.WriteAnalyticsEvents(iter([]), timeout=5, metadata=m))),
 ]
 

@@ -13,7 +13,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
 )
 from server.access.caller import ANYONE, Caller, name_share
-from tests.support.access import bearer, create, make_key, revoke
+from tests.support.access import create, make_key, metadata_of, revoke
 from tests.support.database import count_events
 from tests.support.in_process import RunningServer, running_server
 from tests.support.refusals import refused
@@ -29,11 +29,6 @@ def run_guarded(guarded_url: str) -> Iterator[RunningServer]:
     """Yield a server whose callers need credentials."""
     with running_server(guarded_url, auth=True) as server:
         yield server
-
-
-def metadata_of(key: str) -> tuple[tuple[str, str], ...]:
-    """Return the metadata of a call with this key."""
-    return tuple(bearer(key).items())
 
 
 def test_a_key_revoked_while_a_body_arrives_stores_nothing(

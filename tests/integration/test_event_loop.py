@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -14,6 +15,9 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     CreateAnalyticsEventRequest,
 )
 from data_analytics.v1.export_pb2 import ExportAnalyticsEventsRequest
+from server.messages.faults import format_violations
+from server.messages.refusals import FieldViolation
+from storage import Refusals
 from tests.abuse.requests import (
     Request,
     make_batch,
@@ -25,6 +29,7 @@ from tests.abuse.requests import (
 )
 from tests.support import events
 from tests.support.in_process import Client, RunningServer
+from tests.support.refused import list_refusals, make_refusals, use_refusals
 from tests.support.watchdog import Watchdog
 
 MAX_SECONDS = 0.05
@@ -151,3 +156,25 @@ def test_an_export_does_not_hold_the_event_loop(server: RunningServer, client: C
         call_as_json(client, Request("GET", path, b"", rpc, message))
 
     check(server, export)
+
+
+def test_the_longest_page_of_refusals_does_not_hold_the_event_loop(
+    server: RunningServer, client: Client, database_url: str, customer: str
+) -> None:
+    violations = format_violations([FieldViolation("message", "x" * 190)] * 10)
+    longest = [refusal._replace(violations=violations, tool_signature="ü" * 255) for refusal in make_refusals(1_000)]
+
+    async def keep(refusals: Refusals) -> None:
+        for start in range(0, len(longest), 50):
+            await refusals.keep(customer, longest[start : start + 50])
+
+    use_refusals(database_url, keep)
+    path = f"/api/v1/refusals?customer_id={quote(customer)}&pageSize=1000"
+
+    def find() -> None:
+        assert len(list_refusals(client, customer, page_size=1_000)) == 1_000
+        rpc = "/data_analytics.v1.http.AnalyticsEventService/ListRefusals"
+        call: Any = client.channel.unary_stream(rpc)
+        list(call(HttpBody().SerializeToString(), metadata=[("x-envoy-original-path", path)]))
+
+    check(server, find)

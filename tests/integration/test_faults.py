@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import secrets
 import socket
 import threading
 import time
@@ -19,8 +20,9 @@ from storage.async_connection import AsyncConnection
 from storage.availability import Availability
 from storage.schema import migrate
 from storage.search import Searches
+from tests.chaos.faults import small_disk
 from tests.support import requests
-from tests.support.database import blocked_backends, execute, locked_table, refusing_connections
+from tests.support.database import blocked_backends, execute, locked_table, refusing_connections, terminate_backends
 from tests.support.in_process import Client, RunningServer, running_server
 from tests.support.postgres import running_postgres
 from tests.support.refusals import refused
@@ -252,6 +254,76 @@ def test_a_refusal_in_an_unknown_encoding_counts_as_unavailable() -> None:
     assert refusals >= 2
 
 
+@pytest.mark.parametrize(
+    ("fault", "end", "reason"),
+    [
+        (
+            "REVOKE INSERT ON analytics_event FROM analytics_server",
+            "GRANT INSERT ON analytics_event TO analytics_server",
+            "the role may not insert events, or their table is missing",
+        ),
+        (
+            "ALTER ROLE analytics_server SET default_transaction_read_only = on",
+            "ALTER ROLE analytics_server RESET default_transaction_read_only",
+            "it is read-only",
+        ),
+    ],
+    ids=["privilege", "read-only"],
+)
+def test_a_database_that_takes_no_events_is_not_healthy(
+    database: Database, caplog: pytest.LogCaptureFixture, fault: str, end: str, reason: str
+) -> None:
+    with running_server(database.url) as server:
+        create(server.client)
+        execute(database.url, fault)
+        for name in ("analytics availability", "analytics inserter", "analytics writer"):  # Sessions keep a default.
+            terminate_backends(database.url, name)
+        until(lambda: not server.client.is_serving())
+        with refused(grpc.StatusCode.UNAVAILABLE) as refusal:
+            create(server.client)
+        assert refusal.error.details() == "the database is unavailable"
+        execute(database.url, end)
+        terminate_backends(database.url, "analytics availability")
+        until(server.client.is_serving)
+        for name in ("analytics inserter", "analytics writer"):
+            terminate_backends(database.url, name)
+        create(server.client)
+    reasons = [getattr(each, "reason", "") for each in caplog.records if each.getMessage() == "database unavailable"]
+    assert reason in reasons
+
+
+def test_a_full_disk_is_not_healthy_until_there_is_space(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with small_disk(tmp_path / "disk", 400) as mounted:
+        if not mounted:
+            pytest.skip("only root can mount a disk in memory")
+        (tmp_path / "disk" / "data").mkdir()
+        with running_postgres(tmp_path / "disk" / "data") as url:
+            migrate(url)
+            with running_server(url) as server:
+                filler = tmp_path / "disk" / "filler"
+                with contextlib.suppress(OSError), filler.open("wb") as file:
+                    while True:
+                        file.write(bytes(1 << 20))
+                until(lambda: fails(server.client))
+                until(lambda: not server.client.is_serving())
+                time.sleep(2)  # It has looked again.
+                assert not server.client.is_serving()
+                filler.unlink()
+                until(server.client.is_serving)
+                create(server.client)
+    reasons = {getattr(each, "reason", "") for each in caplog.records if each.getMessage() == "database unavailable"}
+    assert reasons == {"its disk is full"}
+
+
+def fails(client: Client) -> bool:
+    """Return whether a create is refused, for which the table has to grow."""
+    try:
+        create(client, secrets.token_hex(10_000))
+    except grpc.RpcError as error:
+        return error.code() == grpc.StatusCode.UNAVAILABLE
+    return False
+
+
 def test_an_unexpected_error_is_internal_and_tells_the_caller_nothing(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -259,7 +331,7 @@ def test_an_unexpected_error_is_internal_and_tells_the_caller_nothing(
     url = database_url.replace("/analytics?", "/broken?")
     migrate(url)
     with running_server(url) as server:
-        execute(url, "ALTER TABLE analytics_event RENAME TO elsewhere")
+        execute(url, "ALTER TABLE analytics_event RENAME COLUMN message TO elsewhere")
         for call in (
             lambda: create(server.client, "a secret"),
             lambda: server.client.leads.SearchLeadAnalyticsEvents(requests.lead_search("faults"), timeout=5),

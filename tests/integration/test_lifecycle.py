@@ -1,18 +1,22 @@
 """The server as a process: what keeps it from starting, and how it stops."""
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from tests.support import requests
-from tests.support.database import blocked_backends, execute, locked_table
+from tests.support.database import as_server, blocked_backends, execute, locked_table, refusing_connections
 from tests.support.in_process import Client
 from tests.support.processes import free_port, refuses_connections, run_module, started_module
+from tests.support.refusals import refused
+from tests.support.requests import lead_event
 from tests.support.until import until
 
 
@@ -41,10 +45,10 @@ def test_an_invalid_variable_is_named_in_one_line(variables: dict[str, str], par
     assert "secret" not in ended.stderr
 
 
-def test_a_url_that_fails_only_on_connecting_is_named_in_one_line() -> None:
-    ended = run_module("server", DATABASE_URL="postgresql://user@host:no-port/db")
-    assert ended.returncode == 1
-    assert_one_line(ended.stderr, "DATABASE_URL", "no-port")
+def test_a_url_that_fails_only_on_connecting_is_named_in_the_log() -> None:
+    url = "postgresql://user@host:no-port/db"
+    with started_module("server", DATABASE_URL=url, GRPC_PORT=str(free_port())) as worker:
+        assert "no-port" in read_line(worker)["reason"]
 
 
 @pytest.mark.parametrize("module", ["server", "storage.migrate"])
@@ -77,11 +81,69 @@ def test_a_role_that_may_not_create_tables_fails_in_one_line(database_url: str) 
     assert_one_line(ended.stderr, "cannot be migrated", "permission denied")
 
 
-@pytest.mark.parametrize("module", ["server", "storage.migrate"])
-def test_an_unreachable_database_is_named_in_one_line(module: str) -> None:
-    ended = run_module(module, DATABASE_URL=f"postgresql://user@127.0.0.1:{free_port()}/db")
+def test_an_unreachable_database_is_named_in_one_line() -> None:
+    ended = run_module("storage.migrate", DATABASE_URL=f"postgresql://user@127.0.0.1:{free_port()}/db")
     assert ended.returncode == 1
     assert_one_line(ended.stderr, "DATABASE_URL", "cannot be reached")
+
+
+def test_a_worker_waits_for_its_database(own_database_url: str, customer: str) -> None:
+    port = free_port()
+    url = as_server(own_database_url)
+    with contextlib.ExitStack() as cleanup:
+        with refusing_connections(own_database_url):
+            worker = cleanup.enter_context(started_module("server", DATABASE_URL=url, GRPC_PORT=str(port)))
+            assert read_line(worker)["event"] == "the database cannot be reached: waiting for it"
+            channel = cleanup.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
+            client = Client(channel)
+            until(lambda: answers(client))
+            assert not client.is_serving()
+            with refused(grpc.StatusCode.UNAVAILABLE) as refusal:
+                client.leads.CreateLeadAnalyticsEvent(lead_event(customer), timeout=5)
+            assert refusal.retry_seconds
+        assert [read_line(worker)["event"] for _ in range(2)] == ["the database can be reached", "started"]
+        until(client.is_serving)
+        client.leads.CreateLeadAnalyticsEvent(lead_event(customer), timeout=5)
+
+
+def test_a_worker_that_waits_for_its_database_can_be_stopped() -> None:
+    url = f"postgresql://user@127.0.0.1:{free_port()}/db"
+    with started_module("server", DATABASE_URL=url, GRPC_PORT=str(free_port())) as worker:
+        read_line(worker)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
+
+
+def test_a_hangup_stops_nothing(database_url: str) -> None:
+    with started_module("server", DATABASE_URL=database_url, GRPC_PORT=str(free_port())) as worker:
+        wait_for_start(worker)
+        worker.send_signal(signal.SIGHUP)
+        assert read_line(worker)["event"].startswith("SIGHUP")
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(10) == 0
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_text_is_refused(database_url: str, encoding: str) -> None:
+    name = f"in_{encoding.lower()}"
+    execute(
+        database_url,
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'"
+        " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    url = database_url.replace("/analytics?", f"/{name}?")
+    for module in ("storage.migrate", "server"):
+        ended = run_module(module, DATABASE_URL=url, GRPC_PORT=str(free_port()))
+        assert ended.returncode == 2
+        assert_one_line(ended.stderr, "DATABASE_URL", f"its encoding is {encoding}", "UTF8")
+    execute(database_url, f"DROP DATABASE {name}")
+
+
+def test_the_version_and_the_usage_need_no_database() -> None:
+    for option, part in (("--version", "data-analytics-service "), ("--help", "usage: python -m server")):
+        ended = run_module("server", option)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout.startswith(part)
 
 
 def test_an_unmigrated_schema_is_refused_with_the_command_to_run(database_url: str) -> None:
@@ -123,8 +185,23 @@ def test_a_second_server_on_the_same_port_is_refused(database_url: str) -> None:
 
 
 def wait_for_start(process: "subprocess.Popen[str]") -> None:
+    assert read_line(process)["event"] == "started"
+
+
+def read_line(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    """Return the next line of a worker's log."""
     assert process.stderr is not None
-    assert json.loads(process.stderr.readline())["event"] == "started"
+    line: dict[str, Any] = json.loads(process.stderr.readline())
+    return line
+
+
+def answers(client: Client) -> bool:
+    """Return whether health checks are answered, in whatever way."""
+    try:
+        client.is_serving()
+    except grpc.RpcError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(("number", "notice"), [(signal.SIGTERM, 1), (signal.SIGTERM, 0), (signal.SIGINT, 0)])
@@ -199,3 +276,22 @@ def test_at_debug_each_request_is_logged_without_its_contents(database_url: str,
     assert answered[0]["rpc"] == "data_analytics.v1.LeadAnalyticsService.CreateLeadAnalyticsEvent"
     assert len(lines) == len(answered) + 2
     assert customer not in stderr
+
+
+def test_a_log_that_nobody_reads_holds_up_no_call(database_url: str, customer: str) -> None:
+    port = free_port()
+    with (
+        started_module("server", DATABASE_URL=database_url, GRPC_PORT=str(port), LOG_LEVEL="DEBUG") as worker,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        wait_for_start(worker)
+        client = Client(channel)
+        for _ in range(3_000):
+            assert client.is_serving()
+            client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
+        events: list[dict[str, Any]] = []
+        while not any("lines are missing" in each["event"] for each in events):
+            events.append(read_line(worker))
+        assert events[-1]["lines"] > 0
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(10) == 0

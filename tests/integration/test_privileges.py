@@ -47,6 +47,9 @@ GRANTS = [
     ("blocked_user", "SELECT"),
     ("erased_key", "SELECT"),
     ("erasure", "SELECT"),
+    ("refusal", "DELETE"),
+    ("refusal", "INSERT"),
+    ("refusal", "SELECT"),
     ("schema_migration", "SELECT"),
 ]
 
@@ -76,14 +79,14 @@ def test_an_owner_who_may_not_create_roles_is_told_what_to_run(
     roles: Roles, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment = {"DATABASE_URL": roles.owner, "SERVER_ROLE": roles.server_role}
-    assert main(environment) == 0
+    assert main([], environment) == 0
     applied, advice = capsys.readouterr().err.splitlines()
     assert applied.startswith("applied 0001_analytics_event")
     assert advice.endswith(f"have an administrator execute CREATE ROLE {roles.quoted}, then migrate again")
     assert roles.grants() == []
 
     execute(roles.superuser, f"CREATE ROLE {roles.quoted}")
-    assert main(environment) == 0
+    assert main([], environment) == 0
     assert capsys.readouterr().err == "nothing to migrate\n"
     assert roles.grants() == GRANTS
 
@@ -114,16 +117,16 @@ def test_another_role_than_the_owner_cannot_create_the_tables(roles: Roles) -> N
     server = psycopg2.extensions.make_dsn(roles.owner, user=roles.server_role)
     with pytest.raises(peewee.ProgrammingError, match="permission denied"):
         migrate(server, roles.server_role)
-    assert main({"OWNER_DATABASE_URL": server}) == 1
+    assert main([], {"OWNER_DATABASE_URL": server}) == 1
 
 
 def test_the_owners_url_is_the_one_that_migrates(roles: Roles, capsys: pytest.CaptureFixture[str]) -> None:
     execute(roles.superuser, f"CREATE ROLE {roles.quoted} LOGIN")
     server = psycopg2.extensions.make_dsn(roles.owner, user=roles.server_role)
     environment = {"DATABASE_URL": server, "OWNER_DATABASE_URL": roles.owner, "SERVER_ROLE": roles.server_role}
-    assert main(environment) == 0
+    assert main([], environment) == 0
     assert "applied" in capsys.readouterr().err
-    assert main({"OWNER_DATABASE_URL": "nonsense"}) == 2
+    assert main([], {"OWNER_DATABASE_URL": "nonsense"}) == 2
     assert capsys.readouterr().err.startswith("OWNER_DATABASE_URL is malformed")
 
 

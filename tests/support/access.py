@@ -82,6 +82,11 @@ def bearer(credentials: str) -> dict[str, str]:
     return {"authorization": f"Bearer {credentials}"}
 
 
+def metadata_of(key: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of a call with this key."""
+    return tuple(bearer(key).items())
+
+
 def signers_claims(user: str, **changes: Any) -> dict[str, Any]:
     """Return what a customer's signer says about a user. A claim that is changed to None is left out."""
     now = int(time.time())

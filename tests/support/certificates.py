@@ -53,10 +53,10 @@ class Issuer:
         self.certificate = _encode(builder.sign(self._key, hashes.SHA256()))
         """Its own certificate."""
 
-    def issue(self, name: str = "localhost") -> Pem:
-        """Return a new certificate, with a new key."""
+    def issue(self, name: str = "localhost", days: int = 1) -> Pem:
+        """Return a new certificate that is valid for so many days, with a new key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _begin(_name(name), self._name, key.public_key())
+        builder = _begin(_name(name), self._name, key.public_key(), days)
         builder = builder.add_extension(x509.SubjectAlternativeName(_NAMES), critical=False)
         return Pem(_encode(builder.sign(self._key, hashes.SHA256())), encode_key(key))
 
@@ -84,7 +84,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def _begin(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, days: int = 1
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -94,7 +94,7 @@ def _begin(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
 
 

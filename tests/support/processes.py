@@ -48,10 +48,10 @@ def environment(**variables: str) -> dict[str, str]:
     return {**inherited, "ENVOY_SOCKET": "off", **variables}
 
 
-def run_module(module: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m module` until it ends."""
+def run_module(module: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m module` with these arguments until it ends."""
     return subprocess.run(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
         env=environment(**variables),
         capture_output=True,

@@ -9,6 +9,9 @@ from server.messages.customer import (
     find_customer_in_url,
     find_customer_of_batch,
     find_customer_of_search,
+    find_reporter,
+    find_reporter_in_json,
+    find_reporter_of_batch,
 )
 from tests.support import requests
 
@@ -63,3 +66,26 @@ def test_bytes_without_a_customer_are_nobodys(find: object, message: bytes) -> N
 def test_what_is_not_utf8_is_somebodys() -> None:
     assert find_customer(b"\x0a\x02\xff\xfe") == "��"
     assert len(find_customer(b"\x0a\xff\xff\x3f" + b"c" * (1 << 20))) < 2_000
+
+
+@pytest.mark.parametrize("customer", CUSTOMERS)
+def test_who_reports_what_is_refused_is_found(customer: str) -> None:
+    event = requests.analytics_event(customer, tool_signature="vfp", event_id="e", message="m" * 60_000)
+    assert find_reporter(event.SerializeToString()) == (customer, "vfp")
+    assert find_reporter(requests.lead_event(customer, event_id="e").SerializeToString()) == (customer, "")
+    assert find_reporter_of_batch(BatchCreateAnalyticsEventsRequest(events=[event]).SerializeToString())[0] == customer
+    assert find_reporter(b"\xff\xff") == find_reporter_of_batch(b"") == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "reporter"),
+    [
+        (rb'{"customer_id":"a\"\u00e4b", "tool_signature" : "vfp", "message":"', ('a"äb', "vfp")),
+        (rb'{"customer_id":"CORP\jdoe","tool_signature":"vfp"}', ("", "vfp")),
+        (b'{"customer_id":"a\xff","tool_signature":5}', ("", "")),
+        (b'{"customer_id":"a\nb"}', ("", "")),
+        (b"", ("", "")),
+    ],
+)
+def test_who_reports_what_is_refused_is_found_in_json(body: bytes, reporter: tuple[str, str]) -> None:
+    assert find_reporter_in_json(body) == reporter

@@ -6,6 +6,7 @@ import warnings
 from data_analytics.v1 import analytics_event_service_pb2 as data__analytics_dot_v1_dot_analytics__event__service__pb2
 from data_analytics.v1 import event_pb2 as data__analytics_dot_v1_dot_event__pb2
 from data_analytics.v1 import export_pb2 as data__analytics_dot_v1_dot_export__pb2
+from data_analytics.v1 import refusal_pb2 as data__analytics_dot_v1_dot_refusal__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -28,8 +29,8 @@ if _version_not_supported:
 
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
-    them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
+    was refused, and erases them.
     """
 
     def __init__(self, channel):
@@ -73,6 +74,11 @@ class AnalyticsEventServiceStub:
                 request_serializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.SerializeToString,
                 response_deserializer=data__analytics_dot_v1_dot_event__pb2.EventRecord.FromString,
                 _registered_method=True)
+        self.ListRefusals = channel.unary_unary(
+                '/data_analytics.v1.AnalyticsEventService/ListRefusals',
+                request_serializer=data__analytics_dot_v1_dot_refusal__pb2.ListRefusalsRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_refusal__pb2.ListRefusalsResponse.FromString,
+                _registered_method=True)
         self.ExportAnalyticsEvents = channel.unary_stream(
                 '/data_analytics.v1.AnalyticsEventService/ExportAnalyticsEvents',
                 request_serializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.SerializeToString,
@@ -81,8 +87,8 @@ class AnalyticsEventServiceStub:
 
 
 class AnalyticsEventServiceServicer:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
-    them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
+    was refused, and erases them.
     """
 
     def CreateAnalyticsEvent(self, request, context):
@@ -264,6 +270,32 @@ class AnalyticsEventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRefusals(self, request, context):
+        """Lists what was refused of one customer, newest first, one page at a time.
+
+        Listed are the creates, batches, and chunks of streams that were refused, and each refused event of a batch or chunk,
+        if the caller could store events of the customer: who may not leaves nothing. What was refused because the database
+        was away is not listed. A refusal is listed about a second after it was made. The newest 1,000 are kept, and as many
+        replays, for seven days at most.
+
+        To get the next page, send the same request with the `next_page_token` of the response as `page_token`, until there
+        is none. Every refusal that was kept before the first page was asked for, and still is, is on exactly one page.
+
+        A caller who may read the events of some users only gets none. A list changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+        (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+        RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportAnalyticsEvents(self, request, context):
         """Exports the events of one customer, oldest first, whole, in one stream.
 
@@ -337,6 +369,11 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
                     request_deserializer=data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.FromString,
                     response_serializer=data__analytics_dot_v1_dot_event__pb2.EventRecord.SerializeToString,
             ),
+            'ListRefusals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefusals,
+                    request_deserializer=data__analytics_dot_v1_dot_refusal__pb2.ListRefusalsRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_refusal__pb2.ListRefusalsResponse.SerializeToString,
+            ),
             'ExportAnalyticsEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportAnalyticsEvents,
                     request_deserializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.FromString,
@@ -351,8 +388,8 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsEventService:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
-    them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
+    was refused, and erases them.
     """
 
     @staticmethod
@@ -534,6 +571,33 @@ class AnalyticsEventService:
             '/data_analytics.v1.AnalyticsEventService/GetAnalyticsEvent',
             data__analytics_dot_v1_dot_analytics__event__service__pb2.GetAnalyticsEventRequest.SerializeToString,
             data__analytics_dot_v1_dot_event__pb2.EventRecord.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefusals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/ListRefusals',
+            data__analytics_dot_v1_dot_refusal__pb2.ListRefusalsRequest.SerializeToString,
+            data__analytics_dot_v1_dot_refusal__pb2.ListRefusalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

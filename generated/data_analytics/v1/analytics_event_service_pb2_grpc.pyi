@@ -7,6 +7,7 @@ from collections import abc as _abc
 from data_analytics.v1 import analytics_event_service_pb2 as _analytics_event_service_pb2
 from data_analytics.v1 import event_pb2 as _event_pb2
 from data_analytics.v1 import export_pb2 as _export_pb2
+from data_analytics.v1 import refusal_pb2 as _refusal_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -29,8 +30,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
-    them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
+    was refused, and erases them.
     """
 
     @_typing.overload
@@ -188,6 +189,28 @@ class AnalyticsEventServiceStub:
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    ListRefusals: _grpc.UnaryUnaryMultiCallable[_refusal_pb2.ListRefusalsRequest, _refusal_pb2.ListRefusalsResponse]
+    """Lists what was refused of one customer, newest first, one page at a time.
+
+    Listed are the creates, batches, and chunks of streams that were refused, and each refused event of a batch or chunk,
+    if the caller could store events of the customer: who may not leaves nothing. What was refused because the database
+    was away is not listed. A refusal is listed about a second after it was made. The newest 1,000 are kept, and as many
+    replays, for seven days at most.
+
+    To get the next page, send the same request with the `next_page_token` of the response as `page_token`, until there
+    is none. Every refusal that was kept before the first page was asked for, and still is, is on exactly one page.
+
+    A caller who may read the events of some users only gets none. A list changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+      (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
     ExportAnalyticsEvents: _grpc.UnaryStreamMultiCallable[_export_pb2.ExportAnalyticsEventsRequest, _export_pb2.ExportAnalyticsEventsResponse]
     """Exports the events of one customer, oldest first, whole, in one stream.
 
@@ -222,8 +245,8 @@ class AnalyticsEventServiceStub:
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
-    them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
+    was refused, and erases them.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -378,6 +401,28 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    ListRefusals: _aio.UnaryUnaryMultiCallable[_refusal_pb2.ListRefusalsRequest, _refusal_pb2.ListRefusalsResponse]  # type: ignore[assignment]
+    """Lists what was refused of one customer, newest first, one page at a time.
+
+    Listed are the creates, batches, and chunks of streams that were refused, and each refused event of a batch or chunk,
+    if the caller could store events of the customer: who may not leaves nothing. What was refused because the database
+    was away is not listed. A refusal is listed about a second after it was made. The newest 1,000 are kept, and as many
+    replays, for seven days at most.
+
+    To get the next page, send the same request with the `next_page_token` of the response as `page_token`, until there
+    is none. Every refusal that was kept before the first page was asked for, and still is, is on exactly one page.
+
+    A caller who may read the events of some users only gets none. A list changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+      (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
     ExportAnalyticsEvents: _aio.UnaryStreamMultiCallable[_export_pb2.ExportAnalyticsEventsRequest, _export_pb2.ExportAnalyticsEventsResponse]  # type: ignore[assignment]
     """Exports the events of one customer, oldest first, whole, in one stream.
 
@@ -411,8 +456,8 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, and erases
-    them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
+    was refused, and erases them.
     """
 
     @_abc_1.abstractmethod
@@ -600,6 +645,34 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
 
         - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
         - NOT_FOUND (HTTP 404): the customer has no event with this id, or none that you may read.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+          RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Retry.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRefusals(
+        self,
+        request: _refusal_pb2.ListRefusalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_refusal_pb2.ListRefusalsResponse, _abc.Awaitable[_refusal_pb2.ListRefusalsResponse]]:
+        """Lists what was refused of one customer, newest first, one page at a time.
+
+        Listed are the creates, batches, and chunks of streams that were refused, and each refused event of a batch or chunk,
+        if the caller could store events of the customer: who may not leaves nothing. What was refused because the database
+        was away is not listed. A refusal is listed about a second after it was made. The newest 1,000 are kept, and as many
+        replays, for seven days at most.
+
+        To get the next page, send the same request with the `next_page_token` of the response as `page_token`, until there
+        is none. Every refusal that was kept before the first page was asked for, and still is, is on exactly one page.
+
+        A caller who may read the events of some users only gets none. A list changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid, or its token is not one of this list. The details
+          (google.rpc.BadRequest) name the invalid fields. Correct the request before you send it again.
         - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
           RetryInfo (over HTTP, in the `Retry-After` header).
         - UNIMPLEMENTED: the message is compressed. Send it uncompressed.

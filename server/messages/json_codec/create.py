@@ -9,7 +9,7 @@ from server.messages.json_codec.fields import FieldReader, Read
 from server.messages.json_codec.places import Place
 from server.messages.json_codec.strict import Unreadable
 from server.messages.json_codec.walk import Budget
-from server.messages.refusals import InvalidRequest, require_one_of
+from server.messages.refusals import InvalidRequest, Reporter, require_one_of
 from storage import Event
 
 _BOM = b"\xef\xbb\xbf"
@@ -73,7 +73,8 @@ class CreateReader:
         violations += found.version_info_faults
         violations += self.kind.find_key_violations(texts, key)
         if violations:
-            raise InvalidRequest(violations)
+            reporter = Reporter(*[found.texts.get(name, "") for name in Reporter._fields])
+            raise InvalidRequest(violations, reporter)
         return Read(texts, found.version_info, found.ignored)
 
 

@@ -28,12 +28,16 @@ from data_analytics.v1.event_pb2 import (
     StoredEvent,
 )
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
+from data_analytics.v1.refusal_pb2 import ListRefusalsResponse
+from data_analytics.v1.refusal_pb2 import Refusal as RefusalMessage
 from server.messages.batch_response import EventResult
 from server.messages.convert import CreateKind
 from server.messages.listing import ListRequest, slice_events
+from server.messages.refusal_list import RefusalPage
 from server.messages.refusals import FieldViolation
 from server.messages.search import make_next_token, slice_page
-from storage import TEXT_COUNT, Event, Found, Listing, Page, Query, Receipt
+from storage import TEXT_COUNT, Event, Found, Listing, Page, Query, Receipt, Refusal
+from storage.ids import to_time
 
 _encode = msgspec.json.Encoder().encode
 
@@ -134,6 +138,28 @@ _Erasure = _make_struct(ErasureMessage, _RECEIPT_FIELDS)
 def format_receipt(receipt: Receipt) -> bytes:
     """Return the receipt of an erasure."""
     return _encode(_Erasure(*receipt[:-1]))
+
+
+_Refusal = _make_struct(RefusalMessage)
+_REFUSALS_FIELDS: Any = ListRefusalsResponse.DESCRIPTOR.fields
+_REFUSALS, _NEXT_REFUSALS = [field.json_name.encode() for field in _REFUSALS_FIELDS]
+
+
+def format_refusals(page: RefusalPage) -> Iterator[bytes]:
+    """Yield the text of one page of refusals, in parts."""
+    for part in page.slice():
+        refusals = _encode(list(map(_make_refusal, page.refusals[part])))[1:-1]
+        end = b""
+        if part.stop == len(page.refusals):
+            end = b'],"%b":%b}' % (_NEXT_REFUSALS, _encode(page.next_token))
+        yield b"%b%b%b" % (b"," if part.start else b'{"%b":[' % _REFUSALS, refusals, end)
+
+
+def _make_refusal(refusal: Refusal) -> Any:
+    values: dict[str, Any] = refusal._asdict()
+    values["violations"] = msgspec.Raw(msgspec.json.format(refusal.violations.encode(), indent=-1))
+    values["replayed_event_id"] = refusal.replayed_event_id or msgspec.UNSET
+    return _Refusal(created_at=to_time(refusal.id), **values)
 
 
 _Stored = _make_struct(StoredEvent, ["id", "created_at", "replayed"])

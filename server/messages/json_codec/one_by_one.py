@@ -76,7 +76,7 @@ class OneByOne:
         try:
             read = self._creates.explain(text, place, budget)
         except InvalidRequest as error:
-            return self._explanations.refuse(error.violations)
+            return self._explanations.refuse(error.violations, error.reporter)
         return self._make_event(read)
 
     def _make_event(self, read: Read) -> Event | InvalidRequest:

@@ -1,0 +1,214 @@
+"""`python -m server check`: what is wrong with a deployment, in words."""
+
+import contextlib
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import grpc
+from cryptography import x509
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from server import open_files
+from server.addresses import format_host
+from server.ports import check
+from server.settings import Settings
+from server.tls import read_certificate
+from server.transport.make import TESTED_VERSION
+from server.transport.options import MAX_CONNECTIONS
+from server.variables import ConfigurationError
+from storage import DatabaseUnavailable, PrivilegesMissing, UnfitDatabase
+from storage.access_keys import list_keys
+from storage.connection import connect
+from storage.copier import SESSION
+from storage.schema import find_pending
+
+ENVOY_VERSION = "1.40"
+"""Of which `envoy.yaml` was tested."""
+
+_DESCRIPTORS = Path("generated/envoy.binpb")
+
+_SOON_DAYS = 30
+_MAX_SKEW_SECONDS = 5.0
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+
+class Finding(NamedTuple):
+    """What was found out about one thing."""
+
+    level: str
+    """`OK`, `WARNING`, or `ERROR` for what keeps the service from working."""
+    text: str
+    """A line for people."""
+
+
+def find(settings: Settings, services: list[ServiceDescriptor]) -> Iterator[Finding]:
+    """Yield what is found out about a worker with these settings, and about what it works with.
+
+    Args:
+        settings: those of the worker.
+        services: what it serves.
+    """
+    if _is_running(settings):
+        yield Finding(OK, "a worker with these settings runs, and serves")
+    else:
+        yield from _report(lambda: check(settings), "the addresses and certificates can be used")
+    yield from _look_at_certificate(settings)
+    yield from _look_at_open_files()
+    yield from _look_at_database(settings.database_url)
+    yield from _look_at_keys(settings)
+    yield from _look_at_packages()
+    yield from _look_at_envoy(services)
+
+
+def _is_running(settings: Settings) -> bool:
+    """Return whether a worker serves on the socket or port of these settings."""
+    target = f"{format_host(settings.bind_address)}:{settings.grpc_port}"
+    if settings.envoy_socket is not None:
+        target = f"unix:{quote(str(settings.envoy_socket.absolute()))}"
+    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=1)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == HealthCheckResponse.SERVING)
+
+
+def _report(function: Callable[[], object], good: str) -> Iterator[Finding]:
+    """Yield what becomes of a check that says by an exception what is wrong."""
+    try:
+        function()
+    except (ConfigurationError, UnfitDatabase, PrivilegesMissing) as error:
+        yield Finding(ERROR, str(error))
+    except DatabaseUnavailable as error:
+        yield Finding(ERROR, f"DATABASE_URL: the database cannot be reached: {error}")
+    else:
+        yield Finding(OK, good)
+
+
+def _look_at_certificate(settings: Settings) -> Iterator[Finding]:
+    if settings.tls is None:
+        return
+    with contextlib.suppress(ConfigurationError):  # Which is reported already.
+        certificate = x509.load_pem_x509_certificate(read_certificate(settings.tls).chain)
+        end = certificate.not_valid_after_utc
+        days = (end - datetime.now(UTC)).days
+        level = ERROR if days < 0 else WARNING if days < _SOON_DAYS else OK
+        if certificate.not_valid_before_utc > datetime.now(UTC):
+            level = ERROR
+        yield Finding(level, f"the certificate is valid from {certificate.not_valid_before_utc:%F} to {end:%F}")
+
+
+def _look_at_open_files() -> Iterator[Finding]:
+    try:
+        connections = open_files.limit_connections(open_files.raise_limit())
+    except ConfigurationError as error:
+        yield Finding(ERROR, str(error))
+        return
+    level = OK if connections == MAX_CONNECTIONS else WARNING
+    yield Finding(level, f"the limit on open files allows {connections:,} connections")
+
+
+def _look_at_database(url: str) -> Iterator[Finding]:
+    pending: list[str] = []
+    findings = list(_report(lambda: pending.extend(find_pending(url)), "the database can be used"))
+    yield from findings
+    if findings[0].level != OK:
+        return
+    if pending:
+        yield Finding(ERROR, f"the schema lacks {', '.join(pending)}: run `python -m storage.migrate`")
+    with contextlib.closing(connect(url, "analytics check", SESSION)) as connection, connection.cursor() as cursor:
+        yield from _look_at_settings(cursor)
+
+
+def _look_at_settings(cursor: Any) -> Iterator[Finding]:
+    for name, what in (
+        ("synchronous_commit", "an event that is acknowledged might be lost"),
+        ("fsync", "a power failure might lose or damage everything"),
+        ("full_page_writes", "a power failure might damage what is stored"),
+    ):
+        cursor.execute("SELECT current_setting(%s)", (name,))
+        (value,) = cursor.fetchone()
+        is_on = value in ("on", "remote_apply", "remote_write", "local")
+        yield Finding(OK, f"{name} is {value}") if is_on else Finding(ERROR, f"{name} is {value}: {what}")
+    cursor.execute("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
+    is_standby, is_read_only = cursor.fetchone()
+    if is_standby or is_read_only:
+        yield Finding(ERROR, f"the database is {'a standby' if is_standby else 'read-only'}: no event can be stored")
+    before = time.time()
+    cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+    (clock,) = cursor.fetchone()
+    seconds = max(before - clock, clock - time.time(), 0.0)
+    level = OK if seconds <= _MAX_SKEW_SECONDS else ERROR
+    yield Finding(level, f"this machine's clock and the database's differ by {seconds:.1f} s")
+
+
+def _look_at_keys(settings: Settings) -> Iterator[Finding]:
+    if settings.auth is False:
+        yield Finding(WARNING, "AUTH=off: whoever reaches a port reads and writes everything")
+        return
+    try:
+        keys = list_keys(settings.database_url)
+    except Exception as error:  # noqa: BLE001 - whatever keeps them from being read is reported with the database
+        yield Finding(WARNING, f"the keys cannot be read: {type(error).__name__}")
+        return
+    now = datetime.now(UTC)
+    valid = [each for each in keys if each.revoked_at is None and (each.expires_at is None or each.expires_at > now)]
+    soon = [each.id for each in valid if each.expires_at and (each.expires_at - now).days < _SOON_DAYS]
+    if not (keys or settings.auth or settings.provider):
+        yield Finding(WARNING, "there is no key yet, so that callers need none: see docs/access.md")
+    elif not (valid or settings.provider):
+        yield Finding(ERROR, "callers need credentials, and no key is valid")
+    else:
+        yield Finding(OK, f"callers need credentials; {len(valid)} keys are valid")
+    if soon:
+        yield Finding(WARNING, f"within {_SOON_DAYS} days expire: {', '.join(soon[:10])}")
+
+
+def _look_at_packages() -> Iterator[Finding]:
+    version = importlib.metadata.version("grpcio")
+    if version == TESTED_VERSION:
+        yield Finding(OK, f"grpcio is {version}")
+    else:
+        yield Finding(WARNING, f"grpcio is {version}, and {TESTED_VERSION} was tested: the stock transport is used")
+
+
+def _look_at_envoy(services: list[ServiceDescriptor]) -> Iterator[Finding]:
+    """Yield what is found out about the Envoy of this environment, and about the routes in the working directory."""
+    program = shutil.which("envoy") or shutil.which("envoy", path=str(Path(".venv/bin").absolute()))
+    if program is None:
+        yield Finding(WARNING, "there is no envoy on the PATH: it cannot be looked at from here")
+    else:
+        command = [program, "--version"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)  # noqa: S603 - from the PATH
+        found = re.search(r"/(\d+\.\d+\.\d+)/", ran.stdout)
+        version = found[1] if found else "unknown"
+        level = OK if version.startswith(f"{ENVOY_VERSION}.") else WARNING
+        yield Finding(level, f"Envoy is {version}; envoy.yaml was tested with {ENVOY_VERSION}")
+    if not _DESCRIPTORS.exists():
+        yield Finding(WARNING, f"{_DESCRIPTORS} is not in this directory: run this where Envoy is started")
+        return
+    described = {
+        method.name
+        for file in FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes()).file
+        if ".http" in file.package
+        for service in file.service
+        for method in service.method
+    }
+    served = [method for service in services for method in service.methods if not method.client_streaming]
+    missing = [method.name for method in served if method.name not in described]
+    if missing:
+        yield Finding(ERROR, f"{_DESCRIPTORS} is of another version than this worker: it lacks {', '.join(missing)}")
+    else:
+        yield Finding(OK, f"{_DESCRIPTORS} is what this worker serves")

@@ -1,0 +1,32 @@
+"""`python -m server.stack.psql`: opens the psql that comes with the stack, on the database of `make run` or another.
+
+That is OWNER_DATABASE_URL, or else DATABASE_URL, or else the database of the stack that runs with its data in DATA_DIR.
+Further arguments are psql's own.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from server.stack.pgdata import PROGRAMS
+from server.stack.postgres import SOCKET, make_owner_url
+
+
+def main() -> int:
+    """Run psql, and return its exit status, or say in one line what is missing."""
+    run = Path(os.environ.get("DATA_DIR") or ".data").absolute() / "run"
+    url = os.environ.get("OWNER_DATABASE_URL") or os.environ.get("DATABASE_URL")
+    if not url:
+        if not (run / SOCKET).exists():
+            print(f"no stack runs with its data in {run.parent}: set DATABASE_URL, or `make run`", file=sys.stderr)
+            return 2
+        url = make_owner_url(run)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # It is psql's, which goes on.
+    command = [str(PROGRAMS / "psql"), url, *sys.argv[1:]]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 - the arguments are those of whoever calls
+
+
+if __name__ == "__main__":
+    sys.exit(main())
