@@ -150,8 +150,8 @@ def keep_unwritten_rules(case: AnyCase) -> None:
     for name in ("since", "until", "asOf"):
         if case.query.get(name):
             case.query[name] = "2026-01-31T00:00:00Z"
-    if "pageToken" in case.query:
-        case.query["pageToken"] = ""  # No other one is valid that no response had.
+    for name in {"pageToken", "resumeToken"} & case.query.keys():
+        case.query[name] = ""  # No other one is valid that no response had.
     if "page" in case.query:
         size = int(case.query.get("pageSize", DEFAULT_PAGE_SIZE))
         case.query["page"] = min(int(case.query["page"]), MAX_REACH // size)

@@ -40,21 +40,22 @@ async def read_all(export: Export) -> list[Step]:
     return steps
 
 
-def test_a_step_that_is_given_up_ends_in_the_database(database_url: str, customer: str) -> None:
-    insert(database_url, make_event(customer))
+def test_a_step_that_is_given_up_ends_in_the_database(own_database_url: str, customer: str) -> None:
+    url = own_database_url
+    insert(url, make_event(customer))
 
     async def use(exports: Exports) -> None:
         export = await exports.begin(make_export(customer))
-        (backend,) = backends(database_url, "analytics export")
-        with locked_table(database_url):
+        (backend,) = backends(url, "analytics export")
+        with locked_table(url):
             given_up = asyncio.create_task(export.read())
-            await asyncio.to_thread(until, lambda: backend in blocked_backends(database_url))
+            await asyncio.to_thread(until, lambda: backend in blocked_backends(url))
             given_up.cancel()
             await asyncio.wait([given_up])
-            assert backend not in blocked_backends(database_url)
+            assert backend not in blocked_backends(url)
         assert len((await export.read()).events) == 1
 
-    use_exports(database_url, use)
+    use_exports(url, use)
 
 
 def test_a_step_that_takes_too_long_or_is_abandoned_fails(database_url: str, customer: str) -> None:
