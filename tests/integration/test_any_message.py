@@ -36,6 +36,7 @@ pytestmark = pytest.mark.timeout(60 + CASES)
 
 ANSWERS = dict(zip(hostile.KINDS, (AnalyticsEvent, LeadAnalyticsEvent, ContactAnalyticsEvent), strict=True))
 BATCH = BatchCreateAnalyticsEventsRequest
+MAX_OBJECT_BYTES = 128 << 10  # Of `version_info`.
 UNREADABLE = {""}
 
 
@@ -111,6 +112,9 @@ def service(server: RunningServer, database_url: str) -> Iterator[Service]:
 
 def check_create(service: Service, kind: Any, data: bytes, key: str = "") -> None:
     """Send the bytes of a create of that kind, and check the answer and what is stored against the contract."""
+    if len(data) > MAX_OBJECT_BYTES and service.send(kind, data, key) == {"version_info"}:
+        # Its bytes are too many, which is known before it is parsed. Parsed, they may be fewer, or malformed.
+        return
     try:
         sent = kind.FromString(data)
     except DecodeError:
