@@ -217,13 +217,15 @@ class Document:
         """Return the schema of a field, which may be a list."""
         if field.label != Field.LABEL_REPEATED:
             return self._make_value_schema(field, rules, in_response=in_response)
-        check_supported(field, rules, {"repeated.max_items", "repeated.items"})
+        check_supported(field, rules, {"repeated.max_items", "repeated.unique", "repeated.items"})
         items = self._make_value_schema(field, rules.repeated.items, in_response=in_response)
         schema: Json = {"type": "array", "items": items}
         if rules.required:
             schema["minItems"] = 1
         if rules.repeated.max_items:
             schema["maxItems"] = rules.repeated.max_items
+        if rules.repeated.unique:
+            schema["uniqueItems"] = True
         return schema
 
     def _make_value_schema(self, field: Field, rules: FieldRules, *, in_response: bool) -> Json:

@@ -94,6 +94,13 @@ RESPONSES: dict[str, Json] = {
     "SearchContactAnalyticsEventsResponse": _make_page("contact"),
     "EventRecord": _RECORD,
     "ListAnalyticsEventsResponse": {"events": [_RECORD], "nextPageToken": ""},
+    "SummarizeAnalyticsEventsResponse": {
+        "by": ["day", "event_type"],
+        "rows": [{"values": ["2026-11-23", "view"], "events": 12, "users": 3, "lastCreatedAt": _TIME}],
+        "events": 12,
+        "users": 3,
+        "more": False,
+    },
     "ListRefusalsResponse": {
         "refusals": [
             {

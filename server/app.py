@@ -36,6 +36,7 @@ from server.rpc.lists import HttpGet, HttpList, Lister
 from server.rpc.refusal_lists import HttpListRefusals, RefusalLister
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
+from server.rpc.summaries import HttpSummary, Summarizer
 from server.settings import Settings
 from server.sharing.open_streams import OpenStreams
 from server.sharing.places import Places
@@ -130,6 +131,7 @@ class Application:
         self._lister = Lister(self._store, pages)
         self._exporter = Exporter(self._store, OpenStreams(limits.exports, limits.exports_each))
         self._refusal_lister = RefusalLister(self._store, pages)
+        self._summarizer = Summarizer(self._store, pages)
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
         services = {
@@ -145,6 +147,7 @@ class Application:
                 self._exporter,
                 self._refusal_log,
                 self._refusal_lister,
+                self._summarizer,
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages, self._refusal_log),
             _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages, self._refusal_log),
@@ -225,6 +228,7 @@ class Application:
                 "ListAnalyticsEvents": HttpList(self._lister, ignored),
                 "GetAnalyticsEvent": HttpGet(self._lister, ignored),
                 "ListRefusals": HttpListRefusals(self._refusal_lister, ignored),
+                "SummarizeAnalyticsEvents": HttpSummary(self._summarizer, ignored),
             },
             _LEADS: {
                 "CreateLeadAnalyticsEvent": HttpCreate(self.commits, LEAD, ignored, log),

@@ -31,6 +31,7 @@ from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
 from storage.rows import Row, encode_row, encode_rows
 from storage.store import EventStore, Lane
+from storage.summary import Group, Summary, SummaryQuery
 
 __all__ = [
     "TEXT_COUNT",
@@ -44,6 +45,7 @@ __all__ = [
     "Export",
     "ExportQuery",
     "Found",
+    "Group",
     "KeyErased",
     "KeyInProgress",
     "KeyReused",
@@ -64,6 +66,8 @@ __all__ = [
     "SearchTimedOut",
     "Step",
     "StorageError",
+    "Summary",
+    "SummaryQuery",
     "TooManyBlocked",
     "TooManyErasures",
     "TooManyLookups",

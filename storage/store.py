@@ -15,6 +15,7 @@ from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
 from storage.rows import Row
 from storage.search import Searches
+from storage.summary import Summaries, Summary, SummaryQuery
 
 
 class Lane(Enum):
@@ -45,6 +46,7 @@ class EventStore:
         self._searches = Searches(url)
         self._lists = Lists(url)
         self._exports = Exports(url)
+        self._summaries = Summaries(url)
         self._loop = asyncio.get_running_loop()
         self._writes: dict[Lane, set[asyncio.Future[list[Outcome]]]] = {lane: set() for lane in Lane}
         self._tasks: list[asyncio.Task[None]] = []
@@ -120,6 +122,18 @@ class EventStore:
             raise DatabaseUnavailable
         return await self.refusals.find(query)
 
+    async def summarize(self, query: SummaryQuery) -> Summary:
+        """Return how many events there are, of how many users, in each group that `query` asks for.
+
+        Raises:
+            TooManySearches: too many summaries are waiting.
+            DatabaseUnavailable: the database cannot be reached.
+            SearchTimedOut: the summary took more than its 10 s.
+        """
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self._summaries.summarize(query)
+
     async def close(self) -> None:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
@@ -127,6 +141,7 @@ class EventStore:
         await self._searches.close()
         await self._lists.close()
         await self._exports.close()
+        await self._summaries.close()
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
         self._inserter.close()
@@ -172,4 +187,5 @@ class EventStore:
             self._searches.abandon()
             self._lists.abandon()
             self._exports.abandon()
+            self._summaries.abandon()
             await self.availability.wait_until(up=True)

@@ -218,6 +218,8 @@ NOT_THIS_TOKEN = FieldViolation(
 NOT_THIS_RESUME_TOKEN = FieldViolation(
     "resume_token", "is not a token of this stream: ask for the same as when you were given it"
 )
+SUMMARY_TOO_LONG = FieldViolation("since", "must be at most 400 days before until, which is now unless it is sent")
+SUMMARY_TOO_LARGE = FieldViolation("top", "the response is over 16 MiB: ask for fewer groups")
 PAGE_WITH_TOKEN = FieldViolation("page", "must be absent with a token, which has its own page")
 
 VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"

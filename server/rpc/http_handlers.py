@@ -29,6 +29,7 @@ from server.rpc.http_services import HttpCall, HttpRead, HttpSearch
 from server.rpc.limits import CallLimiter, Upload
 from server.rpc.lists import HttpGet, HttpList
 from server.rpc.refusal_lists import HttpListRefusals
+from server.rpc.summaries import HttpSummary
 
 STATUS_METADATA = "x-http-status"
 """Read by `envoy.lua`, which makes it the status of the response."""
@@ -81,7 +82,7 @@ def make_http_handlers(
     handlers: dict[str, Any] = {}
     for name, method in methods.items():
         rpc = descriptor.methods_by_name[name]
-        if isinstance(method, HttpSearch | HttpList | HttpListRefusals):
+        if isinstance(method, HttpSearch | HttpList | HttpListRefusals | HttpSummary):
             handlers[f"/{package}.{service}/{name}"] = _make_search_handler(rpc, method, searches)
         elif isinstance(method, HttpErase | HttpGetErasure | HttpGet):
             handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, searches)

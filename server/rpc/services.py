@@ -35,6 +35,7 @@ from server.rpc.lists import Lister
 from server.rpc.pages import join_page
 from server.rpc.refusal_lists import RefusalLister
 from server.rpc.searcher import Searcher
+from server.rpc.summaries import Summarizer
 from server.sharing.places import Places
 from server.sharing.turns import Turns
 from storage import Query
@@ -98,7 +99,7 @@ class BatchRpc:
 
 
 class AnalyticsEvents:
-    """Stores events about either kind of entity, lists and exports them, lists what was refused, and erases them."""
+    """Stores events about either kind of entity, lists, counts and exports them, lists refusals, and erases events."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class AnalyticsEvents:
         exporter: Exporter,
         log: RefusalLog,
         refusal_lister: RefusalLister,
+        summarizer: Summarizer,
     ) -> None:
         self._commits = batches
         self._turns = turns
@@ -128,6 +130,7 @@ class AnalyticsEvents:
         self.GetAnalyticsEvent = lister.GetAnalyticsEvent
         self.ExportAnalyticsEvents = TypedExport(exporter)
         self.ListRefusals = refusal_lister.ListRefusals
+        self.SummarizeAnalyticsEvents = summarizer.SummarizeAnalyticsEvents
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[bytes | Exception], context: Any

@@ -17,6 +17,7 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     CreateLeadAnalyticsEventRequest,
     SearchLeadAnalyticsEventsRequest,
 )
+from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsRequest
 
 ATTACKER = "attacker"
 VICTIM = "victim"
@@ -83,6 +84,14 @@ def make_large_batch() -> Request:
 def make_chunk(events: list[dict[str, Any]]) -> bytes:
     """Return a chunk for a write stream."""
     return _serialize(WriteAnalyticsEventsRequest(events=[CreateAnalyticsEventRequest(**event) for event in events]))
+
+
+def make_summary(customer: str = ATTACKER, **fields: Any) -> Request:
+    """Return a summary."""
+    values = {"customer_id": customer, **fields}
+    path = f"/api/v1/analytics_events:summary?{urllib.parse.urlencode(values, doseq=True)}"
+    message = SummarizeAnalyticsEventsRequest(**values)
+    return Request("GET", path, b"", _EVENTS + "SummarizeAnalyticsEvents", _serialize(message))
 
 
 def make_search(customer: str = ATTACKER, **fields: Any) -> Request:

@@ -26,7 +26,7 @@ def compare_with_copy(bench: Bench) -> Round:
             ),
             BATCH_SIZE,
         ),
-        lambda: bench.check_stored(_copy(bench, len(ports)), BATCH_SIZE),
+        lambda: bench.check_stored(run_copy(bench, len(ports)), BATCH_SIZE),
     )
     return compare_rates(ours, copy, BATCH_SIZE)
 
@@ -41,7 +41,7 @@ def compare_json_with_grpc(bench: Bench) -> Round:
     return compare_rates(ours, native, BATCH_SIZE)
 
 
-def _copy(bench: Bench, connections: int) -> Load:
+def run_copy(bench: Bench, connections: int) -> Load:
     """Store prepared batches by COPY on so many connections at once, each in a process of its own."""
     began = time.time()
     with ExitStack() as cleanup:

@@ -16,6 +16,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     WriteAnalyticsEventsRequest,
 )
 from data_analytics.v1.refusal_pb2 import ListRefusalsRequest
+from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsRequest
 from server.access.key import format_key, make_id, parse_key
 from server.access.key import make_key as new_key
 from server.messages.refusals import EVENT_NOT_PERMITTED
@@ -89,6 +90,12 @@ CALLS = [
         ),
     ),
     Call("refusals", lambda c, m: c.events.ListRefusals(ListRefusalsRequest(customer_id="c"), timeout=5, metadata=m)),
+    Call(
+        "summary",
+        lambda c, m: c.events.SummarizeAnalyticsEvents(
+            SummarizeAnalyticsEventsRequest(customer_id="c"), timeout=5, metadata=m
+        ),
+    ),
     Call("stream", lambda c, m: list(c.events.WriteAnalyticsEvents(iter([]), timeout=5, metadata=m))),
 ]
 

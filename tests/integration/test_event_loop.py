@@ -26,6 +26,7 @@ from tests.abuse.requests import (
     make_large_batch,
     make_raw_batch,
     make_search,
+    make_summary,
 )
 from tests.support import events
 from tests.support.in_process import Client, RunningServer
@@ -178,3 +179,21 @@ def test_the_longest_page_of_refusals_does_not_hold_the_event_loop(
         list(call(HttpBody().SerializeToString(), metadata=[("x-envoy-original-path", path)]))
 
     check(server, find)
+
+
+def test_a_large_summary_does_not_hold_the_event_loop(server: RunningServer, client: Client) -> None:
+    padding = "\u00e9" * 200
+    for number in range(10):
+        events = [
+            make_event(entity_id=f"{padding}{number}-{each}", user_id=f"{padding}{each}") for each in range(1_000)
+        ]
+        call_by_grpc(client, make_batch(events))
+    request = make_summary(by=["user_id", "entity_id"], top=10_000)
+    address, unlimited = f"127.0.0.1:{server.application.port}", [("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(address, unlimited) as channel:
+
+        def find() -> None:
+            call_by_grpc(Client(channel), request)
+            call_as_json(Client(channel), request)
+
+        check(server, find)

@@ -7,6 +7,7 @@ from data_analytics.v1 import analytics_event_service_pb2 as data__analytics_dot
 from data_analytics.v1 import event_pb2 as data__analytics_dot_v1_dot_event__pb2
 from data_analytics.v1 import export_pb2 as data__analytics_dot_v1_dot_export__pb2
 from data_analytics.v1 import refusal_pb2 as data__analytics_dot_v1_dot_refusal__pb2
+from data_analytics.v1 import summary_pb2 as data__analytics_dot_v1_dot_summary__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -29,8 +30,8 @@ if _version_not_supported:
 
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
-    was refused, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
+    lists what was refused, and erases events.
     """
 
     def __init__(self, channel):
@@ -84,11 +85,16 @@ class AnalyticsEventServiceStub:
                 request_serializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.SerializeToString,
                 response_deserializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsResponse.FromString,
                 _registered_method=True)
+        self.SummarizeAnalyticsEvents = channel.unary_unary(
+                '/data_analytics.v1.AnalyticsEventService/SummarizeAnalyticsEvents',
+                request_serializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyticsEventServiceServicer:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
-    was refused, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
+    lists what was refused, and erases events.
     """
 
     def CreateAnalyticsEvent(self, request, context):
@@ -331,6 +337,29 @@ class AnalyticsEventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SummarizeAnalyticsEvents(self, request, context):
+        """Counts the events of one customer, and their users, by up to two of their properties and times.
+
+        Each filter that is set must hold. The counts are exact, and of one moment: an event counts from its commit on, until
+        it is erased. A summary takes longer the more events the customer has in the time that is asked for, whatever the
+        filters are.
+
+        A summary changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+        Correct the request before you send it again. If the response is over 16 MiB, over HTTP as JSON and over gRPC as a
+        message, `top` is at fault.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+        RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time: it may have been too much to count. Ask for less time.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyticsEventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -379,6 +408,11 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
                     request_deserializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.FromString,
                     response_serializer=data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsResponse.SerializeToString,
             ),
+            'SummarizeAnalyticsEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeAnalyticsEvents,
+                    request_deserializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'data_analytics.v1.AnalyticsEventService', rpc_method_handlers)
@@ -388,8 +422,8 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsEventService:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
-    was refused, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
+    lists what was refused, and erases events.
     """
 
     @staticmethod
@@ -625,6 +659,33 @@ class AnalyticsEventService:
             '/data_analytics.v1.AnalyticsEventService/ExportAnalyticsEvents',
             data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsRequest.SerializeToString,
             data__analytics_dot_v1_dot_export__pb2.ExportAnalyticsEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeAnalyticsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/SummarizeAnalyticsEvents',
+            data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsRequest.SerializeToString,
+            data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

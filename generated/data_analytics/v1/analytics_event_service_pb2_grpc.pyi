@@ -8,6 +8,7 @@ from data_analytics.v1 import analytics_event_service_pb2 as _analytics_event_se
 from data_analytics.v1 import event_pb2 as _event_pb2
 from data_analytics.v1 import export_pb2 as _export_pb2
 from data_analytics.v1 import refusal_pb2 as _refusal_pb2
+from data_analytics.v1 import summary_pb2 as _summary_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -30,8 +31,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
-    was refused, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
+    lists what was refused, and erases events.
     """
 
     @_typing.overload
@@ -242,11 +243,30 @@ class AnalyticsEventServiceStub:
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Go on with the last `resume_token`.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    SummarizeAnalyticsEvents: _grpc.UnaryUnaryMultiCallable[_summary_pb2.SummarizeAnalyticsEventsRequest, _summary_pb2.SummarizeAnalyticsEventsResponse]
+    """Counts the events of one customer, and their users, by up to two of their properties and times.
+
+    Each filter that is set must hold. The counts are exact, and of one moment: an event counts from its commit on, until
+    it is erased. A summary takes longer the more events the customer has in the time that is asked for, whatever the
+    filters are.
+
+    A summary changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+      Correct the request before you send it again. If the response is over 16 MiB, over HTTP as JSON and over gRPC as a
+      message, `top` is at fault.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time: it may have been too much to count. Ask for less time.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
-    was refused, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
+    lists what was refused, and erases events.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -454,10 +474,29 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Go on with the last `resume_token`.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    SummarizeAnalyticsEvents: _aio.UnaryUnaryMultiCallable[_summary_pb2.SummarizeAnalyticsEventsRequest, _summary_pb2.SummarizeAnalyticsEventsResponse]  # type: ignore[assignment]
+    """Counts the events of one customer, and their users, by up to two of their properties and times.
+
+    Each filter that is set must hold. The counts are exact, and of one moment: an event counts from its commit on, until
+    it is erased. A summary takes longer the more events the customer has in the time that is asked for, whatever the
+    filters are.
+
+    A summary changes nothing, so any retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+      Correct the request before you send it again. If the response is over 16 MiB, over HTTP as JSON and over gRPC as a
+      message, `top` is at fault.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+      RetryInfo (over HTTP, in the `Retry-After` header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+    - DEADLINE_EXCEEDED (HTTP 504): there was no response in time: it may have been too much to count. Ask for less time.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists and exports them, lists what
-    was refused, and erases them.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
+    lists what was refused, and erases events.
     """
 
     @_abc_1.abstractmethod
@@ -715,6 +754,31 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Go on with the last
           `resume_token` after the given delay.
         - DEADLINE_EXCEEDED (HTTP 504): there was no response in time. Go on with the last `resume_token`.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def SummarizeAnalyticsEvents(
+        self,
+        request: _summary_pb2.SummarizeAnalyticsEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_summary_pb2.SummarizeAnalyticsEventsResponse, _abc.Awaitable[_summary_pb2.SummarizeAnalyticsEventsResponse]]:
+        """Counts the events of one customer, and their users, by up to two of their properties and times.
+
+        Each filter that is set must hold. The counts are exact, and of one moment: an event counts from its commit on, until
+        it is erased. A summary takes longer the more events the customer has in the time that is asked for, whatever the
+        filters are.
+
+        A summary changes nothing, so any retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+          Correct the request before you send it again. If the response is over 16 MiB, over HTTP as JSON and over gRPC as a
+          message, `top` is at fault.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded. Retry after the delay in
+          RetryInfo (over HTTP, in the `Retry-After` header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
+        - DEADLINE_EXCEEDED (HTTP 504): there was no response in time: it may have been too much to count. Ask for less time.
         - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
         """
 

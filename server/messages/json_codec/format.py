@@ -30,13 +30,15 @@ from data_analytics.v1.event_pb2 import (
 from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEventsResponse
 from data_analytics.v1.refusal_pb2 import ListRefusalsResponse
 from data_analytics.v1.refusal_pb2 import Refusal as RefusalMessage
+from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsResponse, SummaryRow
 from server.messages.batch_response import EventResult
 from server.messages.convert import CreateKind
 from server.messages.listing import ListRequest, slice_events
 from server.messages.refusal_list import RefusalPage
 from server.messages.refusals import FieldViolation
 from server.messages.search import make_next_token, slice_page
-from storage import TEXT_COUNT, Event, Found, Listing, Page, Query, Receipt, Refusal
+from server.messages.summary import slice_groups
+from storage import TEXT_COUNT, Event, Found, Group, Listing, Page, Query, Receipt, Refusal, Summary, SummaryQuery
 from storage.ids import to_time
 
 _encode = msgspec.json.Encoder().encode
@@ -129,6 +131,25 @@ def make_record(event: Event) -> Any:
     info = None if text is None else msgspec.Raw(msgspec.json.format(text.encode(), indent=-1))
     values = (*event[:TEXT_COUNT], info, *event[TEXT_COUNT + 1 :])
     return _EventRecord(*_select_record(values))
+
+
+_SummaryRow = _make_struct(SummaryRow, Group._fields)
+_SUMMARY_FIELDS: Any = SummarizeAnalyticsEventsResponse.DESCRIPTOR.fields
+_BY, _ROWS, *_TOTALS = [field.json_name.encode() for field in _SUMMARY_FIELDS]
+
+
+def format_summary(query: SummaryQuery, summary: Summary) -> Iterator[bytes]:
+    """Yield the text of a summary, in parts."""
+    for part in slice_groups(summary.groups):
+        rows = _encode(list(starmap(_SummaryRow, summary.groups[part])))[1:-1]
+        end = b""
+        if part.stop == len(summary.groups):
+            end = b"]%b}" % b"".join(map(_format_member, _TOTALS, summary[1:]))
+        yield b"%b%b%b" % (b"," if part.start else b'{"%b":%b,"%b":[' % (_BY, _encode(query.by), _ROWS), rows, end)
+
+
+def _format_member(name: bytes, value: int) -> bytes:
+    return b',"%b":%b' % (name, _encode(value))
 
 
 _RECEIPT_FIELDS = Receipt._fields[:-1]  # Without the last, `until_id`.
