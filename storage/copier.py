@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 import psycopg2
@@ -24,10 +25,20 @@ SESSION = {
     # The check for the key of an erased event needs a snapshot that is newer than the statement before it.
     "default_transaction_isolation": "read committed",
     # How long to wait for another worker that is writing the same idempotency key. When a batch has no key, the lock is
-    # an operator's on the table, and the copier waits for as long as that takes.
+    # an operator's on the table, and the copier tries again for as long as it may.
     "lock_timeout": "3s",
 }
-"""The settings of a session that writes."""
+"""The settings of a session that writes. It has no savepoints: see `storage.snapshot`."""
+
+LATEST_SECONDS = 60
+"""How long after an event was given its id the transaction may begin that stores it: see `storage.watching`.
+
+Of a batch that is older than 20 s none is handed over: see `server.ingest.batch`. The copier then has 30 s until its
+last attempt, which waits at most 3 s for a lock.
+"""
+
+# Between a batch is handed over and the last attempt to write it.
+_ATTEMPT_SECONDS = 30.0
 
 
 class Copier:
@@ -36,9 +47,16 @@ class Copier:
     def __init__(self, url: str) -> None:
         self._url = url
         self._connection: psycopg2.extensions.connection | None = None
+        self._last_attempt = 0.0
 
-    def write(self, rows: list[Row]) -> list[Outcome]:
-        """Commit the rows and return the outcome of each, in order. Never raises, because callers are waiting."""
+    def write(self, rows: list[Row], handed_over: float) -> list[Outcome]:
+        """Commit the rows and return the outcome of each, in order. Never raises, because callers are waiting.
+
+        Args:
+            rows: the rows.
+            handed_over: when that was, by time.monotonic().
+        """
+        self._last_attempt = handed_over + _ATTEMPT_SECONDS
         if not _have_keys(rows):
             return self._write(rows)
         # In key order, so that two workers that write the same keys wait for each other in one direction only.
@@ -163,8 +181,9 @@ class Copier:
             raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
         return connection
 
-    @staticmethod
-    def _try_copy_on(connection: psycopg2.extensions.connection, rows: list[Row]) -> str | None:
+    def _try_copy_on(self, connection: psycopg2.extensions.connection, rows: list[Row]) -> str | None:
+        if time.monotonic() > self._last_attempt:
+            raise DatabaseUnavailable("too long ago")
         try:
             with connection.cursor() as cursor:
                 statement = COPY_STATEMENT.encode()

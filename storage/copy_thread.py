@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from queue import SimpleQueue
 
 from storage.copier import Copier
@@ -9,7 +10,7 @@ from storage.errors import DatabaseUnavailable
 from storage.event import Outcome
 from storage.rows import Row
 
-_Batch = tuple[list[Row], "asyncio.Future[list[Outcome]]"]
+_Batch = tuple[list[Row], float, "asyncio.Future[list[Outcome]]"]
 
 
 class CopyThread:
@@ -29,7 +30,7 @@ class CopyThread:
         outcomes: asyncio.Future[list[Outcome]] = self._loop.create_future()
         self._pending[outcomes] = len(rows)
         outcomes.add_done_callback(self._pending.__delitem__)
-        self._batches.put((rows, outcomes))
+        self._batches.put((rows, time.monotonic(), outcomes))
         return outcomes
 
     def abandon(self) -> None:
@@ -45,9 +46,9 @@ class CopyThread:
 
     def _run(self) -> None:
         while (batch := self._batches.get()) is not None:
-            rows, outcomes = batch
+            rows, handed_over, outcomes = batch
             if not outcomes.done():  # Else it was abandoned, and its callers may have retried by now.
-                self._loop.call_soon_threadsafe(_set_result, outcomes, self._copier.write(rows))
+                self._loop.call_soon_threadsafe(_set_result, outcomes, self._copier.write(rows, handed_over))
         self._copier.close()
         self._loop.call_soon_threadsafe(_set_result, self._closed, None)
 

@@ -61,6 +61,10 @@ class PageTooLarge(StorageError):
     """The events of a page hold more text than one response may carry."""
 
 
+class PositionLost(StorageError):
+    """The database is not the one that a watch has begun on, or has gone back behind it."""
+
+
 class UnfitDatabase(Exception):
     """The database, or the way to it, is none that the service can use. The text says why, in one line."""
 

@@ -1,6 +1,7 @@
 """Many events in one request: a batch, or a chunk of a write stream."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from data_analytics.v1.analytics_event_service_pb2 import (
@@ -13,9 +14,18 @@ from server.messages.batch_response import EventResult, to_batch_response
 from server.messages.convert import ANALYTICS
 from server.messages.explanations import Explanations
 from server.messages.parse import MAX_EVENTS, parse_slice, split_events
-from server.messages.refusals import EVENT_NOT_PERMITTED, InvalidRequest, Reporter, find_event_violation
+from server.messages.refusals import (
+    EVENT_NOT_PERMITTED,
+    InvalidRequest,
+    Reporter,
+    TooManyWaiting,
+    find_event_violation,
+)
 from server.messages.validation import check_count
 from storage import Event, Outcome, Row, StorageError, encode_rows
+
+# How long a batch may wait after its events were given their ids: see `storage.copier.LATEST_SECONDS`.
+_FRESH_SECONDS = 20.0
 
 
 class EventBatch:
@@ -34,6 +44,7 @@ class EventBatch:
         """What was refused. Known once there is a response, as is `replayed`."""
         self.replayed: list[Event] = []
         """The events that were stored before."""
+        self._read_at = time.monotonic()
         self.event_count = 0
         self.byte_size = byte_size
         self.customer = customer
@@ -57,8 +68,19 @@ class EventBatch:
         self._rows += encode_rows(good)
         self.event_count += len(events)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it may still be stored: the ids of its events say when that was asked for."""
+        return time.monotonic() < self._read_at + _FRESH_SECONDS
+
     def make_rows(self) -> list[Row]:
-        """Return the rows of the good events."""
+        """Return the rows of the good events.
+
+        Raises:
+            TooManyWaiting: the batch has waited for too long.
+        """
+        if not self.is_fresh:
+            raise TooManyWaiting
         return self._rows
 
     def make_response(self, outcomes: Sequence[Outcome]) -> list[EventResult]:

@@ -183,3 +183,6 @@ async def _store(
             return batch, await write_batch(commits, batch)
         except TooManyWaiting:
             await asyncio.sleep(_RETRY_SECONDS)
+        if not batch.is_fresh:
+            async with turns.wait(customer):
+                batch = await read_batch(request, customer, caller)

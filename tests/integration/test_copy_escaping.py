@@ -1,5 +1,6 @@
 """Rows through the real COPY and INSERT: every text comes back as it was, and no customer is taken for another."""
 
+import time
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -52,7 +53,7 @@ def test_every_text_comes_back_from_copy_as_it_was(written: tuple[Copier, Any], 
     events = make_row_texts(texts)
     others = make_row_texts(texts)
     rows = [*encode_rows(events), *map(encode_row, others)]
-    assert copier.write(rows) == [*events, *others]
+    assert copier.write(rows, time.monotonic()) == [*events, *others]
     for event in (*events, *others):
         cursor.execute(f"SELECT {_COLUMNS} FROM analytics_event WHERE id = %s", [event.id])
         assert cursor.fetchall() == [event[:TEXT_COUNT]]
@@ -87,7 +88,7 @@ def test_customers_are_told_apart_byte_by_byte(database_url: str, written: tuple
             # With the same keys and ids for all of them, by INSERT and by COPY.
             await commits.write(One(make_event(each, str(number), "key")))
         copied = [make_event(each, str(number), "other key") for number, each in enumerate(customers)]
-        assert written[0].write(encode_rows(copied)) == copied
+        assert written[0].write(encode_rows(copied), time.monotonic()) == copied
         searches = EventStore(as_server(database_url))
         pages = [
             await searches.find(Query(each, "lead", "entity", "user", ["recording"], False, 1, 100))
