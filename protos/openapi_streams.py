@@ -31,6 +31,11 @@ _LINES = [
     make_object_schema(error=_refer("Status")),
 ]
 _EXAMPLE = [{"event": RESPONSES["EventRecord"]}, {"end": {"count": 1}}]
+_SENT = [
+    ("begin", "AAAAAQ==", {}),
+    ("event", "AAAAAg==", RESPONSES["EventRecord"]),
+    ("heartbeat", "AAAAAw==", {}),
+]
 
 STREAMS = {
     "ExportAnalyticsEvents": Stream(
@@ -39,6 +44,16 @@ STREAMS = {
         {"oneOf": _LINES},
         "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in _EXAMPLE),
         ("EventRecord", "ExportEnd"),
-    )
+    ),
+    "WatchAnalyticsEvents": Stream(
+        "text/event-stream",
+        "Server-sent events. The `data` of `event` is an EventRecord, that of `error`, which ends the stream, a Status; that "
+        "of `begin` and `heartbeat` is `{}`. The `id` is the `resumeToken` of what follows.",
+        {"type": "string"},
+        "".join(
+            f"event: {kind}\nid: {token}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n" for kind, token, data in _SENT
+        ),
+        ("EventRecord",),
+    ),
 }
 """By the names of their RPCs."""

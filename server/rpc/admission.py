@@ -49,7 +49,7 @@ _REFLECTION = "/grpc.reflection."
 
 _SCOPES = {
     **dict.fromkeys(("Create", "Batch", "Write"), WRITE),
-    **dict.fromkeys(("Search", "List", "GetAnalyticsEvent", "Export", "Summarize"), READ),
+    **dict.fromkeys(("Search", "List", "GetAnalyticsEvent", "Export", "Summarize", "Watch"), READ),
     **dict.fromkeys(("Erase", "GetErasure"), ERASE),
 }
 """What a call needs, by how the name of the RPC begins."""

@@ -3,6 +3,7 @@ from data_analytics.v1 import event_pb2 as _event_pb2
 from data_analytics.v1 import export_pb2 as _export_pb2
 from data_analytics.v1 import refusal_pb2 as _refusal_pb2
 from data_analytics.v1 import summary_pb2 as _summary_pb2
+from data_analytics.v1 import watch_pb2 as _watch_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2
 from google.protobuf import struct_pb2 as _struct_pb2

@@ -8,6 +8,7 @@ from data_analytics.v1 import event_pb2 as data__analytics_dot_v1_dot_event__pb2
 from data_analytics.v1 import export_pb2 as data__analytics_dot_v1_dot_export__pb2
 from data_analytics.v1 import refusal_pb2 as data__analytics_dot_v1_dot_refusal__pb2
 from data_analytics.v1 import summary_pb2 as data__analytics_dot_v1_dot_summary__pb2
+from data_analytics.v1 import watch_pb2 as data__analytics_dot_v1_dot_watch__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -30,8 +31,8 @@ if _version_not_supported:
 
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
-    lists what was refused, and erases events.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts, exports and watches
+    them, lists what was refused, and erases events.
     """
 
     def __init__(self, channel):
@@ -90,11 +91,16 @@ class AnalyticsEventServiceStub:
                 request_serializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsRequest.SerializeToString,
                 response_deserializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsResponse.FromString,
                 _registered_method=True)
+        self.WatchAnalyticsEvents = channel.unary_stream(
+                '/data_analytics.v1.AnalyticsEventService/WatchAnalyticsEvents',
+                request_serializer=data__analytics_dot_v1_dot_watch__pb2.WatchAnalyticsEventsRequest.SerializeToString,
+                response_deserializer=data__analytics_dot_v1_dot_watch__pb2.WatchAnalyticsEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyticsEventServiceServicer:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
-    lists what was refused, and erases events.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts, exports and watches
+    them, lists what was refused, and erases events.
     """
 
     def CreateAnalyticsEvent(self, request, context):
@@ -360,6 +366,42 @@ class AnalyticsEventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchAnalyticsEvents(self, request, context):
+        """Sends the events of one customer as they are committed, whole, whichever server stores them.
+
+        The first response comes at once, without events: from then on, every event that is committed and for which each
+        filter holds is sent, once, within about a second. Each response says with `resume_token` how far the watch has come,
+        and at least every 15 seconds there is one, even without events.
+
+        If the stream ends, call again with the last token, within 24 hours: the watch goes on behind it, and no event is
+        missed or sent twice. Events are sorted by id within a response only, since one that was accepted earlier may be
+        committed later. An event that is erased before it is sent is not sent. Nor is what was stored before the watch
+        began: list or export that.
+
+        Over HTTP, the response is a stream of server-sent events: `begin`, `event` for each event, `heartbeat`, and, if the
+        watch has failed after its beginning, `error` with a Status. The `id` of each is the token. An EventSource sends it
+        back by itself.
+
+        A watch that falls behind, since its caller reads slowly or more is committed than can be sent, catches up. It ends
+        if you read nothing for 2 minutes, and if your credentials expire or are revoked. A watch changes nothing, so any
+        retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+        If that is `resume_token`, it is not one of this watch, or older than 24 hours, or the database was restored or
+        has failed over since: list or export what has been stored since, and watch anew.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+        watches open as it may: 20 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+        header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Call again with the
+        last token.
+        - DEADLINE_EXCEEDED (HTTP 504): the database did not answer in time. Call again with the last token.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyticsEventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -413,6 +455,11 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
                     request_deserializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsRequest.FromString,
                     response_serializer=data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsResponse.SerializeToString,
             ),
+            'WatchAnalyticsEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAnalyticsEvents,
+                    request_deserializer=data__analytics_dot_v1_dot_watch__pb2.WatchAnalyticsEventsRequest.FromString,
+                    response_serializer=data__analytics_dot_v1_dot_watch__pb2.WatchAnalyticsEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'data_analytics.v1.AnalyticsEventService', rpc_method_handlers)
@@ -422,8 +469,8 @@ def add_AnalyticsEventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsEventService:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
-    lists what was refused, and erases events.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts, exports and watches
+    them, lists what was refused, and erases events.
     """
 
     @staticmethod
@@ -686,6 +733,33 @@ class AnalyticsEventService:
             '/data_analytics.v1.AnalyticsEventService/SummarizeAnalyticsEvents',
             data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsRequest.SerializeToString,
             data__analytics_dot_v1_dot_summary__pb2.SummarizeAnalyticsEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAnalyticsEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/data_analytics.v1.AnalyticsEventService/WatchAnalyticsEvents',
+            data__analytics_dot_v1_dot_watch__pb2.WatchAnalyticsEventsRequest.SerializeToString,
+            data__analytics_dot_v1_dot_watch__pb2.WatchAnalyticsEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

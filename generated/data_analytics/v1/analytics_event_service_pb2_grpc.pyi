@@ -9,6 +9,7 @@ from data_analytics.v1 import event_pb2 as _event_pb2
 from data_analytics.v1 import export_pb2 as _export_pb2
 from data_analytics.v1 import refusal_pb2 as _refusal_pb2
 from data_analytics.v1 import summary_pb2 as _summary_pb2
+from data_analytics.v1 import watch_pb2 as _watch_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -31,8 +32,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalyticsEventServiceStub:
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
-    lists what was refused, and erases events.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts, exports and watches
+    them, lists what was refused, and erases events.
     """
 
     @_typing.overload
@@ -262,11 +263,43 @@ class AnalyticsEventServiceStub:
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time: it may have been too much to count. Ask for less time.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    WatchAnalyticsEvents: _grpc.UnaryStreamMultiCallable[_watch_pb2.WatchAnalyticsEventsRequest, _watch_pb2.WatchAnalyticsEventsResponse]
+    """Sends the events of one customer as they are committed, whole, whichever server stores them.
+
+    The first response comes at once, without events: from then on, every event that is committed and for which each
+    filter holds is sent, once, within about a second. Each response says with `resume_token` how far the watch has come,
+    and at least every 15 seconds there is one, even without events.
+
+    If the stream ends, call again with the last token, within 24 hours: the watch goes on behind it, and no event is
+    missed or sent twice. Events are sorted by id within a response only, since one that was accepted earlier may be
+    committed later. An event that is erased before it is sent is not sent. Nor is what was stored before the watch
+    began: list or export that.
+
+    Over HTTP, the response is a stream of server-sent events: `begin`, `event` for each event, `heartbeat`, and, if the
+    watch has failed after its beginning, `error` with a Status. The `id` of each is the token. An EventSource sends it
+    back by itself.
+
+    A watch that falls behind, since its caller reads slowly or more is committed than can be sent, catches up. It ends
+    if you read nothing for 2 minutes, and if your credentials expire or are revoked. A watch changes nothing, so any
+    retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+      If that is `resume_token`, it is not one of this watch, or older than 24 hours, or the database was restored or
+      has failed over since: list or export what has been stored since, and watch anew.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+      watches open as it may: 20 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+      header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Call again with the
+      last token.
+    - DEADLINE_EXCEEDED (HTTP 504): the database did not answer in time. Call again with the last token.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 @_typing.type_check_only
 class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
-    lists what was refused, and erases events.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts, exports and watches
+    them, lists what was refused, and erases events.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -493,10 +526,42 @@ class AnalyticsEventServiceAsyncStub(AnalyticsEventServiceStub):
     - DEADLINE_EXCEEDED (HTTP 504): there was no response in time: it may have been too much to count. Ask for less time.
     - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
     """
+    WatchAnalyticsEvents: _aio.UnaryStreamMultiCallable[_watch_pb2.WatchAnalyticsEventsRequest, _watch_pb2.WatchAnalyticsEventsResponse]  # type: ignore[assignment]
+    """Sends the events of one customer as they are committed, whole, whichever server stores them.
+
+    The first response comes at once, without events: from then on, every event that is committed and for which each
+    filter holds is sent, once, within about a second. Each response says with `resume_token` how far the watch has come,
+    and at least every 15 seconds there is one, even without events.
+
+    If the stream ends, call again with the last token, within 24 hours: the watch goes on behind it, and no event is
+    missed or sent twice. Events are sorted by id within a response only, since one that was accepted earlier may be
+    committed later. An event that is erased before it is sent is not sent. Nor is what was stored before the watch
+    began: list or export that.
+
+    Over HTTP, the response is a stream of server-sent events: `begin`, `event` for each event, `heartbeat`, and, if the
+    watch has failed after its beginning, `error` with a Status. The `id` of each is the token. An EventSource sends it
+    back by itself.
+
+    A watch that falls behind, since its caller reads slowly or more is committed than can be sent, catches up. It ends
+    if you read nothing for 2 minutes, and if your credentials expire or are revoked. A watch changes nothing, so any
+    retry is safe. Errors:
+
+    - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+      If that is `resume_token`, it is not one of this watch, or older than 24 hours, or the database was restored or
+      has failed over since: list or export what has been stored since, and watch anew.
+    - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+      watches open as it may: 20 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+      header).
+    - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+    - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Call again with the
+      last token.
+    - DEADLINE_EXCEEDED (HTTP 504): the database did not answer in time. Call again with the last token.
+    - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+    """
 
 class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts and exports them,
-    lists what was refused, and erases events.
+    """Stores events about leads and contacts, one at a time, in batches, or as a stream, lists, counts, exports and watches
+    them, lists what was refused, and erases events.
     """
 
     @_abc_1.abstractmethod
@@ -779,6 +844,44 @@ class AnalyticsEventServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
         - UNAVAILABLE (HTTP 503): the database or the server is unreachable. Retry after the given delay.
         - DEADLINE_EXCEEDED (HTTP 504): there was no response in time: it may have been too much to count. Ask for less time.
+        - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchAnalyticsEvents(
+        self,
+        request: _watch_pb2.WatchAnalyticsEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_watch_pb2.WatchAnalyticsEventsResponse], _abc.AsyncIterator[_watch_pb2.WatchAnalyticsEventsResponse]]:
+        """Sends the events of one customer as they are committed, whole, whichever server stores them.
+
+        The first response comes at once, without events: from then on, every event that is committed and for which each
+        filter holds is sent, once, within about a second. Each response says with `resume_token` how far the watch has come,
+        and at least every 15 seconds there is one, even without events.
+
+        If the stream ends, call again with the last token, within 24 hours: the watch goes on behind it, and no event is
+        missed or sent twice. Events are sorted by id within a response only, since one that was accepted earlier may be
+        committed later. An event that is erased before it is sent is not sent. Nor is what was stored before the watch
+        began: list or export that.
+
+        Over HTTP, the response is a stream of server-sent events: `begin`, `event` for each event, `heartbeat`, and, if the
+        watch has failed after its beginning, `error` with a Status. The `id` of each is the token. An EventSource sends it
+        back by itself.
+
+        A watch that falls behind, since its caller reads slowly or more is committed than can be sent, catches up. It ends
+        if you read nothing for 2 minutes, and if your credentials expire or are revoked. A watch changes nothing, so any
+        retry is safe. Errors:
+
+        - INVALID_ARGUMENT (HTTP 422): the request is invalid. The details (google.rpc.BadRequest) name the invalid fields.
+          If that is `resume_token`, it is not one of this watch, or older than 24 hours, or the database was restored or
+          has failed over since: list or export what has been stored since, and watch anew.
+        - RESOURCE_EXHAUSTED with google.rpc.RetryInfo (HTTP 429): the service is overloaded, or the customer has as many
+          watches open as it may: 20 on each server. Retry after the delay in RetryInfo (over HTTP, in the `Retry-After`
+          header).
+        - UNIMPLEMENTED: the message is compressed. Send it uncompressed.
+        - UNAVAILABLE (HTTP 503): the database or the server is unreachable, or the server is stopping. Call again with the
+          last token.
+        - DEADLINE_EXCEEDED (HTTP 504): the database did not answer in time. Call again with the last token.
         - INTERNAL (HTTP 500): the service has a bug. Report it; a retry may fail again.
         """
 
