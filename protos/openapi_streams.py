@@ -31,11 +31,17 @@ _LINES = [
     make_object_schema(error=_refer("Status")),
 ]
 _EXAMPLE = [{"event": RESPONSES["EventRecord"]}, {"end": {"count": 1}}]
-_SENT = [
-    ("begin", "AAAAAQ==", {}),
-    ("event", "AAAAAg==", RESPONSES["EventRecord"]),
-    ("heartbeat", "AAAAAw==", {}),
-]
+
+
+def _make_server_sent_event(kind: str, token: str, data: Json) -> str:
+    return f"event: {kind}\nid: {token}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+_EVENT_STREAM = (
+    _make_server_sent_event("begin", "AAAAAQ==", {}),
+    _make_server_sent_event("event", "AAAAAg==", RESPONSES["EventRecord"]),
+    _make_server_sent_event("heartbeat", "AAAAAw==", {}),
+)
 
 STREAMS = {
     "ExportAnalyticsEvents": Stream(
@@ -47,12 +53,10 @@ STREAMS = {
     ),
     "WatchAnalyticsEvents": Stream(
         "text/event-stream",
-        "Server-sent events. The `data` of `event` is an EventRecord, that of `error`, which ends the stream, a Status; that "
-        "of `begin` and `heartbeat` is `{}`. The `id` is the `resumeToken` of what follows.",
+        "Server-sent events. The `data` of `event` is an EventRecord, that of `error`, which ends it, a Status. "
+        "That of `begin` and `heartbeat` is `{}`. The `id` is the `resumeToken` of what follows.",
         {"type": "string"},
-        "".join(
-            f"event: {kind}\nid: {token}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n" for kind, token, data in _SENT
-        ),
+        "".join(_EVENT_STREAM),
         ("EventRecord",),
     ),
 }

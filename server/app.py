@@ -37,6 +37,7 @@ from server.rpc.refusal_lists import HttpListRefusals, RefusalLister
 from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.rpc.summaries import HttpSummary, Summarizer
+from server.rpc.watches import HttpWatch, Watcher
 from server.settings import Settings
 from server.sharing.open_streams import OpenStreams
 from server.sharing.places import Places
@@ -132,6 +133,7 @@ class Application:
         self._exporter = Exporter(self._store, OpenStreams(limits.exports, limits.exports_each))
         self._refusal_lister = RefusalLister(self._store, pages)
         self._summarizer = Summarizer(self._store, pages)
+        self._watcher = Watcher(self._store, OpenStreams(limits.watches, limits.watches_each))
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
         services = {
@@ -148,6 +150,7 @@ class Application:
                 self._refusal_log,
                 self._refusal_lister,
                 self._summarizer,
+                self._watcher,
             ),
             _LEADS: LeadAnalytics(self.commits, self._searcher, pages, self._refusal_log),
             _CONTACTS: ContactAnalytics(self.commits, self._searcher, pages, self._refusal_log),
@@ -159,7 +162,12 @@ class Application:
             cast("grpc.aio.Server", self._server),
             services,
             http_services,
-            {_EVENTS: {"ExportAnalyticsEvents": HttpExport(self._exporter, ignored)}},
+            {
+                _EVENTS: {
+                    "ExportAnalyticsEvents": HttpExport(self._exporter, ignored),
+                    "WatchAnalyticsEvents": HttpWatch(self._watcher, ignored),
+                }
+            },
             limits,
             only_unix=settings.envoy_socket is not None,
         )
@@ -199,6 +207,7 @@ class Application:
         await asyncio.sleep(notice)
         self._health.close()
         self._exporter.streams.stop()
+        self._watcher.streams.stop()
         await self._server.stop(grace)
         try:
             async with asyncio.timeout(_DISCONNECT_SECONDS):

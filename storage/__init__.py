@@ -31,8 +31,10 @@ from storage.listing import Listing, ListQuery
 from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
 from storage.rows import Row, encode_row, encode_rows
+from storage.snapshot import Snapshot, WatchPosition
 from storage.store import EventStore, Lane
 from storage.summary import Group, Summary, SummaryQuery
+from storage.watching import Watched
 
 __all__ = [
     "TEXT_COUNT",
@@ -66,6 +68,7 @@ __all__ = [
     "Refusals",
     "Row",
     "SearchTimedOut",
+    "Snapshot",
     "Step",
     "StorageError",
     "Summary",
@@ -76,6 +79,8 @@ __all__ = [
     "TooManySearches",
     "UnfitDatabase",
     "UserBlocked",
+    "WatchPosition",
+    "Watched",
     "WriteFailed",
     "encode_row",
     "encode_rows",

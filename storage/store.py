@@ -15,7 +15,9 @@ from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
 from storage.rows import Row
 from storage.search import Searches
+from storage.snapshot import WatchPosition
 from storage.summary import Summaries, Summary, SummaryQuery
+from storage.watching import Watched, Watches
 
 
 class Lane(Enum):
@@ -47,6 +49,7 @@ class EventStore:
         self._lists = Lists(url)
         self._exports = Exports(url)
         self._summaries = Summaries(url)
+        self._watches = Watches(url)
         self._loop = asyncio.get_running_loop()
         self._writes: dict[Lane, set[asyncio.Future[list[Outcome]]]] = {lane: set() for lane in Lane}
         self._tasks: list[asyncio.Task[None]] = []
@@ -134,6 +137,23 @@ class EventStore:
             raise DatabaseUnavailable
         return await self._summaries.summarize(query)
 
+    async def begin_watch(self, customer_id: str) -> WatchPosition:
+        """Return the position behind all events of a customer that are committed. Raises what `find` raises."""
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self._watches.begin(customer_id)
+
+    async def watch(self, query: ListQuery, position: WatchPosition) -> Watched:
+        """Return the next events behind a position, if there are any.
+
+        Raises:
+            PositionLost: the database is no longer the one whose position this is.
+            TooManySearches, DatabaseUnavailable, SearchTimedOut: as `find` does.
+        """
+        if not self.availability.up:
+            raise DatabaseUnavailable
+        return await self._watches.advance(query, position)
+
     async def close(self) -> None:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
@@ -142,6 +162,7 @@ class EventStore:
         await self._lists.close()
         await self._exports.close()
         await self._summaries.close()
+        await self._watches.close()
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
         self._inserter.close()
@@ -188,4 +209,5 @@ class EventStore:
             self._lists.abandon()
             self._exports.abandon()
             self._summaries.abandon()
+            self._watches.abandon()
             await self.availability.wait_until(up=True)

@@ -13,8 +13,7 @@ import psycopg2.errors
 from storage.errors import DatabaseUnavailable, PositionLost
 from storage.event import TEXT_COUNT, Event
 from storage.ids import make_bound
-from storage.listing import COLUMNS, SESSION, ListQuery, make_condition
-from storage.model import AnalyticsEvent
+from storage.listing import COLUMNS, SESSION, TABLE, ListQuery, make_condition
 from storage.sessions import Sessions
 from storage.snapshot import Snapshot, WatchPosition
 
@@ -35,23 +34,24 @@ _LOOKED_AT = 20_000
 _HALF = 2**32
 
 
-class Step(NamedTuple):
+class Watched(NamedTuple):
     """What a watch has found, and how far it has come."""
 
     events: list[Event]
     """In the order of their ids."""
+    interval: WatchPosition
+    """A position before these events. With the id of one of them as its `last_id`, it is the position behind that."""
     position: WatchPosition
-    """Behind these events."""
+    """Behind these events. If it has `upto`, there may be more at once."""
 
 
-_TABLE = f'"{AnalyticsEvent._meta.table_name}"'
 _NOW = """
 SELECT pg_current_snapshot()::text, (SELECT system_identifier FROM pg_control_system()),
   substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), floor(extract(epoch FROM now()) * 1000)::bigint
 """
 
 # On Citus, it must be asked where the customer's events are.
-_BEGIN = f"{_NOW}, old.count FROM (SELECT count(*) FROM {_TABLE} WHERE customer_id = %s AND id < %s) AS old"  # noqa: S608 - constants
+_BEGIN = f"{_NOW}, old.count FROM (SELECT count(*) FROM {TABLE} WHERE customer_id = %s AND id < %s) AS old"  # noqa: S608 - constants
 
 # What is cheap comes first, since most of what is looked at has been seen: age() compares the lower halves. The number
 # of a transaction is at most `next`, and at most so much less as the lower halves differ.
@@ -63,7 +63,7 @@ _IS_SHOWN = f"pg_visible_in_snapshot({_NUMBER}, %s::pg_snapshot)"
 _FIND = f"""
 WITH looked_at AS MATERIALIZED (
   SELECT id, {_IS_NEW} AND {{condition}} AS is_wanted
-  FROM {_TABLE} WHERE customer_id = %s AND id > %s ORDER BY id LIMIT {_LOOKED_AT}
+  FROM {TABLE} WHERE customer_id = %s AND id > %s ORDER BY id LIMIT {_LOOKED_AT}
 )
 {_NOW}, ARRAY(SELECT id::text FROM looked_at WHERE is_wanted ORDER BY looked_at.id LIMIT %s),
   (SELECT id::text FROM looked_at OFFSET {_LOOKED_AT - 1})
@@ -74,7 +74,7 @@ _FETCH = f"""
 SELECT {", ".join(COLUMNS.values())} FROM (
   SELECT *, row_number() OVER (ORDER BY id) AS number,
     sum({_SIZES} + coalesce(octet_length(version_info::text), 0)) OVER (ORDER BY id) AS size
-  FROM {_TABLE} WHERE customer_id = %s AND id = ANY(%s::uuid[])
+  FROM {TABLE} WHERE customer_id = %s AND id = ANY(%s::uuid[])
 ) AS event WHERE size <= %s OR number = 1 ORDER BY event.id
 """  # noqa: S608 - made of constants
 
@@ -104,10 +104,8 @@ class Watches:
         seen = Snapshot.parse(snapshot)
         return WatchPosition(system, int(timeline, 16), seen, None, 0, _find_floor(now), now, now, seen.next)
 
-    async def advance(self, query: ListQuery, position: WatchPosition) -> Step:
-        """Return the next events that `query` asks for.
-
-        There may be none even if more follow: then the position is not `is_at_end`.
+    async def advance(self, query: ListQuery, position: WatchPosition) -> Watched:
+        """Return the next events that `query` asks for, if there are any.
 
         Raises:
             PositionLost: the database is no longer the one whose position this is.
@@ -133,12 +131,12 @@ class Watches:
         events = await self._fetch(query.customer_id, ids)
         if events and events[-1].id != ids[-1]:
             # As many as were small enough. Some of those after them may be erased meanwhile, which makes no difference.
-            return Step(events, position._replace(last_id=events[-1].id))
+            return Watched(events, position, position._replace(last_id=events[-1].id))
         if len(ids) == query.page_size:
-            return Step(events, position._replace(last_id=ids[-1]))
+            return Watched(events, position, position._replace(last_id=ids[-1]))
         if end_id is not None:
-            return Step(events, position._replace(last_id=end_id))
-        return Step(events, _turn(position))
+            return Watched(events, position, position._replace(last_id=end_id))
+        return Watched(events, position, _turn(position))
 
     async def _ask(self, sql: str, values: Sequence[Any]) -> list[Any]:
         try:

@@ -35,6 +35,7 @@ from storage import (
     KeyInProgress,
     KeyReused,
     PageTooLarge,
+    PositionLost,
     SearchTimedOut,
     TooManyBlocked,
     TooManyErasures,
@@ -188,6 +189,10 @@ _VIOLATIONS: dict[type[Exception], FieldViolation] = {
     KeyErased: KEY_ERASED,
     KeyReused: KEY_REUSED,
     TooManyBlocked: FieldViolation("block_later", "is refused: too many users are blocked already"),
+    PositionLost: FieldViolation(
+        "resume_token",
+        "is of a database that has failed over or was restored: list or export what was stored since, and watch anew",
+    ),
     UserBlocked: USER_BLOCKED,
     PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB: ask for fewer events at a time"),
 }
@@ -220,6 +225,9 @@ NOT_THIS_RESUME_TOKEN = FieldViolation(
 )
 SUMMARY_TOO_LONG = FieldViolation("since", "must be at most 400 days before until, which is now unless it is sent")
 SUMMARY_TOO_LARGE = FieldViolation("top", "the response is over 16 MiB: ask for fewer groups")
+RESUME_TOKEN_TOO_OLD = FieldViolation(
+    "resume_token", "is over 24 hours old: list or export what was stored since, and watch anew"
+)
 PAGE_WITH_TOKEN = FieldViolation("page", "must be absent with a token, which has its own page")
 
 VERSION_INFO_HAS_NUL = "holds U+0000, which the database cannot store"

@@ -69,6 +69,8 @@ class _Rule(NamedTuple):
     """Whether its response is one for callers of JSON."""
     takes_parameter: bool = False
     """Whether a publishable key may be in the URL."""
+    is_lasting: bool = False
+    """Whether its response is a stream, which may go on for long."""
 
 
 _ANY = _Rule()
@@ -93,6 +95,7 @@ class Admission:
         self._verifier = verifier
         self._serves_reflection = serves_reflection
         self._rules = {path: rule for service in services for path, rule in _list_rules(service)}
+        self._lasting = {path for path, rule in self._rules.items() if rule.is_lasting}
         self._refused = {
             (error, is_json): _make_refusal(error(), is_json=is_json)
             for error in (Unauthenticated, ScopeMissing, OriginNotAllowed)
@@ -103,6 +106,8 @@ class Admission:
         """Decide about a call, as `server.transport.interface.Admit` has it, and set its caller."""
         if not self.is_on:
             set_caller(ANYONE)
+            if method in self._lasting:
+                set_admitted(Admitted(time.monotonic(), self.renew))  # They may be required before it ends.
             return None
         rule = self._rules.get(method)
         if rule is None:
@@ -173,8 +178,9 @@ def _list_rules(service: ServiceDescriptor) -> Iterable[tuple[str, _Rule]]:
     for method in service.methods:
         scope = next(scope for word, scope in _SCOPES.items() if method.name.startswith(word))
         takes_parameter = "Create" in method.name
-        yield f"/{package}.{name}/{method.name}", _Rule(scope)
-        for_json = _Rule(scope, is_json=True, takes_parameter=takes_parameter)
+        is_lasting = method.server_streaming
+        yield f"/{package}.{name}/{method.name}", _Rule(scope, is_lasting=is_lasting)
+        for_json = _Rule(scope, is_json=True, takes_parameter=takes_parameter, is_lasting=is_lasting)
         yield f"/{package}.http.{name}/{method.name}", for_json
         yield f"/{package}.http.upload.{name}/{method.name}", for_json
 

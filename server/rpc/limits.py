@@ -30,6 +30,10 @@ class Limits(NamedTuple):
     """Exports that are open. Each takes as much memory as some steps, 10 MiB at most."""
     exports_each: int = 2
     """How many of them may be one customer's."""
+    watches: int = 200
+    """Watches that are open. Each takes as much memory as a step, about 1 MiB at most."""
+    watches_each: int = 20
+    """How many of them may be one customer's."""
 
 
 class CallLimiter:

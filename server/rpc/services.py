@@ -36,6 +36,7 @@ from server.rpc.pages import join_page
 from server.rpc.refusal_lists import RefusalLister
 from server.rpc.searcher import Searcher
 from server.rpc.summaries import Summarizer
+from server.rpc.watches import TypedWatch, Watcher
 from server.sharing.places import Places
 from server.sharing.turns import Turns
 from storage import Query
@@ -99,7 +100,7 @@ class BatchRpc:
 
 
 class AnalyticsEvents:
-    """Stores events about either kind of entity, lists, counts and exports them, lists refusals, and erases events."""
+    """Stores, lists, counts, exports, watches and erases events about either kind of entity, and lists refusals."""
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class AnalyticsEvents:
         log: RefusalLog,
         refusal_lister: RefusalLister,
         summarizer: Summarizer,
+        watcher: Watcher,
     ) -> None:
         self._commits = batches
         self._turns = turns
@@ -131,6 +133,7 @@ class AnalyticsEvents:
         self.ExportAnalyticsEvents = TypedExport(exporter)
         self.ListRefusals = refusal_lister.ListRefusals
         self.SummarizeAnalyticsEvents = summarizer.SummarizeAnalyticsEvents
+        self.WatchAnalyticsEvents = TypedWatch(watcher)
 
     def WriteAnalyticsEvents(
         self, request_iterator: AsyncIterator[bytes | Exception], context: Any

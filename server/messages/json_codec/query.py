@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from google.protobuf.descriptor import FieldDescriptor
 
@@ -115,6 +115,13 @@ def read_with_id(reader: ParameterReader[T], url: str) -> tuple[T, Sequence[str]
     """Return what `reader` reads of the URL `path/id?query`, in which the parameter `id` is part of the path."""
     path, _, query = url.partition("?")
     return reader.read(f"?id={path.rpartition('/')[2].replace('+', '%2B')}&{query}")
+
+
+def replace_parameter(url: str, name: str, value: str) -> str:
+    """Return the URL `path?query` with a parameter that has this value, in place of the one that it may have."""
+    path, _, query = url.partition("?")
+    others = [each for each in query.split("&") if each.partition("=")[0] != name]
+    return f"{path}?{'&'.join([*others, f'{name}={quote(value)}'])}"
 
 
 class QueryReader(ParameterReader[Query]):

@@ -1,0 +1,42 @@
+"""Watches as server-sent events."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from server.messages.json_codec.format import make_record
+from server.messages.watch_token import TokenMaker
+from server.messages.watching import WatchRequest
+from storage import Watched, WatchPosition
+
+_encode = msgspec.json.Encoder().encode
+
+_PART_BYTES = 256 << 10
+
+
+def format_sign(kind: str, request: WatchRequest, position: WatchPosition) -> bytes:
+    """Return a `begin` or a `heartbeat`."""
+    return _format(kind.encode(), request.make_token(position), b"{}")
+
+
+def format_watched(request: WatchRequest, watched: Watched) -> Iterator[bytes]:
+    """Yield the events of a step, in parts. Each has the token behind it."""
+    tokens = TokenMaker(watched.interval, request.asked)
+    part = bytearray()
+    for event in watched.events:
+        part += _format(b"event", tokens.make(event.id), _encode(make_record(event)))
+        if len(part) > _PART_BYTES:
+            yield bytes(part)
+            part.clear()
+    if part:
+        yield bytes(part)
+
+
+def format_failure(status: bytes) -> bytes:
+    """Return the last event of a watch that has failed, given the status."""
+    return _format(b"error", "", status)
+
+
+def _format(kind: bytes, token: str, data: bytes) -> bytes:
+    # JSON has no raw line breaks. Without a token, the receiver keeps the one before.
+    return b"event: %b\n%bdata: %b\n\n" % (kind, b"id: %b\n" % token.encode() if token else b"", data)

@@ -1,0 +1,63 @@
+"""Watches: messages to queries, and the steps of a watch to messages."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from data_analytics.v1.watch_pb2 import WatchAnalyticsEventsRequest, WatchAnalyticsEventsResponse
+from server.messages.listing import encode_record, read_selection
+from server.messages.refusals import NOT_THIS_RESUME_TOKEN, RESUME_TOKEN_TOO_OLD, InvalidRequest
+from server.messages.watch_token import TokenMaker, read_token
+from storage import ListQuery, Watched, WatchPosition
+
+# How many events one step has at most.
+_STEP_EVENTS = 200
+
+_DAY_MILLISECONDS = 24 * 3_600_000
+
+
+class WatchRequest(NamedTuple):
+    """A watch that a caller asks for."""
+
+    query: ListQuery
+    asked: Sequence[str]
+    """What its tokens belong to."""
+    position: WatchPosition | None
+    """Where it goes on, unless it begins now."""
+
+    def make_token(self, position: WatchPosition) -> str:
+        """Return the token of a position, or "" if it would be too long."""
+        return TokenMaker(position, self.asked).make()
+
+
+def to_watch_request(request: WatchAnalyticsEventsRequest) -> WatchRequest:
+    """Return the watch that a message asks for.
+
+    Raises:
+        InvalidRequest: it breaks a rule.
+    """
+    customer_id, filters, since_id, before_id, violations = selection = read_selection(request)
+    asked = selection.list_asked("watch")
+    position = None
+    if request.resume_token and not violations:
+        position = read_token(request.resume_token, asked)
+        if position is None:
+            violations.append(NOT_THIS_RESUME_TOKEN)
+        elif position.mark_at < time.time() * 1_000 - _DAY_MILLISECONDS:
+            violations.append(RESUME_TOKEN_TOO_OLD)
+    if violations:
+        raise InvalidRequest(violations)
+    return WatchRequest(ListQuery(customer_id, filters, since_id, before_id, _STEP_EVENTS), asked, position)
+
+
+def encode_sign(_: str, request: WatchRequest, position: WatchPosition) -> bytes:
+    """Return the bytes of a response without events."""
+    return WatchAnalyticsEventsResponse(resume_token=request.make_token(position)).SerializeToString()
+
+
+def encode_watched(request: WatchRequest, watched: Watched) -> Sequence[bytes]:
+    """Return the bytes of the response that carries a step."""
+    response = WatchAnalyticsEventsResponse(
+        events=map(encode_record, watched.events), resume_token=request.make_token(watched.position)
+    )
+    return [response.SerializeToString()]
