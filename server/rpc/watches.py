@@ -27,8 +27,8 @@ _INTERVAL_SECONDS = 0.25
 _REST = 9
 _MAX_REST_SECONDS = 2.0
 
-# How long nothing may be sent. The reference promises something every 15 s.
-_SILENT_SECONDS = 10.0
+SILENT_SECONDS = 10.0
+"""How long nothing may be sent. The reference promises something every 15 s."""
 
 _LAST_EVENT_ID = "last-event-id"
 _HEADERS = [("cache-control", "no-store")]
@@ -77,7 +77,7 @@ class Watcher:
         step = self._start(share, request, position, codec)
         try:
             while True:
-                silent = sent_at + _SILENT_SECONDS - time.monotonic()
+                silent = sent_at + SILENT_SECONDS - time.monotonic()
                 await asyncio.wait([step], timeout=max(silent, 0) if has_begun else None)
                 if not step.done():
                     yield codec.encode_sign("heartbeat", request, position)
