@@ -137,11 +137,9 @@ class TypedWatch:
         self.streams = watcher.streams
         self._watcher = watcher
 
-    async def __call__(self, data: bytes) -> Parts:
-        """Yield the responses."""
-        request = to_watch_request(parse(WatchAnalyticsEventsRequest, data))
-        async for part in self._watcher.watch(request, _TYPED):
-            yield part
+    def __call__(self, data: bytes) -> Parts:
+        """Return the responses."""
+        return self._watcher.watch(to_watch_request(parse(WatchAnalyticsEventsRequest, data)), _TYPED)
 
 
 class HttpWatch(HttpStream):

@@ -4,7 +4,7 @@ import contextlib
 import json
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any, NamedTuple
 
@@ -29,13 +29,14 @@ def make_url(customer: str, **parameters: str) -> str:
     return f"{WATCH}?{urllib.parse.urlencode({'customer_id': customer, **parameters})}"
 
 
-def open_stream(port: int, url: str, headers: dict[str, str] | None = None) -> tuple[HTTPConnection, HTTPResponse]:
-    """Return a response that is an event stream, and its connection, which the caller closes."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", url, headers=headers or {})
-    response = connection.getresponse()
-    assert (response.status, response.headers["content-type"]) == (200, "text/event-stream"), response.read()
-    return connection, response
+@contextlib.contextmanager
+def opened(port: int, url: str, headers: dict[str, str] | None = None) -> Iterator[tuple[HTTPConnection, HTTPResponse]]:
+    """Yield a connection and the response on it, which is an event stream."""
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", url, headers=headers or {})
+        with contextlib.closing(connection.getresponse()) as response:
+            assert (response.status, response.headers["content-type"]) == (200, "text/event-stream"), response.read()
+            yield connection, response
 
 
 def read_stream(response: HTTPResponse) -> Iterator[ServerSentEvent]:
@@ -85,16 +86,16 @@ class Watcher:
             self.connections += 1
             with contextlib.suppress(grpc.RpcError, OSError, AttributeError, ValueError):
                 seen = len(self.ids)
-                for ids, token in self._read():
-                    self._has_begun.set()
-                    self.token = token
-                    self.ids += ids
-                    if self._is_closed or (self._reconnect_after and len(self.ids) - seen >= self._reconnect_after):
-                        break
-            self._break_off()
+                with contextlib.closing(self._read()) as responses:
+                    for ids, token in responses:
+                        self._has_begun.set()
+                        self.token = token
+                        self.ids += ids
+                        if self._is_closed or (self._reconnect_after and len(self.ids) - seen >= self._reconnect_after):
+                            break
 
-    def _read(self) -> Iterator[tuple[list[str], str]]:
-        """Yield the ids of the events that come, and the token behind them."""
+    def _read(self) -> Generator[tuple[list[str], str], None, None]:
+        """Yield the ids of the events that come, and the token behind them, until the stream ends or breaks off."""
         raise NotImplementedError
 
     def _break_off(self) -> None:
@@ -109,11 +110,14 @@ class GrpcWatcher(Watcher):
         self._call: Any = None
         super().__init__(customer, reconnect_after)
 
-    def _read(self) -> Iterator[tuple[list[str], str]]:
+    def _read(self) -> Generator[tuple[list[str], str], None, None]:
         request = WatchAnalyticsEventsRequest(customer_id=self._customer, resume_token=self.token)
         self._call = self._client.events.WatchAnalyticsEvents(request)
-        for response in self._call:
-            yield [event.id for event in response.events], response.resume_token
+        try:
+            for response in self._call:
+                yield [event.id for event in response.events], response.resume_token
+        finally:
+            self._call.cancel()
 
     def _break_off(self) -> None:
         if self._call is not None:
@@ -124,16 +128,19 @@ class HttpWatcher(Watcher):
     """One by server-sent events."""
 
     def __init__(self, port: int, customer: str, reconnect_after: int = 0) -> None:
+        self.errors: list[int] = []
+        """The codes of the errors that streams have ended with."""
         self._port = port
         self._connection: HTTPConnection | None = None
         super().__init__(customer, reconnect_after)
 
-    def _read(self) -> Iterator[tuple[list[str], str]]:
+    def _read(self) -> Generator[tuple[list[str], str], None, None]:
         headers = {"last-event-id": self.token} if self.token else {}
-        self._connection, response = open_stream(self._port, make_url(self._customer), headers)
-        for event in read_stream(response):
-            assert event.kind in ("begin", "event", "heartbeat", "error"), event
-            yield ([event.data["id"]] if event.kind == "event" else []), event.token or self.token
+        with opened(self._port, make_url(self._customer), headers) as (self._connection, response):
+            for event in read_stream(response):
+                if event.kind == "error":
+                    self.errors.append(event.data["code"])
+                yield ([event.data["id"]] if event.kind == "event" else []), event.token or self.token
 
     def _break_off(self) -> None:
         if self._connection is not None and self._connection.sock is not None:
