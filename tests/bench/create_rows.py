@@ -1,11 +1,15 @@
 """Rows that compare the creation of single events, by gRPC and by JSON."""
 
+import contextlib
+
 from tests.bench.bench import Bench
 from tests.bench.bodies import CREATE, CREATE_PATH, CUSTOMER, LEAD
 from tests.bench.contenders import FASTAPI_2, GUARDED, OUR_NOOP, PLAIN, SERVER, STOCK_NOOP
 from tests.bench.load import Load
 from tests.bench.report import Goal, Round, Row, compare_rates, format_costs, format_load
 from tests.support.access import make_key
+from tests.support.in_process import Client, connected
+from tests.support.watching import GrpcWatcher
 
 
 def compare_with_noop(bench: Bench) -> Round:
@@ -37,6 +41,25 @@ def compare_with_open_server(bench: Bench) -> Round:
     )
     costs = with_key.costs[GUARDED], without.costs[SERVER]
     return Round(costs[0] / costs[1], f"{costs[0]:.1f} µs against {costs[1]:.1f} µs")
+
+
+def compare_with_unwatched(bench: Bench) -> Round:
+    """Return the processor time of the server and the database for a create that is watched, against one that is not.
+
+    It has the time that the watch takes to send the events.
+    """
+    with connected(bench.get(SERVER).port) as client:
+        watched, alone = bench.alternate(lambda: load_watched(bench, client), lambda: load_creates(bench, SERVER))
+    costs = sum(watched.costs.values()), sum(alone.costs.values())
+    return Round(costs[0] / costs[1], f"{format_costs(watched)} against {format_costs(alone)}")
+
+
+def load_watched(bench: Bench, client: Client) -> Load:
+    """Load a contender with creates while someone watches all of them."""
+    with contextlib.closing(GrpcWatcher(client, CUSTOMER)) as watcher:
+        load = load_creates(bench, SERVER)
+        assert watcher.ids
+    return load
 
 
 def compare_with_fastapi(bench: Bench) -> Round:
@@ -84,6 +107,12 @@ ROWS = [
         "processor time of a durable gRPC create: with a key against without, 64 callers",
         Goal(1.05, at_most=True),
         compare_with_open_server,
+    ),
+    Row(
+        "1w",
+        "processor time of a durable gRPC create and the database: watched against not, 64 callers",
+        Goal(1.15, at_most=True),
+        compare_with_unwatched,
     ),
     Row("2", "the same against the plain design", Goal(12), compare_with_plain_design),
     Row(

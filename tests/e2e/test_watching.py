@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
-import grpc
 import psycopg2
 import pytest
 
@@ -24,7 +23,7 @@ from tests.support.browser import Chromium
 from tests.support.database import query
 from tests.support.events import make_event
 from tests.support.http import Http, violations
-from tests.support.in_process import Client
+from tests.support.in_process import Client, connected
 from tests.support.requests import analytics_event
 from tests.support.stack import Stack
 from tests.support.until import until
@@ -41,12 +40,6 @@ from tests.support.watching import (
 
 EVENTS = "/api/v1/analytics_events"
 REQUIRED = {"user_id": "u", "recording_id": "r", "event_type": "view", "entity_type": "lead", "entity_id": "l"}
-
-
-@contextlib.contextmanager
-def connected(port: int) -> Iterator[Client]:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Client(channel)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,13 @@ class Client:
         return bool(answer.status == HealthCheckResponse.SERVING)
 
 
+@contextlib.contextmanager
+def connected(port: int) -> Iterator[Client]:
+    """Yield a client of a port of this machine."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Client(channel)
+
+
 class RunningServer:
     """A started server, its event loop, and a client for it."""
 
