@@ -11,6 +11,7 @@ from storage import Watched, WatchPosition
 
 _encode = msgspec.json.Encoder().encode
 
+# Envoy takes no part of over 1 MiB. A single event has less than that.
 _PART_BYTES = 256 << 10
 
 
@@ -22,14 +23,14 @@ def format_sign(kind: str, request: WatchRequest, position: WatchPosition) -> by
 def format_watched(request: WatchRequest, watched: Watched) -> Iterator[bytes]:
     """Yield the events of a step, in parts. Each has the token behind it."""
     tokens = TokenMaker(watched.interval, request.asked)
-    part = bytearray()
+    part = b""
     for event in watched.events:
-        part += _format(b"event", tokens.make(event.id), _encode(make_record(event)))
-        if len(part) > _PART_BYTES:
-            yield bytes(part)
-            part.clear()
-    if part:
-        yield bytes(part)
+        text = _format(b"event", tokens.make(event.id), _encode(make_record(event)))
+        if part and len(part) + len(text) > _PART_BYTES:
+            yield part
+            part = b""
+        part += text
+    yield part
 
 
 def format_failure(status: bytes) -> bytes:
