@@ -74,7 +74,7 @@ class Watcher:
         # The first step comes before the beginning if it must find out whether the position is one of this database.
         has_begun = request.position is None
         sent_at = time.monotonic()
-        step = self._start(share, request, position, codec)
+        step = self._start(share, request, position, codec, _INTERVAL_SECONDS if has_begun else 0.0)
         try:
             while True:
                 silent = sent_at + SILENT_SECONDS - time.monotonic()
@@ -91,23 +91,26 @@ class Watcher:
                     yield part
                     sent_at = time.monotonic()
                 position = following
-                step = self._start(share, request, position, codec)
+                is_behind = position.upto is not None
+                step = self._start(share, request, position, codec, 0.0 if is_behind else _INTERVAL_SECONDS)
         finally:
             step.cancel()
 
     def _start(
-        self, share: str, request: WatchRequest, position: WatchPosition, codec: WatchCodec
+        self, share: str, request: WatchRequest, position: WatchPosition, codec: WatchCodec, seconds: float
     ) -> "asyncio.Task[tuple[WatchPosition, Sequence[bytes]]]":
-        """Start the next step of a watch. Its result is the position behind it, and the responses that it takes."""
-        step = asyncio.create_task(self._step(share, request, position, codec))
+        """Start the step of a watch that follows in so many seconds.
+
+        Its result is the position behind it, and the responses that it takes.
+        """
+        step = asyncio.create_task(self._step(share, request, position, codec, seconds))
         step.add_done_callback(_retrieve)  # Whoever waited for it may be gone.
         return step
 
     async def _step(
-        self, share: str, request: WatchRequest, position: WatchPosition, codec: WatchCodec
+        self, share: str, request: WatchRequest, position: WatchPosition, codec: WatchCodec, seconds: float
     ) -> tuple[WatchPosition, Sequence[bytes]]:
-        if position.upto is None:
-            await asyncio.sleep(_INTERVAL_SECONDS)
+        await asyncio.sleep(seconds)
         async with self._turns.wait(share):
             await asyncio.sleep(self._rested_at - time.monotonic())
             began = time.monotonic()

@@ -100,8 +100,9 @@ def test_events_of_all_kinds_and_workers_each_come_once(stack: Stack, http: Http
         def write(client: Client) -> None:
             for _ in range(5):
                 client.events.BatchCreateAnalyticsEvents(batch, timeout=20)
-                for _ in range(15):
-                    client.events.CreateAnalyticsEvent(analytics_event(customer), timeout=20)
+                request = analytics_event(customer)
+                for answer in [client.events.CreateAnalyticsEvent.future(request, timeout=20) for _ in range(15)]:
+                    answer.result()
             assert len(list(client.events.WriteAnalyticsEvents(iter(chunks), timeout=20))) == 5
 
         def write_json() -> None:
