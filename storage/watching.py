@@ -60,13 +60,17 @@ _NUMBER = f"({_NEXT} - (({_NEXT} - xmin::text::bigint) & {_HALF - 1}))::text::xi
 _IS_NEW = f"age(xmin) <= age(%s::xid) AND NOT pg_visible_in_snapshot({_NUMBER}, %s::pg_snapshot)"
 _IS_SHOWN = f"pg_visible_in_snapshot({_NUMBER}, %s::pg_snapshot)"
 
+# What is looked at comes in the order of the index, and no more of it than is needed: all of it only if too little is
+# found.
 _FIND = f"""
 WITH looked_at AS MATERIALIZED (
   SELECT id, {_IS_NEW} AND {{condition}} AS is_wanted
   FROM {TABLE} WHERE customer_id = %s AND id > %s ORDER BY id LIMIT {_LOOKED_AT}
+), found AS MATERIALIZED (
+  SELECT ARRAY(SELECT id::text FROM looked_at WHERE is_wanted LIMIT %s) AS ids
 )
-{_NOW}, ARRAY(SELECT id::text FROM looked_at WHERE is_wanted ORDER BY looked_at.id LIMIT %s),
-  (SELECT id::text FROM looked_at OFFSET {_LOOKED_AT - 1})
+{_NOW}, ids, CASE WHEN cardinality(ids) < %s THEN (SELECT id::text FROM looked_at OFFSET {_LOOKED_AT - 1}) END
+FROM found
 """  # noqa: S608 - made of constants
 
 _SIZES = " + ".join(f"octet_length({name})" for name in Event._fields[:TEXT_COUNT])
@@ -120,7 +124,7 @@ class Watches:
             values.append(str(upto))
         values += [*filters.values(), query.since_id, query.before_id, query.customer_id, last_id]
         ((snapshot, system, timeline, now, ids, end_id),) = await self._ask(
-            _FIND.format(condition=condition), (*values, query.page_size)
+            _FIND.format(condition=condition), (*values, query.page_size, query.page_size)
         )
         current = Snapshot.parse(snapshot)
         is_same = (system, int(timeline, 16)) == (position.system, position.timeline)
