@@ -29,14 +29,20 @@ class EnvoyAdmin:
             self._request("POST", "/healthcheck/fail")
             self._request("POST", "/drain_listeners")
             end = time.monotonic() + seconds
-            while self._count_active_requests() and time.monotonic() < end:
+            while self.count_unfinished_requests() and time.monotonic() < end:
                 time.sleep(0.05)
             time.sleep(0.05)  # The last response may still be on its way out.
 
-    def _count_active_requests(self) -> int:
-        stats = self.read("/stats?filter=downstream_rq_active")
-        counts = dict(line.split(": ") for line in stats.splitlines() if ": " in line)
-        return sum(int(count) for name, count in counts.items() if not name.startswith("http.admin."))
+    def count_unfinished_requests(self) -> int:
+        """Return how many requests are in flight, without watches, which do not end by themselves."""
+        stats = self.read("/stats?filter=rq_active")
+        counts = {name: int(count) for name, _, count in (line.partition(": ") for line in stats.splitlines()) if count}
+        requests = sum(
+            count
+            for name, count in counts.items()
+            if name.endswith(".downstream_rq_active") and not name.startswith("http.admin.")
+        )
+        return requests - counts.get("cluster.watches.upstream_rq_active", 0)
 
     def _request(self, method: str, page: str) -> str:
         connection = _UnixConnection(self.path)

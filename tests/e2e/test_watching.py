@@ -203,6 +203,13 @@ def test_server_sent_events_are_as_they_are_documented(stack: Stack, http: Http,
         assert [next(resumed).data["id"] for _ in range(2)] == [event.data["id"], event_id]
 
 
+def test_a_stack_that_stops_waits_for_no_watch(stack: Stack, customer: str) -> None:
+    until(lambda: not stack.admin.count_unfinished_requests())
+    with watching(stack.http_port, make_url(customer)):
+        assert "cluster.watches.upstream_rq_active: 1\n" in stack.ask_envoy("/stats?filter=watches.upstream_rq_active")
+        until(lambda: not stack.admin.count_unfinished_requests())
+
+
 def test_what_is_wrong_with_a_watch_is_refused_before_it_begins(http: Http, customer: str) -> None:
     at_fault = {"since": "now", "entity_type": "account", "user_id": "u" * 256, "pageSize": "5"}
     assert set(violations(http("GET", make_url(customer, **at_fault)))) == set(at_fault)
