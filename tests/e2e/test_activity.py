@@ -83,7 +83,7 @@ def test_every_view_is_for_everyone(
         expect(page.get_by_role("link", name="rec-1")).to_be_visible()
         check_access(page, tmp_path)
         page.goto(make_url(customer, user_id="nobody"))
-        expect(page.get_by_text("Nothing is like that.")).to_be_visible()
+        expect(page.get_by_text("No event matches.")).to_be_visible()
         check_access(page, tmp_path)
 
 
@@ -142,7 +142,7 @@ def test_refusals_and_replays_are_in_their_place(browser: Browser, stack: Stack,
         expect(rows.nth(2)).to_contain_text("before")
         rows.nth(1).locator("summary").click()
         expect(rows.nth(1)).to_contain_text(refused.headers["x-request-id"])
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Resume").click()
         http.post(EVENTS, {"customer_id": customer, **REQUIRED, "event_type": ""})
         expect(rows.nth(0)).to_contain_text("event_type: value is required", timeout=15_000)
 

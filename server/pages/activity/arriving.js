@@ -4,7 +4,7 @@ import { ask } from "/pages/activity/api.js";
 import { make } from "/pages/activity/dom.js";
 import { describe, makeProblem } from "/pages/activity/errors.js";
 import { Feed } from "/pages/activity/feed.js";
-import { count, formatNumber, formatSpan, ZONE } from "/pages/activity/format.js";
+import { formatNumber, formatSpan, ZONE } from "/pages/activity/format.js";
 import { makeInvitation } from "/pages/activity/invitation.js";
 import { toBounds, toFilters, toQuery } from "/pages/activity/place.js";
 import { Refusals } from "/pages/activity/refusals.js";
@@ -82,12 +82,12 @@ export function showArriving(view, place, signal, fail) {
       waited = 0;
       showRows();
     }
-    pause.textContent = !isHeld() ? "Pause" : waited ? `Show ${formatNumber(waited)} new` : "Go on";
+    pause.textContent = !isHeld() ? "Pause" : waited ? `Show ${formatNumber(waited)} new` : "Resume";
     pause.hidden = !isLive || !isLoaded;
     const shown = feed.items.length;
     more.hidden = older === null || shown >= LONGEST;
     const full = older !== null && shown >= LONGEST ? " There is no room for more: set “Until” to go further back." : "";
-    note.textContent = shown ? `The ${count(shown, "newest one", "newest")} of them. Times are those of ${ZONE}.${full}` : "";
+    note.textContent = shown ? `${older ? "The newest" : "All"} ${formatNumber(shown)} are shown. Times are in ${ZONE}.${full}` : "";
     list.hidden = heads.hidden = saver.hidden = shown === 0;
     empty.replaceChildren(...(isLoaded && shown === 0 ? [makeInvitation(place, isLive)] : []));
   }

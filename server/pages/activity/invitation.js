@@ -41,7 +41,7 @@ export function makeInvitation(place, isLive) {
     return make(
       "div",
       { class: "note" },
-      make("p", {}, make("strong", {}, "Nothing is like that."), isLive ? " What arrives is shown here as soon as it does." : ""),
+      make("p", {}, make("strong", {}, "No event matches."), isLive ? " What arrives is shown here as soon as it does." : ""),
       make(
         "ul",
         {},

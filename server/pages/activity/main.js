@@ -38,7 +38,8 @@ function show() {
   document.title = `${place.customer_id ? `${place.customer_id}: ${name} – ` : ""}Activity – Data Analytics Service`;
   view.setAttribute("aria-label", place.customer_id ? name : "Activity");
   if (!place.customer_id) {
-    view.append(make("p", { class: "quiet" }, "Name a customer, to see what came in of its events, what was refused and why, and how much of what there is."));
+    const words = "see its events as they arrive, what was refused and why, and how often recordings are viewed and shared.";
+    view.append(make("p", { class: "quiet" }, `Enter a customer to ${words}`));
     find("customer_id").focus();
     return;
   }

@@ -1,7 +1,7 @@
 // Events by hour of the week: a table whose cells are the darker the more there are.
 
 import { make, makeHidden } from "/pages/activity/dom.js";
-import { formatNumber, ZONE } from "/pages/activity/format.js";
+import { count, formatNumber, ZONE } from "/pages/activity/format.js";
 
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const SHADES = 5;
@@ -37,7 +37,7 @@ export function makeWeek(byHour) {
     "div",
     {},
     make("table", { class: "week" }, make("thead", {}, make("tr", {}, make("td", {}), ...heads)), make("tbody", {}, ...rows)),
-    make("p", { class: "quiet" }, `Most: ${formatNumber(most)} in the hours from ${toHour(hour)} on ${DAYS[day]}. Hours are those of ${ZONE}.`),
+    make("p", { class: "quiet" }, `Busiest: ${DAYS[day]} ${toHour(hour)}, with ${count(most, "event")}. Hours are in ${ZONE}.`),
   );
 }
 
