@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from playwright.sync_api import Browser
 
 from tests.support.access import AUDIENCE, ISSUER, write_jwks
 from tests.support.browser import EXTENSION_ORIGIN, Chromium, Pages, find_chromium
@@ -48,6 +49,13 @@ def chromium() -> Iterator[Chromium]:
     """Yield the browser of this machine. Its driver occupies the event loop of this thread as long as it runs."""
     with find_chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Chromium) -> Iterator[Browser]:
+    """Yield a running browser."""
+    with chromium.launched() as launched:
+        yield launched
 
 
 @pytest.fixture(scope="session")

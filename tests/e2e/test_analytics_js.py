@@ -45,13 +45,6 @@ FASTER = """{
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: Chromium) -> Iterator[Browser]:
-    """Yield a running browser."""
-    with chromium.launched() as launched:
-        yield launched
-
-
 @pytest.fixture
 def context(browser: Browser, stack: Stack, pages: Pages) -> Iterator[BrowserContext]:
     """Yield a new profile, which has kept nothing."""

@@ -6,17 +6,15 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.access import make_key
-from tests.support.browser import Chromium
 from tests.support.http import Http
 from tests.support.http2 import END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, make_frame
+from tests.support.opened_pages import check_access, opened
 from tests.support.processes import ROOT
 from tests.support.stack import EVENT, Stack
 from tests.support.until import until
@@ -25,6 +23,8 @@ PATHS = {
     "/": "text/html; charset=utf-8",
     "/docs": "text/html; charset=utf-8",
     "/docs/": "text/html; charset=utf-8",
+    "/activity": "text/html; charset=utf-8",
+    "/activity/": "text/html; charset=utf-8",
     "/openapi.json": "application/json",
     "/pages/index.js": "text/javascript; charset=utf-8",
     "/pages/docs.js": "text/javascript; charset=utf-8",
@@ -32,38 +32,13 @@ PATHS = {
     "/pages/docs.css": "text/css; charset=utf-8",
     "/pages/swagger-ui.js": "text/javascript; charset=utf-8",
     "/pages/swagger-ui.css": "text/css; charset=utf-8",
+    "/pages/activity/main.js": "text/javascript; charset=utf-8",
+    "/pages/activity/activity.css": "text/css; charset=utf-8",
 }
 VIEWS = [
     pytest.param(scheme, width, id=f"{scheme}, {width} wide") for scheme in ("light", "dark") for width in (1280, 360)
 ]
 CREATE, SEARCH = "Leads-CreateLeadAnalyticsEvent", "Leads-SearchLeadAnalyticsEvents"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Chromium) -> Iterator[Browser]:
-    """Yield a running browser."""
-    with chromium.launched() as launched:
-        yield launched
-
-
-@contextlib.contextmanager
-def opened(browser: Browser, stack: Stack, scheme: str = "light", width: int = 1280) -> Iterator[Page]:
-    """Yield a page that calls nobody but the service, and whose console stays empty."""
-    origin = f"http://localhost:{stack.http_port}"
-    with browser.new_context(
-        base_url=origin, color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 800}
-    ) as context:
-        page = context.new_page()
-        requests: list[str] = []
-        complaints: list[str] = []
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        yield page
-        page.wait_for_timeout(0)  # Playwright calls back only while it is called.
-        assert [url for url in requests if not url.startswith((f"{origin}/", "data:"))] == []
-        # The browser notes each response that is an error.
-        assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
 
 
 def open_operation(page: Page, operation: str) -> None:
@@ -79,14 +54,6 @@ def execute(page: Page, operation: str) -> tuple[int, str]:
     shown = page.locator(f"#operations-{operation} .live-responses-table .response")
     shown.wait_for()
     return int(shown.locator(".response-col_status").inner_text()), shown.locator("pre").first.inner_text()
-
-
-def check_access(page: Page, tmp_path: Path) -> None:
-    """Check that axe finds nothing and that nothing is wider than the page. Leave a picture where it fails."""
-    page.screenshot(path=tmp_path / "page.png", full_page=True)
-    found = Axe().run(page)
-    assert found.violations_count == 0, f"{found.generate_report()}\nsee {tmp_path / 'page.png'}"
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tmp_path / "page.png"
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -114,7 +81,14 @@ def test_large_parts_are_sent_compressed(http: Http) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/pages/index.html", "/pages/../server", "/pages/..%2fenvoy.yaml", "/pages/docs.js/x"]
+    "path",
+    [
+        "/pages/index.html",
+        "/pages/../server",
+        "/pages/..%2fenvoy.yaml",
+        "/pages/docs.js/x",
+        "/pages/activity/activity.html",
+    ],
 )
 def test_no_other_file_is_served(http: Http, path: str) -> None:
     assert http("GET", path).status in (404, 422)
@@ -134,11 +108,11 @@ def test_the_first_page_leads_everywhere_by_keyboard(browser: Browser, stack: St
     with opened(browser, stack) as page:
         page.goto("/")
         reached = []
-        for _ in range(4):
+        for _ in range(5):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.getAttribute('href')"))
             assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-        assert reached == ["/docs", "/openapi.json", "/analytics.js", "/analytics.d.ts"]
+        assert reached == ["/activity", "/docs", "/openapi.json", "/analytics.js", "/analytics.d.ts"]
         assert all(page.request.get(path).status == 200 for path in reached)
         page.get_by_role("link", name="API reference").press("Enter")
         page.locator(f"#operations-{CREATE}").wait_for()

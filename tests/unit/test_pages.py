@@ -26,8 +26,22 @@ def test_swagger_ui_is_that_of_its_package() -> None:
 def test_envoy_sends_each_file_of_the_pages_whole() -> None:
     _, limit = re.findall(r"max_direct_response_body_size_bytes: (\d+)", ENVOY)
     files = [ROOT / name for name in re.findall(r"filename: (server/pages/\S+|generated/openapi\.json)", ENVOY)]
-    assert {file for file in DIRECTORY.iterdir() if file.suffix in (".html", ".js", ".css")} < set(files)
+    assert {file for file in DIRECTORY.rglob("*") if file.suffix in (".html", ".js", ".css")} < set(files)
     assert max(file.stat().st_size for file in files) <= int(limit)
+
+
+def test_envoy_sends_each_file_under_its_own_name() -> None:
+    routes = re.findall(r"path: /pages/(\S+) \}\n +direct_response: .*filename: server/pages/(\S+) \}", ENVOY)
+    assert len(routes) > 10
+    assert [(path, file) for path, file in routes if path != file and not file.startswith("swagger-ui/")] == []
+
+
+@pytest.mark.parametrize("script", sorted(DIRECTORY.rglob("*.js")), ids=lambda script: script.name)
+def test_a_script_never_makes_html_of_text(script: Any) -> None:
+    unsafe = (
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|setHTML|srcdoc|cookie"
+    )
+    assert re.findall(unsafe, script.read_text()) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
