@@ -103,7 +103,10 @@ def cut_all_connections(stack: Stack) -> None:
 
 def restart_the_workers(stack: Stack) -> None:
     """Send SIGTERM to one worker after another, each once the last one serves again; no request may fail."""
-    count = len(_workers(stack))
+    count = int(stack.environment["WORKERS"])
+    # The fault before may have killed one of them, which nobody misses while the other serves.
+    until(lambda: len(_workers(stack)) == count and all_serve(stack))
+    time.sleep(2.0)
     for pid in _workers(stack):
         os.kill(pid, signal.SIGTERM)
         until(lambda pid=pid: pid not in _workers(stack))  # type: ignore[misc] # mypy sees no default here

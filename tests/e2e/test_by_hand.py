@@ -182,7 +182,7 @@ def test_a_worker_on_another_machine_is_called_over_mutual_tls(stack: Stack, tmp
     tls = find_block("yaml", "UpstreamTlsContext").replace("workers.example", "localhost")
     address = f"{{ socket_address: {{ address: 127.0.0.1, port_value: {site.grpc_port} }} }}"
     text = (tmp_path / "envoy.yaml").read_text().replace(f"{{ pipe: {{ path: run/{site.grpc_port}.sock }} }}", address)
-    assert text.count("lb_policy: LEAST_REQUEST") == 5
+    assert text.count("lb_policy: LEAST_REQUEST") == 7
     text = re.sub(r"(    lb_policy: LEAST_REQUEST.*\n)", lambda found: found[1] + tls, text)
     (tmp_path / "envoy.yaml").write_text(text)
     variables = {

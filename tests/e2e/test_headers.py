@@ -37,7 +37,7 @@ HTTP_RPCS = find_http_rpcs()
 
 
 def test_each_route_has_an_rpc_of_its_own_package() -> None:
-    assert len(HTTP_RPCS) == 15
+    assert len(HTTP_RPCS) == 17
     assert all(path.startswith("/data_analytics.v1.http.") for path in HTTP_RPCS)
 
 
