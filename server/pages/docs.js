@@ -43,8 +43,8 @@ SwaggerUIBundle({
 
 // What Swagger UI leaves out for those who read with a screen reader or a keyboard.
 const reference = document.getElementById("reference");
-const each = (selector, mend) => reference.querySelectorAll(selector).forEach(mend);
-new MutationObserver(() => {
+const each = (selector, change) => reference.querySelectorAll(selector).forEach(change);
+function mend() {
   each(".parameters-col_description :is(input, select, textarea):not([aria-label])", (field) => {
     field.setAttribute("aria-label", field.closest("tr").dataset.paramName);
   });
@@ -57,4 +57,15 @@ new MutationObserver(() => {
     each(`${heading}:not([aria-level])`, (found) => found.setAttribute("aria-level", level));
   }
   each("button a[href]", (link) => link.removeAttribute("href")); // the button does what the link in it would do
+}
+
+// Once for each frame that is shown, however much changes before it.
+let isPending = false;
+new MutationObserver(() => {
+  if (isPending) return;
+  isPending = true;
+  requestAnimationFrame(() => {
+    isPending = false;
+    mend();
+  });
 }).observe(reference, { childList: true, subtree: true });

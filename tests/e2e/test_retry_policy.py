@@ -14,6 +14,7 @@ import grpc
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import WriteAnalyticsEventsRequest
+from tests.chaos.faults import all_serve
 from tests.support.access import make_key
 from tests.support.browser import stored_messages
 from tests.support.in_process import Client
@@ -22,6 +23,7 @@ from tests.support.processes import ROOT
 from tests.support.requests import analytics_event, lead_event
 from tests.support.retries import HASTY, exhaust, retrying_client
 from tests.support.stack import Stack, running
+from tests.support.until import until
 
 CALLS = 20
 SECONDS = 50
@@ -58,11 +60,23 @@ process.stdin.once("data", async () => {
 """
 
 
-@pytest.fixture
-def fragile_stack(tmp_path: Path) -> Iterator[Stack]:
-    """Run a stack whose first worker the test kills, once: each time, the next is started later. It has a standby."""
-    with running(tmp_path / "stack") as stack:
+# A worker that has run for so long is started again at once when it dies.
+STEADY_SECONDS = 5
+
+
+@pytest.fixture(scope="module")
+def common_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run a stack for the tests that kill its first worker. It has a standby."""
+    with running(tmp_path_factory.mktemp("fragile") / "stack") as stack:
         yield stack.wait_until_up()
+
+
+@pytest.fixture
+def fragile_stack(common_stack: Stack) -> Stack:
+    """Return the stack once it has recovered from what the test before has done to it."""
+    until(lambda: all_serve(common_stack))
+    time.sleep(STEADY_SECONDS)
+    return common_stack
 
 
 @pytest.fixture(scope="module")
