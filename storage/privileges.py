@@ -52,7 +52,7 @@ FROM pg_class WHERE oid = 'analytics_event'::regclass
 
 
 def grant_privileges(database: Any, role: str) -> None:
-    """Grant the server's role what it needs, and create the role if it is missing.
+    """Grant the server's role what it needs, and nobody else what erases events. Create the role if it is missing.
 
     Does nothing if the current role does not own the events table, or if it may not create the missing role.
 
@@ -66,6 +66,9 @@ def grant_privileges(database: Any, role: str) -> None:
     is_owner, schema = database.execute_sql(_MAY_GRANT).fetchone()
     if not is_owner:
         return
+    # Everybody may execute a function that is new, such as one that was restored without its privileges.
+    for function in _FUNCTIONS:
+        database.execute_sql(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
     name = quote(role)
     if not role_exists(database, role):
         # Refused: by privileges, or because another database of the same PostgreSQL is being migrated at the same time.

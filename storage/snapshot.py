@@ -35,7 +35,7 @@ class WatchPosition(NamedTuple):
     """How far a watch has come. Nothing else is needed to go on without missing an event or repeating one."""
 
     system: int
-    """The system identifier of the database, whose snapshots these are."""
+    """The system identifier of the database whose snapshots these are, and the number of its table, as one number."""
     timeline: int
     """Its timeline, which changes when a standby takes over."""
     seen: Snapshot
