@@ -20,8 +20,8 @@ help: ## Show this list
 define CHECK_PYTHON
 import sys
 choose = "Choose another Python: make install PYTHON=/path/to/python3.12"
-if sys.version_info < (3, 11):
-    sys.exit("Python 3.11 or later is needed, and $(PYTHON) is %d.%d.\n%s" % (*sys.version_info[:2], choose))
+if sys.version_info < (3, 11, 5):
+    sys.exit("Python 3.11.5 or later is needed, and $(PYTHON) is %d.%d.%d.\n%s" % (*sys.version_info[:3], choose))
 try:
     import ensurepip, venv
 except ImportError:
@@ -30,7 +30,7 @@ endef
 
 $(BIN)/python: export CHECK = $(CHECK_PYTHON)
 $(BIN)/python:
-	@command -v $(PYTHON) >/dev/null || { echo 'There is no $(PYTHON). Choose a Python 3.11 or later: PYTHON=…' >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo 'There is no $(PYTHON). Choose a Python 3.11.5 or later: PYTHON=…' >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK"
 	@echo "Creating $(VENV) with $$($(PYTHON) --version) …"
 	@$(PYTHON) -m venv $(VENV)

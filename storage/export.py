@@ -40,8 +40,8 @@ _PATIENCE = 32
 
 _SELECT = f"""
 SELECT {{columns}} FROM (
-  SELECT *, sum({SIZES}) OVER (ORDER BY id) - ({SIZES}) AS bytes_before FROM (
-    SELECT * FROM {TABLE} WHERE customer_id = %s AND {{condition}} ORDER BY id LIMIT {_STEP_EVENTS}
+  SELECT *, sum(size) OVER (ORDER BY id) - size AS bytes_before FROM (
+    SELECT *, {SIZES} AS size FROM {TABLE} WHERE customer_id = %s AND {{condition}} ORDER BY id LIMIT {_STEP_EVENTS}
   ) AS found
 ) AS step WHERE bytes_before < {_STEP_BYTES} ORDER BY step.id
 """  # noqa: S608 - made of constants

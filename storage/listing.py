@@ -71,7 +71,9 @@ class Listing(NamedTuple):
 
 
 TABLE = f'"{AnalyticsEvent._meta.table_name}"'
-SIZES = "octet_length(message) + octet_length(event_environment_path) + coalesce(octet_length(version_info::text), 0)"
+# Of an object as it is stored, which is about as large as its text, or a few times smaller: to print it takes 1 ms.
+OBJECT_SIZE = "coalesce(pg_column_size(jsonb_build_object() || version_info), 0)"
+SIZES = f"octet_length(message) + octet_length(event_environment_path) + {OBJECT_SIZE}"
 """The bytes of the long texts of an event."""
 
 COLUMNS = {name: name for name in Event._fields} | {

@@ -13,7 +13,7 @@ import psycopg2.errors
 from storage.errors import DatabaseUnavailable, PositionLost
 from storage.event import TEXT_COUNT, Event
 from storage.ids import make_bound
-from storage.listing import COLUMNS, SESSION, TABLE, ListQuery, make_condition
+from storage.listing import COLUMNS, OBJECT_SIZE, SESSION, TABLE, ListQuery, make_condition
 from storage.sessions import Sessions
 from storage.snapshot import Snapshot, WatchPosition
 
@@ -80,7 +80,7 @@ _SIZES = " + ".join(f"octet_length({name})" for name in Event._fields[:TEXT_COUN
 _FETCH = f"""
 SELECT {", ".join(COLUMNS.values())} FROM (
   SELECT *, row_number() OVER (ORDER BY id) AS number,
-    sum({_SIZES} + coalesce(octet_length(version_info::text), 0)) OVER (ORDER BY id) AS size
+    sum({_SIZES} + {OBJECT_SIZE}) OVER (ORDER BY id) AS size
   FROM {TABLE} WHERE customer_id = %s AND id = ANY(%s::uuid[])
 ) AS event WHERE size <= %s OR number = 1 ORDER BY event.id
 """  # noqa: S608 - made of constants

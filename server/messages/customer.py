@@ -22,6 +22,12 @@ SEEN_JSON_BYTES = 64 << 10
 _NAME = b'"customer_id"'
 _TOOL = b'"tool_signature"'
 _TOOL_NUMBER = 8
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
+# Of what is around the fields of an event: the object alone, or that in the list of a batch.
+_EVENT, _EVENT_OF_BATCH = [b"{"], [b"{", b'"events"[', b"{"]
+_MAX_SEEN_LEVELS = 200
+_SEEN_REPORTER_BYTES = 16 << 10
 _VALUE = re.compile(rb'\s*:\s*"((?:[^"\\]|\\.){1,3060})"')
 _PARAMETER = re.compile(r"[?&]customer_id=([^&]*)")
 
@@ -61,8 +67,27 @@ def find_reporter_of_batch(batch: bytes) -> Reporter:
 
 
 def find_reporter_in_json(body: bytes) -> Reporter:
-    """Return who reports the event, or the first of the events, in a body that is refused, or in its beginning."""
-    return Reporter(_find_text(body, _NAME), _find_text(body, _TOOL))
+    """Return who reports the event, or the first of the events, in a body that is refused, or in its beginning.
+
+    What stands deeper than the fields of an event is somebody's own, whatever its name.
+    """
+    found: dict[bytes, str] = {}
+    path: list[bytes] = []
+    last = b""
+    for match in _TOKEN.finditer(body, 0, _SEEN_REPORTER_BYTES):
+        token = match[0]
+        if token in _OPENING:
+            path.append(last + token if token == b"[" else token)
+            if len(path) > _MAX_SEEN_LEVELS:
+                break
+        elif token in _CLOSING:
+            if not path or path in (_EVENT, _EVENT_OF_BATCH):
+                break
+            path.pop()
+        elif token in (_NAME, _TOOL) and path in (_EVENT, _EVENT_OF_BATCH) and (text := _read_text(body, match.end())):
+            found.setdefault(token, text)
+        last = token
+    return Reporter(found.get(_NAME, ""), found.get(_TOOL, ""))
 
 
 def find_customer_in_url(url: str) -> str:
@@ -71,9 +96,8 @@ def find_customer_in_url(url: str) -> str:
     return value[1] if value else ""
 
 
-def _find_text(body: bytes, name: bytes) -> str:
-    place = body.find(name, 0, SEEN_JSON_BYTES)
-    value = _VALUE.match(body, place + len(name)) if place >= 0 else None
+def _read_text(body: bytes, place: int) -> str:
+    value = _VALUE.match(body, place)
     try:
         text: str = json.loads(f'"{value[1].decode()}"') if value else ""
     except ValueError:

@@ -1,11 +1,11 @@
 """Watches: messages to queries, and the steps of a watch to messages."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from data_analytics.v1.watch_pb2 import WatchAnalyticsEventsRequest, WatchAnalyticsEventsResponse
-from server.messages.listing import encode_record, read_selection
+from server.messages.listing import encode_record, read_selection, slice_events
 from server.messages.refusals import NOT_THIS_RESUME_TOKEN, RESUME_TOKEN_TOO_OLD, InvalidRequest
 from server.messages.watch_token import TokenMaker, read_token
 from storage import ListQuery, Watched, WatchPosition
@@ -55,9 +55,13 @@ def encode_sign(_: str, request: WatchRequest, position: WatchPosition) -> bytes
     return WatchAnalyticsEventsResponse(resume_token=request.make_token(position)).SerializeToString()
 
 
-def encode_watched(request: WatchRequest, watched: Watched) -> Sequence[bytes]:
-    """Return the bytes of the response that carries a step."""
-    response = WatchAnalyticsEventsResponse(
-        events=map(encode_record, watched.events), resume_token=request.make_token(watched.position)
-    )
-    return [response.SerializeToString()]
+def encode_watched(request: WatchRequest, watched: Watched) -> Iterator[bytes]:
+    """Yield the bytes of the responses that carry a step. Each has the position behind its events."""
+    for part in slice_events(watched.events):
+        events = watched.events[part]
+        is_last = part.stop == len(watched.events)
+        position = watched.position if is_last else watched.interval._replace(last_id=events[-1].id)
+        response = WatchAnalyticsEventsResponse(
+            events=map(encode_record, events), resume_token=request.make_token(position)
+        )
+        yield response.SerializeToString()

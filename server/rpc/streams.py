@@ -1,5 +1,6 @@
 """RPCs whose response is a stream, typed: how its parts are sent, and for how long."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol
@@ -47,6 +48,8 @@ async def send(parts: Parts, write: Callable[[bytes], Awaitable[None]], streams:
         async for part in parts:
             await renew_caller()
             await write(part)
+            # It does not wait while the caller has room, and what makes the next part must not hold up other calls.
+            await asyncio.sleep(0)
 
 
 def make_stream_handler(rpc: MethodDescriptor, method: TypedStream) -> "grpc.RpcMethodHandler[Any, Any]":

@@ -116,11 +116,20 @@ class Watcher:
             began = time.monotonic()
             try:
                 watched = await self._store.watch(request.query, position)
-                parts = list(codec.encode_watched(request, watched)) if watched.events else []
+                parts = await _join(codec.encode_watched(request, watched)) if watched.events else []
             finally:
                 now = time.monotonic()
                 self._rested_at = now + min(_REST * (now - began), _MAX_REST_SECONDS)
         return watched.position, parts
+
+
+async def _join(parts: Iterable[bytes]) -> list[bytes]:
+    """Return the parts, made one after another, between which others can have the event loop."""
+    made = []
+    for part in parts:
+        made.append(part)
+        await asyncio.sleep(0)
+    return made
 
 
 def _retrieve(step: "asyncio.Task[tuple[WatchPosition, Sequence[bytes]]]") -> None:

@@ -149,7 +149,8 @@ def started(
             yield Target(stack, key)
     finally:
         os.environ.pop(VARIABLE, None)
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def _make_keys(stack: Stack) -> str:

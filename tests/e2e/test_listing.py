@@ -106,6 +106,12 @@ def test_a_single_event_needs_an_id_and_its_customer(http: Http, path: str, cust
     assert http("GET", f"{EVENTS}{path}?{query}").status == (404 if path else 200)
 
 
+@pytest.mark.parametrize("path", ["analytics_events/x:watch", "analytics_events/x:export", "erasures/x:erase"])
+def test_an_id_with_the_name_of_another_route_is_no_route(http: Http, path: str) -> None:
+    for method in ("GET", "POST"):
+        assert http(method, f"/api/v1/{path}?customer_id=c").status == 404
+
+
 def test_other_methods_are_405_and_the_answer_names_the_allowed_ones(http: Http) -> None:
     for path, allowed in ((EVENTS, "GET, POST"), (f"{EVENTS}/{uuid.uuid4()}", "GET")):
         for method in ("PUT", "DELETE", "PATCH", "HEAD"):

@@ -199,6 +199,9 @@ def test_server_sent_events_are_as_they_are_documented(stack: Stack, http: Http,
     with watching(stack.http_port, make_url(customer, resumeToken=begin.token), headers) as resumed:
         event_id = create(http, customer)
         assert next(resumed).data["id"] == event_id
+    for name in ("resume_token", "resumeToken"):
+        with watching(stack.http_port, make_url(customer, **{name: "old"}), headers) as resumed:
+            assert next(resumed).token
     with watching(stack.http_port, make_url(customer, resumeToken=begin.token)) as resumed:
         assert [next(resumed).data["id"] for _ in range(2)] == [event.data["id"], event_id]
 

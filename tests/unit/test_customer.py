@@ -89,3 +89,27 @@ def test_who_reports_what_is_refused_is_found(customer: str) -> None:
 )
 def test_who_reports_what_is_refused_is_found_in_json(body: bytes, reporter: tuple[str, str]) -> None:
     assert find_reporter_in_json(body) == reporter
+
+
+@pytest.mark.parametrize(
+    ("body", "reporter"),
+    [
+        ('{"customer_id":"c","tool_signature":"t","a":}', ("c", "t")),
+        (
+            '{"version_info":{"customer_id":"other","tool_signature":"x"},"customer_id":"c","tool_signature":"t"}',
+            ("c", "t"),
+        ),
+        ('{"version_info":{"customer_id":"other","tool_signature":"x","a":},"customer_id":"c"}', ("c", "")),
+        ('{"a":[{"customer_id":"other"}],"customer_id":"c"', ("c", "")),
+        ('{"a":"customer_id","customer_id":"c"', ("c", "")),
+        ('{"events":[{"version_info":{"customer_id":"other"},"customer_id":"c"},{"tool_signature":"t"}]}', ("c", "")),
+        ('{"a":[{"customer_id":"other"}],"events":[{"customer_id":"c","tool_signature":"t"}]}', ("c", "t")),
+        ('{"version_info":{"customer_id":"other"', ("", "")),
+        ("[" * 20_000 + '{"customer_id":"other"', ("", "")),
+        ('{"customer_id":["other"]}', ("", "")),
+        ("", ("", "")),
+    ],
+)
+def test_only_the_fields_of_an_event_say_whose_refusal_it_is(body: str, reporter: tuple[str, str]) -> None:
+    found = find_reporter_in_json(body.encode())
+    assert (found.customer_id, found.tool_signature) == reporter

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote_plus, unquote_to_bytes
 
 from google.protobuf.descriptor import FieldDescriptor
 
@@ -118,9 +118,16 @@ def read_with_id(reader: ParameterReader[T], url: str) -> tuple[T, Sequence[str]
 
 
 def replace_parameter(url: str, name: str, value: str) -> str:
-    """Return the URL `path?query` with a parameter that has this value, in place of the one that it may have."""
+    """Return the URL `path?query` with a parameter that has this value, in place of the one that it may have.
+
+    Args:
+        url: the URL.
+        name: the name in JSON. The parameter may also have that of the proto.
+        value: the value.
+    """
     path, _, query = url.partition("?")
-    others = [each for each in query.split("&") if each.partition("=")[0] != name]
+    names = {name, re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", name)}
+    others = [each for each in query.split("&") if unquote_plus(each.partition("=")[0]) not in names]
     return f"{path}?{'&'.join([*others, f'{name}={quote(value)}'])}"
 
 
