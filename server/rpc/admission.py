@@ -29,9 +29,12 @@ from server.access.caller import (
     set_caller,
 )
 from server.access.verifier import Verifier
+from server.ingest.notes import GRPC, JSON
 from server.messages.json_codec.query import find_keys
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import get_http_status, make_headers, make_status
+from server.metrics.catalog import CALLS_FAILED
+from server.rpc.call_meter import name_cause
 from server.rpc.errors import CODES, log_bug, make_trailers
 from server.rpc.http_handlers import STATUS_METADATA, pack
 from server.rpc.http_services import URL_METADATA
@@ -165,6 +168,7 @@ class Admission:
 
     def _refuse(self, error: Unauthenticated | ScopeMissing | OriginNotAllowed, rule: _Rule, method: str) -> Refusal:
         # The caller is not told why: that would help whoever guesses.
+        CALLS_FAILED.add(JSON if rule.is_json else GRPC, name_cause(error))
         log.debug("not admitted", extra={"rpc": method, "outcome": type(error).__name__, "reason": str(error)})
         return self._refused[type(error), rule.is_json]
 

@@ -26,8 +26,8 @@ EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","eve
 
 def free_ports() -> dict[str, str]:
     """Return free ports for a stack; two after GRPC_PORT are free too, for its other workers."""
-    first = free_port(following=3)
-    return {"HTTP_PORT": str(first), "GRPC_PORT": str(first + 1)}
+    first = free_port(following=4)
+    return {"HTTP_PORT": str(first), "GRPC_PORT": str(first + 1), "METRICS_PORT": str(first + 4)}
 
 
 class Stack:
@@ -66,6 +66,11 @@ class Stack:
     def grpc_ports(self) -> list[int]:
         """The ports that the workers listen on."""
         return [self.grpc_port + worker for worker in range(int(self.environment["WORKERS"]))]
+
+    @property
+    def metrics_port(self) -> int:
+        """The port on which Envoy shows the metrics."""
+        return int(self.environment["METRICS_PORT"])
 
     @property
     def output(self) -> str:
