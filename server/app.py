@@ -275,9 +275,10 @@ class Application:
                 "search": self._searcher.turns,
                 "list": self._lister.turns,
                 "refusals": self._refusal_lister.turns,
+                "export": self._exporter.turns,
             }
         )
-        metrics.add_streams(self._places)
+        metrics.add_streams(self._places, {"export": self._exporter.streams})
         return bind_endpoint(envoy_socket, metrics, lambda: self._is_ready, self._database_metrics.render)
 
     async def _turn_on_with_first_key(self) -> None:

@@ -14,6 +14,7 @@ from server.metrics import catalog
 from server.metrics.endpoint import Endpoint, name_socket, name_worker
 from server.metrics.exposition import Exposition
 from server.rpc.call_meter import begin_counts
+from server.sharing.open_streams import OpenStreams
 from server.sharing.places import Places
 from server.sharing.turns import Turns
 from server.variables import ConfigurationError
@@ -83,6 +84,8 @@ class WorkerMetrics(Exposition):
             self.add(catalog.READS, lambda each=each: each.held, kind)  # type: ignore[misc]
             self.add(catalog.READS_WAITING, lambda each=each: each.waiting, kind)  # type: ignore[misc]
 
-    def add_streams(self, places: Places) -> None:
-        """Add the write streams."""
-        self.add(catalog.STREAMS, lambda: places.taken)
+    def add_streams(self, writes: Places, others: Mapping[str, OpenStreams]) -> None:
+        """Add the streams that are open: write streams, and responses that are streams, by their kind."""
+        self.add(catalog.STREAMS, lambda: writes.taken, "write")
+        for kind, streams in others.items():
+            self.add(catalog.STREAMS, lambda streams=streams: streams.count, kind)  # type: ignore[misc]

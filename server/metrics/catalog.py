@@ -64,7 +64,7 @@ QUEUE_SECONDS = Reading("analytics_write_queue_oldest_seconds", "How long the ol
 COMMIT_AGE = Reading("analytics_commit_in_flight_seconds", "How long the oldest commit has been in flight.", ("lane",))
 READS = Reading("analytics_reads_in_flight", "Searches, lists and other reads that use the database.", ("kind",))
 READS_WAITING = Reading("analytics_reads_waiting", "Those that wait for their turn.", ("kind",))
-STREAMS = Reading("analytics_streams_open", "Write streams that are open.")
+STREAMS = Reading("analytics_streams_open", "Streams that are open.", ("kind",))
 
 # With the names that Prometheus's own libraries give them.
 CPU = Reading("process_cpu_seconds_total", "The processor time that a worker has taken.", grows=True)

@@ -1,7 +1,10 @@
 """How often each RPC is called, how long that takes, and what becomes of it."""
 
 import time
+from collections.abc import Callable
+from typing import Any
 
+import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.code_pb2 import Code
 
@@ -25,6 +28,23 @@ def begin_counts() -> None:
     for door in (JSON, GRPC):
         for cause in [_BUG, *map(name_type, list_causes())]:
             CALLS_FAILED.begin(door, cause)
+
+
+def measure(rpc: MethodDescriptor, door: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `method`, so that its calls are counted and timed."""
+    meter = CallMeter(rpc, door)
+
+    async def call(*arguments: Any) -> Any:
+        start = now()
+        try:
+            result = await method(*arguments)
+        except BaseException as error:
+            meter.fail(start, error)
+            raise
+        meter.succeed(start)
+        return result
+
+    return call
 
 
 class CallMeter:
@@ -52,7 +72,7 @@ class CallMeter:
     def fail(self, start: float, error: BaseException) -> None:
         """Count a call that failed. One whose caller has gone is cancelled."""
         code = "CANCELLED"
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, grpc.aio.InternalError):
             code = Code.Name(get_code(error))
             CALLS_FAILED.add(self._door, name_cause(error))
         CALLS.find(self._name, code, self._door).observe(now() - start)
