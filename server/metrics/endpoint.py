@@ -142,10 +142,10 @@ async def _ask(path: Path) -> str:
                     answer += part
             finally:
                 writer.close()
-    except (ConnectionError, FileNotFoundError):
-        return ""
     except TimeoutError:
         silent = Exposition(name_worker(path))
         silent.add(WORKER_UP, lambda: 0)
         return silent.render()
+    except OSError:
+        return ""
     return answer.partition(b"\r\n\r\n")[2].decode()

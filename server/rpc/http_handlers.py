@@ -11,7 +11,8 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from server.access.caller import get_caller, renew_caller
-from server.ingest.notes import JSON, Notes
+from server.ingest.notes import JSON as BY_JSON
+from server.ingest.notes import Notes
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import (
@@ -145,7 +146,7 @@ def _make_upload_handler(
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return a handler for a body that comes in parts."""
     call_method = log_calls(rpc, method)
-    meter = CallMeter(rpc, JSON)
+    meter = CallMeter(rpc, BY_JSON)
 
     async def handle(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         start = now()
@@ -211,7 +212,7 @@ def _make_answer(
 ) -> Callable[[bytes, Any], Coroutine[Any, Any, bytes]]:
     """Return a function from the HttpBody of a request to the body of the answer."""
     call_method = log_calls(rpc, method)
-    meter = CallMeter(rpc, JSON)
+    meter = CallMeter(rpc, BY_JSON)
 
     async def answer(data: bytes, context: Any) -> bytes:
         start = now()
