@@ -274,6 +274,7 @@ class Application:
             {
                 "search": self._searcher.turns,
                 "list": self._lister.turns,
+                "summary": self._summarizer.turns,
                 "refusals": self._refusal_lister.turns,
                 "export": self._exporter.turns,
             }

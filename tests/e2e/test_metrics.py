@@ -20,7 +20,7 @@ from tests.support import requests
 from tests.support.http import Http
 from tests.support.in_process import Client
 from tests.support.processes import refuses_connections
-from tests.support.prometheus import DASHBOARD, RULES, Samples, find_firing, parse, scrape, to_series, total
+from tests.support.prometheus import DASHBOARD, RULES, Samples, ask_socket, find_firing, parse, scrape, to_series, total
 from tests.support.stack import SEARCH, Stack, running
 from tests.support.until import until
 
@@ -253,7 +253,7 @@ def test_a_worker_shows_its_own_metrics_to_its_account(stack: Stack) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
     def ask(request: bytes) -> tuple[int, str]:
-        return _ask(path, request)
+        return ask_socket(path, request)
 
     status, body = ask(b"GET /metrics/worker HTTP/1.1\r\nhost: w\r\n\r\n")
     assert status == 200
@@ -281,17 +281,3 @@ def _stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-def _ask(path: Path, request: bytes) -> tuple[int, str]:
-    """Return the status and body of what is answered on a socket, and 0 if the connection is closed without."""
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
-        connection.settimeout(10)
-        connection.connect(str(path))
-        answer = b""
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(request)
-            while part := connection.recv(1 << 20):
-                answer += part
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]) if head else 0, body.decode()

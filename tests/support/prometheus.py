@@ -1,8 +1,10 @@
 """Prometheus's side: what a scrape returns, and which alerts fire on it."""
 
+import contextlib
 import json
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +29,20 @@ def scrape(port: int, path: str = "/metrics") -> Samples:
     answer = Http(port)("GET", path)
     assert answer.status == 200, answer
     return parse(answer.body.decode())
+
+
+def ask_socket(path: Path, request: bytes) -> tuple[int, str]:
+    """Return the status and body of what a worker answers on its socket, and 0 if it closes the connection instead."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request)
+            while part := connection.recv(1 << 20):
+                answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]) if head else 0, body.decode()
 
 
 def parse(text: str) -> Samples:
@@ -105,6 +121,7 @@ def find_firing(directory: Path, cases: Mapping[str, Mapping[str, str]], minutes
     return {name: set(re.findall(r'alertname="(\w+)"', text)) for name, text in zip(cases, got, strict=True)}
 
 
-def run_promtool(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run it, and return its output."""
-    return subprocess.run([find_promtool(), *arguments], capture_output=True, text=True, check=False, timeout=60)
+def run_promtool(*arguments: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run it on a text, and return its output."""
+    command = [find_promtool(), *arguments]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
