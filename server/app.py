@@ -277,9 +277,10 @@ class Application:
                 "summary": self._summarizer.turns,
                 "refusals": self._refusal_lister.turns,
                 "export": self._exporter.turns,
+                "watch": self._watcher.turns,
             }
         )
-        metrics.add_streams(self._places, {"export": self._exporter.streams})
+        metrics.add_streams(self._places, {"export": self._exporter.streams, "watch": self._watcher.streams})
         return bind_endpoint(envoy_socket, metrics, lambda: self._is_ready, self._database_metrics.render)
 
     async def _turn_on_with_first_key(self) -> None:

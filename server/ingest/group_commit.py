@@ -174,10 +174,11 @@ class GroupCommit:
         """Respond to the callers of a group, and start or gather the next one."""
         self._pace.finish()
         self._in_flight.remove(group)
-        self._meter.count(group, outcomes.result(), time.monotonic() - group.started_at)
+        seconds = time.monotonic() - group.started_at
         if self._should_overlap():
             # Before the responses, which take as long as the commit when a group has many events.
             self._start_commit()
+        self._meter.count(group, outcomes.result(), seconds)
         group.respond(outcomes.result())
         if self._in_flight:
             return

@@ -19,6 +19,7 @@ from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEv
 from tests.support import requests
 from tests.support.http import Http
 from tests.support.in_process import Client
+from tests.support.markdown import read
 from tests.support.processes import refuses_connections
 from tests.support.prometheus import DASHBOARD, RULES, Samples, ask_socket, find_firing, parse, scrape, to_series, total
 from tests.support.stack import SEARCH, Stack, running
@@ -126,7 +127,7 @@ def test_whatever_dashboard_and_alerts_name_is_in_a_scrape(stack: Stack, gone_th
 
 def test_every_metric_is_documented_and_in_the_dashboard(gone_through: Samples) -> None:
     names = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in gone_through}
-    documented = set(re.findall(r"^\| `(\w+)`", (DASHBOARD.parents[2] / "metrics.md").read_text(), re.MULTILINE))
+    documented = set(re.findall(r"^\| `(\w+)`", read("docs/metrics.md"), re.MULTILINE))
     assert names == documented
     shown = DASHBOARD.read_text() + RULES.read_text()
     assert {name for name in names if name not in shown} == set()
