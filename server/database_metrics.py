@@ -10,7 +10,7 @@ from storage.statistics import Statistics, read_statistics
 _SECONDS = 15.0
 
 # How long a scrape waits for the database. It then goes without.
-_WAIT_SECONDS = 3.0
+_WAIT_SECONDS = 2.0
 
 
 class DatabaseMetrics:
