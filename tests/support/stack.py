@@ -19,7 +19,7 @@ from tests.support.processes import environment as environment_without_ours
 from tests.support.until import until
 
 WORKERS = 2
-PORTS = ("HTTP_PORT", "GRPC_PORT")
+PORTS = ("HTTP_PORT", "GRPC_PORT", "METRICS_PORT")
 SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
 EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","event_type":"view"}'
 
