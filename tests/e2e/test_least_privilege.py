@@ -62,7 +62,7 @@ def test_nothing_listens_on_tcp_but_envoy_and_the_workers(stack: Stack) -> None:
             _, local, _, state, *_, inode = line.split()[:10]
             if state == "0A" and f"socket:[{inode}]" in inodes:
                 ports.add(int(local.rpartition(":")[2], 16))
-    assert ports == {stack.http_port, *stack.grpc_ports}
+    assert ports == {stack.http_port, stack.metrics_port, *stack.grpc_ports}
 
 
 @as_root
