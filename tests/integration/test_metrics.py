@@ -4,11 +4,14 @@ import socket
 import stat
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.support.in_process import running_server
 from tests.support.processes import free_port, started_module
 from tests.support.prometheus import ask_socket, parse, total
+from tests.support.refusals import refused
+from tests.support.requests import lead_event
 from tests.support.until import until
 
 METRICS = b"GET /metrics HTTP/1.1\r\nhost: w\r\n\r\n"
@@ -66,3 +69,17 @@ def test_a_socket_of_any_name_has_one_for_metrics_beside_it(name: str, database_
         status, text = ask_socket(tmp_path / "run" / f"{name}.prom", METRICS)
         assert status == 200
         assert total(parse(text), "analytics_worker_up", worker=name) == 1
+
+
+def test_calls_that_are_not_admitted_are_counted_by_their_cause(database_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "1.prom"
+    with running_server(database_url, envoy_socket=path.with_suffix(".sock"), auth=True) as server:
+
+        def count() -> float:
+            samples = parse(ask_socket(path, METRICS)[1])
+            return total(samples, "analytics_calls_failed_total", door="grpc", cause="unauthenticated")
+
+        before = count()
+        with refused(grpc.StatusCode.UNAUTHENTICATED):
+            server.client.leads.CreateLeadAnalyticsEvent(lead_event("c"), timeout=10)
+        assert count() == before + 1
