@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import cast
 
 import grpc.aio
@@ -17,12 +18,15 @@ from data_analytics.v1.lead_analytics_service_pb2 import SearchLeadAnalyticsEven
 from server.access.switch import is_auth_on, watch_for_keys
 from server.access.verifier import Verifier
 from server.auth_settings import check_open_address, make_provider
+from server.database_metrics import DatabaseMetrics
 from server.ingest.group_commit import GroupCommit
 from server.ingest.refusal_log import RefusalLog
 from server.ingest.stream import ChunkBudget
 from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
+from server.metrics.endpoint import Endpoint
+from server.metrics.loop_lag import watch_loop
 from server.ports import bind, check
 from server.rpc.admission import Admission
 from server.rpc.erasures import Eraser, HttpErase, HttpGetErasure
@@ -49,6 +53,7 @@ from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
 from server.variables import ConfigurationError
 from server.version import find_version
+from server.worker_metrics import WorkerMetrics, bind_endpoint
 from storage import EventStore, Lane, PrivilegesMissing, UnfitDatabase
 from storage.key_finder import KeyFinder
 from storage.schema import find_pending
@@ -136,12 +141,13 @@ class Application:
         self._watcher = Watcher(self._store, OpenStreams(limits.watches, limits.watches_each))
         # One batch is unpacked and read at a time. The others wait as they were sent, which the call limiter counts.
         self._batch_turns = Turns(1, places_each=1)
+        self._places = Places(limits.streams, limits.stream_idle_seconds)
         services = {
             _EVENTS: AnalyticsEvents(
                 self.commits,
                 self._batch_commits,
                 self._batch_turns,
-                Places(limits.streams, limits.stream_idle_seconds),
+                self._places,
                 ChunkBudget(limits.chunk_bytes),
                 self._admission.renew,
                 self._eraser,
@@ -177,6 +183,9 @@ class Application:
         if settings.reflection is not False:
             add_reflection(self._server, [*names, health.SERVICE_NAME])
         self.port = bind(self._server, settings)
+        self._is_ready = False
+        self._database_metrics = DatabaseMetrics(settings.database_url)
+        self._endpoint = self._bind_endpoint(settings.envoy_socket) if settings.envoy_socket else None
         self._tls = settings.tls is not None
 
     async def start(self) -> None:
@@ -186,10 +195,12 @@ class Application:
             await self._keys.connect()
         self._refusal_log.start()
         self._set_health(HealthCheckResponse.SERVING)
-        self._tasks = [asyncio.create_task(self._report_health()), asyncio.create_task(release_memory())]
+        self._tasks = [asyncio.create_task(each) for each in (self._report_health(), release_memory(), watch_loop())]
         if self._may_turn_on:
             self._tasks.append(asyncio.create_task(self._turn_on_with_first_key()))
         await self._server.start()
+        if self._endpoint is not None:
+            await self._endpoint.start()
         auth = "on" if self._admission.is_on else "off"
         log.info("started", extra={"version": find_version(), "port": self.port, "tls": self._tls, "auth": auth})
 
@@ -203,12 +214,16 @@ class Application:
         log.info("stopping", extra={"grace_seconds": grace})
         for task in self._tasks:
             task.cancel()
+        self._is_ready = False
         self._health.drain()
         await asyncio.sleep(notice)
         self._health.close()
         self._exporter.streams.stop()
         self._watcher.streams.stop()
         await self._server.stop(grace)
+        self._database_metrics.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
         try:
             async with asyncio.timeout(_DISCONNECT_SECONDS):
                 await self.commits.close()
@@ -249,6 +264,25 @@ class Application:
             },
         }
 
+    def _bind_endpoint(self, envoy_socket: Path) -> Endpoint:
+        """Return what shows the metrics."""
+        metrics = WorkerMetrics(envoy_socket)
+        metrics.add_state(lambda: self._is_ready, lambda: self._store.availability.up)
+        metrics.add_commits("creates", self.commits)
+        metrics.add_commits("batches", self._batch_commits)
+        metrics.add_reads(
+            {
+                "search": self._searcher.turns,
+                "list": self._lister.turns,
+                "summary": self._summarizer.turns,
+                "refusals": self._refusal_lister.turns,
+                "export": self._exporter.turns,
+                "watch": self._watcher.turns,
+            }
+        )
+        metrics.add_streams(self._places, {"export": self._exporter.streams, "watch": self._watcher.streams})
+        return bind_endpoint(envoy_socket, metrics, lambda: self._is_ready, self._database_metrics.render)
+
     async def _turn_on_with_first_key(self) -> None:
         """Require credentials as soon as there is a key."""
         await watch_for_keys(self._keys)
@@ -265,6 +299,7 @@ class Application:
             self._set_health(HealthCheckResponse.SERVING)
 
     def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
+        self._is_ready = status == HealthCheckResponse.SERVING
         for name in self._health_names:
             self._health.set(name, status)
 

@@ -12,6 +12,8 @@ from typing import TextIO
 
 import orjson
 
+from server.metrics.catalog import LOG_DROPPED
+
 log = logging.getLogger(__name__)
 
 # How long the end of a process waits for somebody to read its last lines.
@@ -62,6 +64,7 @@ class StreamWriter(logging.Handler):
             self._lines.put_nowait(line)
         except queue.Full:
             self._dropped += 1
+            LOG_DROPPED.add()
 
     def flush(self) -> None:
         """Wait until all lines are written, but not for long."""

@@ -31,10 +31,11 @@ async def release_memory() -> None:
     set_parameter(_ARENA_MAX, _ARENAS)
     while True:
         await asyncio.sleep(_SECONDS)
-        if _read_resident_bytes() > _BYTES:
+        if read_resident_bytes() > _BYTES:
             await asyncio.to_thread(trim, 0)
 
 
-def _read_resident_bytes() -> int:
+def read_resident_bytes() -> int:
+    """Return how much memory the process takes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()

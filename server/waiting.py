@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,12 +12,14 @@ from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+from server.metrics.endpoint import Endpoint
 from server.ports import bind
 from server.rpc.errors import abort
 from server.settings import Settings
 from server.transport import health
 from server.transport.make import make_server
 from server.transport.options import Sizes
+from server.worker_metrics import WorkerMetrics, bind_endpoint
 from storage import DatabaseUnavailable
 from storage.connection import connect
 
@@ -70,11 +73,27 @@ async def _refusing_calls(settings: Settings) -> AsyncIterator[None]:
     server.add_generic_rpc_handlers((_Refusing(),))
     bind(server, settings)
     await server.start()
+    endpoint = await _show_metrics(settings.envoy_socket) if settings.envoy_socket else None
     try:
         yield
     finally:
         status.close()
+        if endpoint is not None:
+            endpoint.close()
         await server.stop(0)
+
+
+async def _show_metrics(envoy_socket: Path) -> Endpoint:
+    """Show the metrics of a worker that waits."""
+    metrics = WorkerMetrics(envoy_socket)
+    metrics.add_state(lambda: False, lambda: False)
+    endpoint = bind_endpoint(envoy_socket, metrics, lambda: False, _find_no_more)
+    await endpoint.start()
+    return endpoint
+
+
+async def _find_no_more() -> str:
+    return ""
 
 
 class _Refusing(grpc.GenericRpcHandler):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar, cast
 
+from server.ingest.commit_meter import CommitMeter
 from server.ingest.write_queue import Group, Work, WriteQueue
 from server.messages.refusals import DeadlineTooShort
 from storage import DatabaseUnavailable, EventStore, Lane, Outcome
@@ -69,6 +70,7 @@ class GroupCommit:
             max_group_bytes=max_group_bytes,
         )
         self._in_flight: list[Group] = []
+        self._meter = CommitMeter(lane.name.lower())
         self._pace = _Pace()
         self._is_scheduled = False
         self._gathering: asyncio.TimerHandle | None = None
@@ -81,6 +83,16 @@ class GroupCommit:
     def waiting_callers(self) -> int:
         """How many callers wait for a commit that has not started."""
         return self._queue.caller_count
+
+    @property
+    def queue(self) -> WriteQueue:
+        """What waits for a commit that has not started. For looking at it only."""
+        return self._queue
+
+    @property
+    def in_flight_seconds(self) -> float:
+        """How long the first of the commits in flight has taken, or 0 if there is none."""
+        return time.monotonic() - self._in_flight[0].started_at if self._in_flight else 0.0
 
     def check_deadline(self, get_remaining: Callable[[], float | None]) -> None:
         """Raise DeadlineTooShort if what is written now cannot be committed by the caller's deadline.
@@ -148,6 +160,7 @@ class GroupCommit:
         if group.rows:
             if not self._in_flight:
                 self._pace.start()
+            group.started_at = time.monotonic()
             self._in_flight.append(group)
             self._store.write(group.rows, self._lane).add_done_callback(partial(self._finish_commit, group))
             return
@@ -161,9 +174,11 @@ class GroupCommit:
         """Respond to the callers of a group, and start or gather the next one."""
         self._pace.finish()
         self._in_flight.remove(group)
+        seconds = time.monotonic() - group.started_at
         if self._should_overlap():
             # Before the responses, which take as long as the commit when a group has many events.
             self._start_commit()
+        self._meter.count(group, outcomes.result(), seconds)
         group.respond(outcomes.result())
         if self._in_flight:
             return

@@ -12,7 +12,9 @@ from server.access.caller import Caller, get_caller
 from server.ingest.batch import EventBatch
 from server.ingest.refusal_log import RefusalLog
 from server.messages.faults import Fault, find_event_fault, find_fault, format_violations, is_about_request
-from server.messages.refusals import InvalidRequest, Reporter
+from server.messages.refusals import InvalidRequest, Reporter, find_violations
+from server.messages.rules import name_rule
+from server.metrics.catalog import EVENTS_REFUSED
 from storage import Event, Refusal, make_id_and_time
 
 JSON, GRPC = "json", "grpc"
@@ -42,6 +44,8 @@ class Notes(NamedTuple):
             metadata: the metadata of the call.
         """
         if is_about_request(error):
+            if violations := find_violations(error):
+                EVENTS_REFUSED.add(self.door, name_rule(violations[0]))
             known = error.reporter if isinstance(error, InvalidRequest) else Reporter()
             reporter = known if known.customer_id else find_reporter()
             self._note(get_caller(), reporter, partial(find_fault, error), metadata)
@@ -49,6 +53,7 @@ class Notes(NamedTuple):
     def note_batch(self, batch: EventBatch, metadata: Metadata) -> None:
         """Note what was refused of a batch or chunk, and what was stored before."""
         for refused in batch.refused:
+            EVENTS_REFUSED.add(self.door, name_rule(refused.violations[0]))
             self._note(batch.caller, refused.reporter, partial(find_event_fault, refused.violations), metadata)
         for event in batch.replayed:
             self.note_replay(event, batch.caller, metadata)

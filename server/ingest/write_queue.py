@@ -5,6 +5,7 @@ store does not wait behind one with much.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -49,6 +50,8 @@ class _Waiting(NamedTuple):
     event_count: int
     byte_size: int
     response: "asyncio.Future[Any]"
+    since: float
+    """When it came, by the monotonic clock."""
 
 
 class Group:
@@ -56,6 +59,10 @@ class Group:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
+        self.byte_size = 0
+        """How many bytes the requests have."""
+        self.started_at = 0.0
+        """When its commit began, by the monotonic clock."""
         self._callers: list[tuple[_Waiting, int]] = []
         """Each with the number of its rows."""
 
@@ -67,6 +74,7 @@ class Group:
     def add(self, waiting: _Waiting, rows: list[Row]) -> None:
         """Add a caller's rows."""
         self.rows += rows
+        self.byte_size += waiting.byte_size
         self._callers.append((waiting, len(rows)))
 
     def respond(self, outcomes: Sequence[Outcome]) -> None:
@@ -109,6 +117,17 @@ class WriteQueue:
         return self._events
 
     @property
+    def byte_size(self) -> int:
+        """How many bytes their requests have."""
+        return self._bytes
+
+    @property
+    def oldest_seconds(self) -> float:
+        """How long the first of them has waited."""
+        since = min((works[0].since for works in self._waiting.values()), default=None)
+        return 0.0 if since is None else time.monotonic() - since
+
+    @property
     def full_group_count(self) -> int:
         """How many full groups wait."""
         return self._events // self._max_group_events + self._bytes // self._max_group_bytes
@@ -126,7 +145,7 @@ class WriteQueue:
             self._event_shares.give_back(customer, event_count)
             raise TooManyWaiting
         response: asyncio.Future[Any] = self._loop.create_future()
-        waiting = _Waiting(work, event_count, byte_size, response)
+        waiting = _Waiting(work, event_count, byte_size, response, time.monotonic())
         if (others := self._waiting.get(customer)) is None:
             self._waiting[customer] = deque((waiting,))
         else:

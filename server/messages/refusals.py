@@ -371,12 +371,31 @@ def is_bug(error: Exception) -> bool:
     return not isinstance(error, InvalidRequest) and type(error) not in _REFUSALS and type(error) not in _VIOLATIONS
 
 
+def find_violations(error: Exception) -> list[FieldViolation]:
+    """Return what is wrong with the request, if `error` is about that."""
+    if isinstance(error, InvalidRequest):
+        return error.violations
+    violation = _VIOLATIONS.get(type(error))
+    return [violation] if violation else []
+
+
 def get_http_status(error: Exception) -> int:
     """Return the HTTP status that a caller of JSON gets for `error`."""
     if isinstance(error, InvalidRequest) or type(error) in _VIOLATIONS:
         return _HTTP_STATUSES[INVALID_ARGUMENT]
     refusal = _REFUSALS.get(type(error), _BUG)
     return refusal.http_status or _HTTP_STATUSES[refusal.code]
+
+
+def get_code(error: Exception) -> int:
+    """Return the number of the gRPC status that a caller gets for `error`."""
+    is_invalid = isinstance(error, InvalidRequest) or type(error) in _VIOLATIONS
+    return int(INVALID_ARGUMENT if is_invalid else _REFUSALS.get(type(error), _BUG).code)
+
+
+def list_causes() -> list[type[Exception]]:
+    """Return the types of all errors that callers are meant to see."""
+    return [InvalidRequest, *_REFUSALS, *_VIOLATIONS]
 
 
 def make_status(error: Exception, request: Descriptor, *, use_json_names: bool = False) -> Status:

@@ -29,9 +29,12 @@ from server.access.caller import (
     set_caller,
 )
 from server.access.verifier import Verifier
+from server.ingest.notes import GRPC, JSON
 from server.messages.json_codec.query import find_keys
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import get_http_status, make_headers, make_status
+from server.metrics.catalog import CALLS_FAILED
+from server.rpc.call_meter import name_cause
 from server.rpc.errors import CODES, log_bug, make_trailers
 from server.rpc.http_handlers import STATUS_METADATA, pack
 from server.rpc.http_services import URL_METADATA
@@ -145,9 +148,11 @@ class Admission:
         except Unauthenticated as error:
             return self._refuse(error, rule, method)
         except TimeoutError:
+            _count(DatabaseUnavailable(), rule)
             return _make_refusal(DatabaseUnavailable(), is_json=rule.is_json)
         except Exception as error:  # noqa: BLE001 - whoever cannot be verified is refused
             log_bug(error, Empty.DESCRIPTOR, {})
+            _count(error, rule)
             return _make_refusal(error, is_json=rule.is_json)
         return self._decide(caller, credentials, rule, method, metadata)
 
@@ -165,11 +170,16 @@ class Admission:
 
     def _refuse(self, error: Unauthenticated | ScopeMissing | OriginNotAllowed, rule: _Rule, method: str) -> Refusal:
         # The caller is not told why: that would help whoever guesses.
+        _count(error, rule)
         log.debug("not admitted", extra={"rpc": method, "outcome": type(error).__name__, "reason": str(error)})
         return self._refused[type(error), rule.is_json]
 
 
 _NO_REFLECTION = Refusal(grpc.StatusCode.UNIMPLEMENTED, "no such method")
+
+
+def _count(error: Exception, rule: _Rule) -> None:
+    CALLS_FAILED.add(JSON if rule.is_json else GRPC, name_cause(error))
 
 
 def _list_rules(service: ServiceDescriptor) -> Iterable[tuple[str, _Rule]]:

@@ -54,7 +54,8 @@ class Exporter:
         self.streams = streams
         """The exports that are open."""
         self._store = store
-        self._turns = Turns(_STEPS, places_each=_STEPS_EACH)
+        self.turns = Turns(_STEPS, places_each=_STEPS_EACH)
+        """Those of the customers."""
 
     async def begin(self, request: ExportRequest) -> _RunningExport:
         """Begin with what a caller asks for.
@@ -67,9 +68,9 @@ class Exporter:
         if not caller.may_read(query.customer_id, dict(query.filters).get("user_id", "")):
             raise NotPermitted
         share = caller.share or query.customer_id
-        async with self._turns.wait(share):
+        async with self.turns.wait(share):
             export = await self._store.begin_export(query)
-        return _RunningExport(export, request, self._turns, share)
+        return _RunningExport(export, request, self.turns, share)
 
 
 class TypedExport:

@@ -4,6 +4,7 @@ The generated code leaves two cases to gRPC: a request that does not parse, whic
 whose text is sent to the caller. An interceptor that changed this would take more of every RPC's time.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from server.access.caller import get_caller, renew_caller
-from server.ingest.notes import Notes
+from server.ingest.notes import GRPC, Notes
 from server.messages.customer import (
     find_customer,
     find_customer_of_batch,
@@ -24,6 +25,7 @@ from server.messages.customer import (
 )
 from server.messages.refusals import KEY_METADATA, MessageTooLarge
 from server.rpc.call_log import log_calls
+from server.rpc.call_meter import CallMeter, now
 from server.rpc.errors import abort
 from server.rpc.http_handlers import HttpMethod, make_http_handlers
 from server.rpc.http_streams import HttpStream, make_http_stream_handlers
@@ -124,9 +126,11 @@ def _make_unary_handler(
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     find_sender = find_reporter_of_batch if _has_events(rpc) else find_reporter
     method = log_calls(rpc, method)
+    meter = CallMeter(rpc, GRPC)
     max_bytes = _get_max_bytes(rpc)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
+        start = now()
         size = len(data)
         try:
             # Before the request is parsed, because a message takes many times the memory of its bytes.
@@ -137,19 +141,26 @@ def _make_unary_handler(
             customer = caller.share or caller.find_share(find(data))
             limiter.acquire(customer, size)
             try:
-                return await method(data, context, customer)
+                response = await method(data, context, customer)
             finally:
                 limiter.release(customer, size)
+            meter.succeed(start)
+            return response
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
+            meter.fail(start, error)
             if notes is not None:
                 notes.note_failure(error, partial(find_sender, data), context.invocation_metadata() or ())
             await abort(context, error, rpc.input_type)
+        except asyncio.CancelledError as error:
+            meter.fail(start, error)
+            raise
 
     behaviour: Any = handle
     return grpc.unary_unary_rpc_method_handler(behaviour)
 
 
 def _make_stream_handler(rpc: MethodDescriptor, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
+    meter = CallMeter(rpc, GRPC)
     max_bytes = _get_max_bytes(rpc)
 
     # gRPC would end the call as INTERNAL if this raised, so the method gets the exception in place of a request.
@@ -159,11 +170,17 @@ def _make_stream_handler(rpc: MethodDescriptor, method: Method) -> "grpc.RpcMeth
     async def handle(
         requests: AsyncIterator[bytes | Exception], context: "grpc.aio.ServicerContext[Any, Any]"
     ) -> AsyncIterator[Any]:
+        start = now()
         try:
             async for response in method(requests, context):
                 yield response
+            meter.succeed(start)
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
+            meter.fail(start, error)
             await abort(context, error, rpc.input_type)
+        except asyncio.CancelledError as error:
+            meter.fail(start, error)
+            raise
 
     behaviour: Any = handle
     serializer = GetMessageClass(rpc.output_type).SerializeToString

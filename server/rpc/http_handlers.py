@@ -11,6 +11,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from server.access.caller import get_caller, renew_caller
+from server.ingest.notes import JSON as BY_JSON
 from server.ingest.notes import Notes
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
@@ -23,6 +24,7 @@ from server.messages.refusals import (
     make_status,
 )
 from server.rpc.call_log import log_calls
+from server.rpc.call_meter import CallMeter, now
 from server.rpc.erasures import HttpErase, HttpGetErasure
 from server.rpc.errors import log_bug
 from server.rpc.http_services import HttpCall, HttpRead, HttpSearch
@@ -144,8 +146,10 @@ def _make_upload_handler(
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return a handler for a body that comes in parts."""
     call_method = log_calls(rpc, method)
+    meter = CallMeter(rpc, BY_JSON)
 
     async def handle(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+        start = now()
         call = HttpCall(b"", join_metadata(context.invocation_metadata() or ()), context)
         parts: list[bytes] = []
         try:
@@ -155,8 +159,13 @@ def _make_upload_handler(
                 del parts[1:]  # If it is refused, the beginning tells who sent it.
                 await renew_caller()
                 answer: bytes = await call_method(call, customer)
+            meter.succeed(start)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
+            meter.fail(start, error)
             answer = await refuse(error, rpc, method, call._replace(body=b"".join(parts[:1])))
+        except asyncio.CancelledError as error:
+            meter.fail(start, error)
+            raise
         return pack(answer)
 
     behaviour: Any = handle
@@ -203,8 +212,10 @@ def _make_answer(
 ) -> Callable[[bytes, Any], Coroutine[Any, Any, bytes]]:
     """Return a function from the HttpBody of a request to the body of the answer."""
     call_method = log_calls(rpc, method)
+    meter = CallMeter(rpc, BY_JSON)
 
     async def answer(data: bytes, context: Any) -> bytes:
+        start = now()
         metadata = join_metadata(context.invocation_metadata() or ())
         call = None
         try:
@@ -215,11 +226,16 @@ def _make_answer(
             limiter.acquire(customer, len(data))
             try:
                 response: bytes = await call_method(call, customer)
-                return response
             finally:
                 limiter.release(customer, len(data))
+            meter.succeed(start)
+            return response
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
+            meter.fail(start, error)
             return await refuse(error, rpc, method, call or HttpCall(b"", metadata, context))
+        except asyncio.CancelledError as error:
+            meter.fail(start, error)
+            raise
 
     return answer
 

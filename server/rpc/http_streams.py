@@ -15,9 +15,11 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from server.access.caller import renew_caller
+from server.ingest.notes import JSON
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import make_status
 from server.rpc.call_log import log_calls
+from server.rpc.call_meter import measure
 from server.rpc.errors import log_bug
 from server.rpc.http_handlers import find_share, join_metadata, pack, refuse
 from server.rpc.http_services import HttpCall, HttpRead
@@ -92,7 +94,7 @@ class _Answer:
 
 
 def _make_handler(rpc: MethodDescriptor, method: HttpStream, *, only_unix: bool) -> "grpc.RpcMethodHandler[Any, Any]":
-    send_answer = log_calls(rpc, _Answer.send)
+    send_answer = log_calls(rpc, measure(rpc, JSON, _Answer.send))
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         if only_unix and not context.peer().startswith("unix:"):

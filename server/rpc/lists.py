@@ -29,7 +29,8 @@ class Lister:
         self.unread_pages = unread_pages
         """Counts the pages that callers have not read."""
         self._store = store
-        self._turns = Turns(_LISTS, places_each=_LISTS_EACH)
+        self.turns = Turns(_LISTS, places_each=_LISTS_EACH)
+        """Those of the customers."""
 
     async def find(self, request: ListRequest) -> Listing:
         """Return the page that a caller asks for.
@@ -41,7 +42,7 @@ class Lister:
         caller = get_caller()
         if not caller.may_read(query.customer_id, dict(query.filters).get("user_id", "")):
             raise NotPermitted
-        async with self._turns.wait(caller.share or query.customer_id):
+        async with self.turns.wait(caller.share or query.customer_id):
             return await self._store.list_events(query)
 
     async def get(self, customer_id: str, event_id: str) -> Event:
@@ -54,7 +55,7 @@ class Lister:
         caller = get_caller()
         if not caller.may_read_some(customer_id):
             raise NotPermitted
-        async with self._turns.wait(caller.share or customer_id):
+        async with self.turns.wait(caller.share or customer_id):
             event = await self._store.get_event(customer_id, event_id)
         if event is None or not caller.may_read(customer_id, event.user_id):
             raise EventNotFound

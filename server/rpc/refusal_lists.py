@@ -33,7 +33,8 @@ class RefusalLister:
         self.unread_pages = unread_pages
         """Counts the pages that callers have not read."""
         self._store = store
-        self._turns = Turns(_LISTS, places_each=_LISTS)
+        self.turns = Turns(_LISTS, places_each=_LISTS)
+        """Those of the customers."""
 
     async def find(self, request: RefusalRequest) -> RefusalPage:
         """Return the page that a caller asks for.
@@ -45,7 +46,7 @@ class RefusalLister:
         caller = get_caller()
         if not caller.may_read_all(customer_id):
             raise NotPermitted
-        async with self._turns.wait(caller.share or customer_id):
+        async with self.turns.wait(caller.share or customer_id):
             found = await self._store.list_refusals(request.query)
         return to_refusal_page(request, found)
 

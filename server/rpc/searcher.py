@@ -16,7 +16,8 @@ class Searcher:
     def __init__(self, store: EventStore) -> None:
         """Create it without a search in flight."""
         self._store = store
-        self._turns = Turns(_SEARCHES, places_each=_SEARCHES_EACH)
+        self.turns = Turns(_SEARCHES, places_each=_SEARCHES_EACH)
+        """Those of the customers."""
 
     async def find(self, query: Query) -> Page:
         """Return the page that `query` asks for, as `EventStore.find` does.
@@ -28,8 +29,8 @@ class Searcher:
         if not caller.may_read(query.customer_id, query.user_id):
             raise NotPermitted
         customer = caller.find_share(query.customer_id)
-        await self._turns.enter(customer)
+        await self.turns.enter(customer)
         try:
             return await self._store.find(query)
         finally:
-            self._turns.leave(customer)
+            self.turns.leave(customer)

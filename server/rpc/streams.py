@@ -10,9 +10,11 @@ import grpc.aio
 from google.protobuf.descriptor import MethodDescriptor
 
 from server.access.caller import get_caller, renew_caller
+from server.ingest.notes import GRPC
 from server.messages.customer import find_customer
 from server.messages.refusals import MessageTooLarge
 from server.rpc.call_log import log_calls
+from server.rpc.call_meter import measure
 from server.rpc.errors import abort
 from server.sharing.open_streams import OpenStreams
 
@@ -63,7 +65,7 @@ def make_stream_handler(rpc: MethodDescriptor, method: TypedStream) -> "grpc.Rpc
         customer = caller.share or caller.find_share(find_customer(data))
         await send(method(data), context.write, method.streams, customer)
 
-    answer_logged = log_calls(rpc, answer)
+    answer_logged = log_calls(rpc, measure(rpc, GRPC, answer))
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         try:

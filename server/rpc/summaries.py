@@ -29,7 +29,8 @@ class Summarizer:
         """Create it without a summary in flight."""
         self._store = store
         self._unread_pages = unread_pages
-        self._turns = Turns(_SUMMARIES, places_each=_SUMMARIES_EACH)
+        self.turns = Turns(_SUMMARIES, places_each=_SUMMARIES_EACH)
+        """Those of the customers."""
 
     async def find(self, query: SummaryQuery) -> Summary:
         """Return the summary that a caller asks for.
@@ -40,7 +41,7 @@ class Summarizer:
         caller = get_caller()
         if not caller.may_read(query.customer_id, dict(query.filters).get("user_id", "")):
             raise NotPermitted
-        async with self._turns.wait(caller.share or query.customer_id):
+        async with self.turns.wait(caller.share or query.customer_id):
             return await self._store.summarize(query)
 
     async def join(self, parts: Iterator[bytes], context: Any) -> bytes:

@@ -51,7 +51,8 @@ class Watcher:
         self.streams = streams
         """The watches that are open."""
         self._store = store
-        self._turns = Turns(1, places_each=1)
+        self.turns = Turns(1, places_each=1)
+        """Those of the customers."""
         self._rested_at = 0.0
 
     async def watch(self, request: WatchRequest, codec: WatchCodec) -> Parts:
@@ -68,7 +69,7 @@ class Watcher:
         share = caller.share or query.customer_id
         position = request.position
         if position is None:
-            async with self._turns.wait(share):
+            async with self.turns.wait(share):
                 position = await self._store.begin_watch(query.customer_id)
             yield codec.encode_sign("begin", request, position)
         # The first step comes before the beginning if it must find out whether the position is one of this database.
@@ -111,7 +112,7 @@ class Watcher:
         self, share: str, request: WatchRequest, position: WatchPosition, codec: WatchCodec, seconds: float
     ) -> tuple[WatchPosition, Sequence[bytes]]:
         await asyncio.sleep(seconds)
-        async with self._turns.wait(share):
+        async with self.turns.wait(share):
             await asyncio.sleep(self._rested_at - time.monotonic())
             began = time.monotonic()
             try:

@@ -26,6 +26,11 @@ class OpenStreams:
         self._open: set[asyncio.Timeout] = set()
         self._is_stopping = False
 
+    @property
+    def count(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     @asynccontextmanager
     async def enter(self, customer: str) -> AsyncIterator[None]:
         """Count a stream of a customer for the block, in which it is sent.

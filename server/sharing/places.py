@@ -96,6 +96,11 @@ class Places:
         self._open: dict[Place, None] = {}
         """The stream that was heard of last comes last."""
 
+    @property
+    def taken(self) -> int:
+        """How many streams are open."""
+        return len(self._open)
+
     @contextmanager
     def enter(self) -> Iterator[Place]:
         """Give a stream a place, of which another may be deprived for it.

@@ -25,6 +25,16 @@ class Turns:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """By customer, the one whose turn is next first."""
 
+    @property
+    def held(self) -> int:
+        """How many places are taken."""
+        return sum(self._held.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for one."""
+        return sum(map(len, self._waiting.values()))
+
     @asynccontextmanager
     async def wait(self, customer: str) -> AsyncIterator[None]:
         """Give the caller a place for the block, as soon as it is the customer's turn."""

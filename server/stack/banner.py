@@ -31,6 +31,7 @@ def format_banner(settings: StackSettings, urls: DatabaseUrls, admin: Path, *, a
         "HTTP": http,
         "gRPC": f"{host}:{', '.join(map(str, settings.grpc_ports))}",
         "AUTH": "on: callers need a key or token" if auth else _describe_off(settings),
+        "Metrics": _describe_metrics(settings),
         "Envoy admin": f"curl --unix-socket {shlex.quote(str(admin))} http://envoy/",
         "DATABASE_URL": shlex.quote(hide_password(urls.server)),
     }
@@ -52,6 +53,12 @@ curl -i{trust} {http}/api/v1/lead_analytics -H 'content-type: application/json'{
 
 Ctrl-C stops everything.
 """
+
+
+def _describe_metrics(settings: StackSettings) -> str:
+    if settings.metrics_port is None:
+        return "off"
+    return f"http://{format_host(settings.metrics_address)}:{settings.metrics_port}/metrics"
 
 
 def _describe_off(settings: StackSettings) -> str:

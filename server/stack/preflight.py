@@ -10,6 +10,8 @@ from server.tls import Certificate, check_permissions, read_certificate
 def check_ports(settings: StackSettings) -> None:
     """Raise ConfigurationError, naming the variable, if the stack cannot listen on one of its ports."""
     check_listenable("HTTP_PORT", settings.bind_address, settings.http_port)
+    if settings.metrics_port is not None:
+        check_listenable("METRICS_PORT", settings.metrics_address, settings.metrics_port)
     for worker, port in enumerate(settings.grpc_ports):
         check_listenable(name_grpc_port(worker), settings.bind_address, port)
 

@@ -60,6 +60,9 @@ class StackSettings:
     """What Envoy and the workers' ports use TLS with."""
     origins: tuple[str, ...] | None
     """The origins whose pages may read responses; None if any may."""
+    metrics_port: int | None = None
+    """Where Envoy shows the metrics, or None if on no port."""
+    metrics_address: str = "127.0.0.1"
     auth: bool | None = None
     """What AUTH says, if it says anything."""
     provider: ProviderSettings | None = None
@@ -93,8 +96,10 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         raise ConfigurationError(
             f"GRPC_PORT is {first}: {workers} WORKERS need the ports up to {last}, and the highest port is {MAX_PORT}"
         )
+    metrics_port = None if environment.get("METRICS_PORT") == "off" else _read_port(environment, "METRICS_PORT", 9464)
     ports = {
         "HTTP_PORT": _read_port(environment, "HTTP_PORT", 8080),
+        **({} if metrics_port is None else {"METRICS_PORT": metrics_port}),
         **{name_grpc_port(worker): first + worker for worker in range(workers)},
     }
     names: dict[int, str] = {}
@@ -117,6 +122,8 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         database_urls=_read_database_urls(environment),
         tls=tls,
         origins=_read_origins(environment),
+        metrics_port=metrics_port,
+        metrics_address=_read_address(environment, "METRICS_ADDRESS", "127.0.0.1"),
         auth=read_auth(environment),
         provider=read_provider(environment),
     )

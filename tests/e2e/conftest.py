@@ -65,5 +65,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     make_passable(directory)
     provider = write_jwks(directory / "jwks.json")
     variables = {"JWKS_FILE": provider.jwks_file, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "LOG_LEVEL": "DEBUG"}
+    variables["METRICS_PORT"] = "off"
     with running(directory / "stack", **variables) as stack:
         yield stack.wait_until_up()

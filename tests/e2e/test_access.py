@@ -389,3 +389,10 @@ def test_an_open_address_without_credentials_is_refused_unless_it_is_said(tmp_pa
     with running(tmp_path / "open", BIND_ADDRESS="0.0.0.0", PLAINTEXT="on") as stack:
         assert stack.wait_for_end() == 2
         assert "BIND_ADDRESS=0.0.0.0 is open to others" in stack.log
+
+
+def test_health_needs_no_credentials_and_metrics_can_be_off(guarded: Stack, http: Http) -> None:
+    assert [http("GET", path).status for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 404]
+    assert "  Metrics             off\n" in guarded.output
+    socket_mode = (guarded.data / "run" / "metrics.sock").stat().st_mode
+    assert socket_mode & 0o777 == 0o600

@@ -18,6 +18,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from tests.support.certificates import Issuer, Pem
 from tests.support.http import Http
 from tests.support.processes import ROOT, environment, free_port
+from tests.support.prometheus import scrape, total
 from tests.support.stack import EVENT, Stack
 from tests.support.tls import make_context, read_serial
 from tests.support.until import until
@@ -39,12 +40,13 @@ class Site:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.http_port, self.grpc_port = free_port(), free_port()
+        self.http_port, self.grpc_port, self.metrics_port = free_port(), free_port(), free_port()
         for name in ("generated", "envoy.lua", "server"):
             (directory / name).symlink_to(ROOT / name)
         text = (ROOT / "envoy.yaml").read_text()
         text = text.replace("port_value: 8080 ", f"port_value: {self.http_port} ")
-        (directory / "envoy.yaml").write_text(text.replace("run/50051.sock", f"run/{self.grpc_port}.sock"))
+        text = text.replace("port_value: 9464 ", f"port_value: {self.metrics_port} ")
+        (directory / "envoy.yaml").write_text(text.replace("run/50051.", f"run/{self.grpc_port}."))
 
     @contextlib.contextmanager
     def running(self, stack: Stack, configuration: str | list[str], **variables: str) -> Iterator[None]:
@@ -106,6 +108,8 @@ def test_a_worker_and_envoy_find_each_other_without_any_setting(stack: Stack, tm
     site = Site(tmp_path)
     with site.running(stack, "envoy.yaml"):
         until(lambda: create(Http(site.http_port)) == 201)
+        assert total(scrape(site.metrics_port), "analytics_ready", worker=str(site.grpc_port)) == 1
+        assert total(scrape(site.metrics_port, "/metrics/envoy"), "envoy_server_live") == 1
 
 
 def test_envoy_is_exchanged_without_a_failed_request(stack: Stack, tmp_path: Path) -> None:

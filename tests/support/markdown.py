@@ -10,7 +10,7 @@ from tests.support.processes import ROOT
 from tests.support.stack import Stack
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_DEFAULT_PORTS = {"8080": "HTTP_PORT", "50051": "GRPC_PORT"}
+_DEFAULT_PORTS = {"8080": "HTTP_PORT", "50051": "GRPC_PORT", "9464": "METRICS_PORT"}
 
 
 def read(file: Path | str) -> str:

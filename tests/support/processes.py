@@ -27,6 +27,8 @@ def environment(**variables: str) -> dict[str, str]:
         "DATA_DIR",
         "BIND_ADDRESS",
         "LOG_LEVEL",
+        "METRICS_ADDRESS",
+        "METRICS_PORT",
         "WORKERS",
         "DRAIN_NOTICE_SECONDS",
         "GRPC_REFLECTION",
@@ -44,8 +46,8 @@ def environment(**variables: str) -> dict[str, str]:
         "JWT_AUDIENCE",
     )
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    # By default a worker would make a socket in the project's root.
-    return {**inherited, "ENVOY_SOCKET": "off", **variables}
+    # By default a worker would make a socket in the project's root, and stacks would share a port.
+    return {**inherited, "ENVOY_SOCKET": "off", "METRICS_PORT": "off", **variables}
 
 
 def run_module(module: str, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":

@@ -19,15 +19,15 @@ from tests.support.processes import environment as environment_without_ours
 from tests.support.until import until
 
 WORKERS = 2
-PORTS = ("HTTP_PORT", "GRPC_PORT")
+PORTS = ("HTTP_PORT", "GRPC_PORT", "METRICS_PORT")
 SEARCH = "/api/v1/lead_analytics/search?customer_id=c&user_id=u&lead_id=l&recording_id=r"
 EVENT = b'{"customer_id":"c","user_id":"u","lead_id":"l","recording_id":"r","event_type":"view"}'
 
 
 def free_ports() -> dict[str, str]:
     """Return free ports for a stack; two after GRPC_PORT are free too, for its other workers."""
-    first = free_port(following=3)
-    return {"HTTP_PORT": str(first), "GRPC_PORT": str(first + 1)}
+    first = free_port(following=4)
+    return {"HTTP_PORT": str(first), "GRPC_PORT": str(first + 1), "METRICS_PORT": str(first + 4)}
 
 
 class Stack:
@@ -66,6 +66,11 @@ class Stack:
     def grpc_ports(self) -> list[int]:
         """The ports that the workers listen on."""
         return [self.grpc_port + worker for worker in range(int(self.environment["WORKERS"]))]
+
+    @property
+    def metrics_port(self) -> int:
+        """The port on which Envoy shows the metrics."""
+        return int(self.environment["METRICS_PORT"])
 
     @property
     def output(self) -> str:

@@ -17,6 +17,9 @@ ENVOY = """
 - pipe: { path: envoy-admin.sock, mode: 384 }
 - pipe: { path: envoy-pages.sock, mode: 384 }
 - pipe: { path: ./envoy-pages.sock }
+- pipe: { path: ./envoy-admin.sock }
+- socket_address: { address: 127.0.0.1, port_value: 9464 }
+        - endpoint: { address: { pipe: { path: run/50051.prom } } }
 - max_active_downstream_connections: 10000 # why
 - allow_origin_string_match: [] # why
 #names others
@@ -49,6 +52,9 @@ def test_an_empty_environment_has_good_defaults() -> None:
     [
         ("HTTP_PORT", "http"),
         ("HTTP_PORT", "0"),
+        ("METRICS_PORT", "0"),
+        ("METRICS_PORT", "8080"),
+        ("METRICS_ADDRESS", "localhost"),
         ("GRPC_PORT", "65536"),
         ("GRPC_PORT", "8080"),
         ("BIND_ADDRESS", "localhost"),
@@ -102,6 +108,9 @@ def test_the_addresses_of_envoy_are_replaced() -> None:
         '- pipe: { path: "/run/envoy.sock", mode: 384 }',
         '- pipe: { path: "/run/pages.sock", mode: 384 }',
         '- pipe: { path: "/run/pages.sock" }',
+        '- pipe: { path: "/run/envoy.sock" }',
+        '- socket_address: { address: "127.0.0.1", port_value: 9464 }',
+        '        - endpoint: { address: { pipe: { path: "/run/8080.prom" } } }',
         "- max_active_downstream_connections: 800 # why",
         "- allow_origin_string_match: [] # why",
         "#names others",
