@@ -116,7 +116,7 @@ psql: install ## Open psql on the database of `make run`, or on OWNER_DATABASE_U
 
 N ?= 100000
 .PHONY: seed
-seed: install ## Store N=100000 realistic events in DATABASE_URL, to try things on
+seed: install ## Store N=100000 realistic events in the same database, to try things on
 	@$(BIN)/python -m tests.bench.seed $(N)
 
 # Versions stay as they are, unless ARGS asks for others. The hashes are those of all files of a version in the package

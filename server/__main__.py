@@ -15,7 +15,7 @@ import sys
 
 from server import event_loop, logs, open_files
 from server.app import SERVICES, Application, create_server
-from server.check import ERROR, find
+from server.check import ERROR, Finding, find
 from server.settings import Settings, read_settings
 from server.variables import ConfigurationError
 from server.version import PACKAGE, find_version
@@ -93,11 +93,15 @@ def main() -> int:
 
 def print_findings(settings: Settings) -> int:
     """Print what `server.check` finds, and return 0, or 1 if something keeps the service from working."""
-    worst = 0
-    for level, text in find(settings, SERVICES):
-        print(f"{level:<7}  {text}", flush=True)
-        worst = max(worst, level == ERROR)
-    return int(worst)
+    found: dict[Finding, None] = {}
+    try:
+        for finding in find(settings, SERVICES):
+            if finding not in found:  # One fault may stand in the way of two things.
+                print(f"{finding.level:<7}  {finding.text}", flush=True)
+            found[finding] = None
+    except BrokenPipeError:  # Such as that of `check | head`. At its exit, Python would try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(any(finding.level == ERROR for finding in found))
 
 
 def _limit_connections(settings: Settings) -> Settings:

@@ -73,10 +73,14 @@ def find(settings: Settings, services: list[ServiceDescriptor]) -> Iterator[Find
 
 
 def _is_running(settings: Settings) -> bool:
-    """Return whether a worker serves on the socket or port of these settings."""
-    target = f"{format_host(settings.bind_address)}:{settings.grpc_port}"
+    """Return whether a worker serves on the socket or the port of these settings."""
+    targets = [f"{format_host(settings.bind_address)}:{settings.grpc_port}"]
     if settings.envoy_socket is not None:
-        target = f"unix:{quote(str(settings.envoy_socket.absolute()))}"
+        targets.insert(0, f"unix:{quote(str(settings.envoy_socket.absolute()))}")
+    return any(map(_serves, targets))
+
+
+def _serves(target: str) -> bool:
     with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=1)
@@ -100,14 +104,19 @@ def _report(function: Callable[[], object], good: str) -> Iterator[Finding]:
 def _look_at_certificate(settings: Settings) -> Iterator[Finding]:
     if settings.tls is None:
         return
-    with contextlib.suppress(ConfigurationError):  # Which is reported already.
+    try:
         certificate = x509.load_pem_x509_certificate(read_certificate(settings.tls).chain)
-        end = certificate.not_valid_after_utc
-        days = (end - datetime.now(UTC)).days
-        level = ERROR if days < 0 else WARNING if days < _SOON_DAYS else OK
-        if certificate.not_valid_before_utc > datetime.now(UTC):
-            level = ERROR
-        yield Finding(level, f"the certificate is valid from {certificate.not_valid_before_utc:%F} to {end:%F}")
+    except ConfigurationError as error:
+        yield Finding(ERROR, str(error))
+        return
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    days = (end - datetime.now(UTC)).days
+    if begin > datetime.now(UTC):
+        yield Finding(ERROR, f"the certificate is valid from {begin:%F} on, and not yet")
+    elif days < 0:
+        yield Finding(ERROR, f"the certificate has expired, on {end:%F}")
+    else:
+        yield Finding(WARNING if days < _SOON_DAYS else OK, f"the certificate expires in {days} days, on {end:%F}")
 
 
 def _look_at_open_files() -> Iterator[Finding]:
@@ -160,14 +169,14 @@ def _look_at_keys(settings: Settings) -> Iterator[Finding]:
         return
     try:
         keys = list_keys(settings.database_url)
-    except Exception as error:  # noqa: BLE001 - whatever keeps them from being read is reported with the database
-        yield Finding(WARNING, f"the keys cannot be read: {type(error).__name__}")
+    except Exception:  # noqa: BLE001 - whatever keeps them from being read is reported with the database
+        yield Finding(WARNING, "the keys cannot be read, as the database cannot be used")
         return
     now = datetime.now(UTC)
     valid = [each for each in keys if each.revoked_at is None and (each.expires_at is None or each.expires_at > now)]
     soon = [each.id for each in valid if each.expires_at and (each.expires_at - now).days < _SOON_DAYS]
     if not (keys or settings.auth or settings.provider):
-        yield Finding(WARNING, "there is no key yet, so that callers need none: see docs/access.md")
+        yield Finding(WARNING, "there is no key yet, so callers need none: see docs/access.md")
     elif not (valid or settings.provider):
         yield Finding(ERROR, "callers need credentials, and no key is valid")
     else:

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     url = environment.get(variable, "")
     try:
         if not url:
-            raise UsageError("OWNER_DATABASE_URL is not set: it names the database, and its owner")
+            raise UsageError("OWNER_DATABASE_URL is not set: it names the database and its owner; `make run` prints it")
         try:
             check_url(url)
         except ValueError as error:

@@ -14,15 +14,23 @@ from server.stack.pgdata import PROGRAMS
 from server.stack.postgres import SOCKET, make_owner_url
 
 
-def main() -> int:
-    """Run psql, and return its exit status, or say in one line what is missing."""
+def find_url() -> str | None:
+    """Return the URL of the database, or None if there is none: then say so on standard error."""
     run = Path(os.environ.get("DATA_DIR") or ".data").absolute() / "run"
     url = os.environ.get("OWNER_DATABASE_URL") or os.environ.get("DATABASE_URL")
-    if not url:
-        if not (run / SOCKET).exists():
-            print(f"no stack runs with its data in {run.parent}: set DATABASE_URL, or `make run`", file=sys.stderr)
-            return 2
-        url = make_owner_url(run)
+    if url:
+        return url
+    if (run / SOCKET).exists():
+        return make_owner_url(run)
+    print(f"no stack runs with its data in {run.parent}: set DATABASE_URL, or `make run`", file=sys.stderr)
+    return None
+
+
+def main() -> int:
+    """Run psql, and return its exit status, or say in one line what is missing."""
+    url = find_url()
+    if url is None:
+        return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It is psql's, which goes on.
     command = [str(PROGRAMS / "psql"), url, *sys.argv[1:]]
     return subprocess.run(command, check=False).returncode  # noqa: S603 - the arguments are those of whoever calls

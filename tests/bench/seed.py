@@ -1,4 +1,4 @@
-"""Fill the events table of DATABASE_URL with realistic events: `make seed N=1000000`.
+"""Fill the events table with realistic events: `make seed N=1000000`. See `server.stack.psql` for which database.
 
 A few customers have most events, a few leads most of a customer's, a few recordings most of a lead's. Their times are
 spread over the last year. The contents are made once for each kind of event; only ids and times differ within a kind.
@@ -16,7 +16,9 @@ from urllib.parse import urlencode
 
 import psycopg2.extensions
 
+from server.stack.psql import find_url
 from storage.connection import connect
+from storage.errors import DatabaseUnavailable
 from storage.event import Event, format_time
 from storage.rows import COPY_STATEMENT, encode_row
 
@@ -85,22 +87,26 @@ def seed(connection: psycopg2.extensions.connection, count: int) -> None:
 
 def main() -> int:
     """Read the command line, fill the table, and print how fast that was."""
-    parser = argparse.ArgumentParser(description="Fill the events table of DATABASE_URL with realistic events.")
+    parser = argparse.ArgumentParser(description="Fill the events table with realistic events.")
     parser.add_argument("count", type=int, help="how many events")
     count = parser.parse_args().count
-    url = os.environ.get("DATABASE_URL")
-    if not url:
-        print("DATABASE_URL is not set: use the one that `make run` prints", file=sys.stderr)
+    url = find_url()
+    if url is None:
         return 2
     start = time.monotonic()
-    connection = connect(url, "analytics seed", {})
+    try:
+        connection = connect(url, "analytics seed", {})
+    except DatabaseUnavailable as error:
+        print(f"the database cannot be reached: {error}", file=sys.stderr)
+        return 1
     seed(connection, count)
     print(f"{count} events, {count / (time.monotonic() - start):.0f} a second")
     with connection.cursor() as cursor:
         cursor.execute(_FIND_ONE)
         if (found := cursor.fetchone()) is not None:
             query = urlencode(dict(zip(("customer_id", "lead_id", "user_id", "recording_id"), found, strict=True)))
-            print(f"to find some of them: curl 'http://localhost:8080/api/v1/lead_analytics/search?{query}'")
+            port = os.environ.get("HTTP_PORT") or "8080"
+            print(f"to find some of them: curl 'http://localhost:{port}/api/v1/lead_analytics/search?{query}'")
     return 0
 
 
