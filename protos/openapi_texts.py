@@ -6,21 +6,21 @@ _DESCRIPTION = """\
 A 201 means committed: the event is on disk.
 
 **Access.** Send a key or a token as `Authorization: Bearer …`. A publishable key (`pk_…`) may store events of one
-customer. What a secret key (`sk_…`) or a token may do, its scopes say: `events:write`, `events:read`, `events:erase`.
+customer. A secret key (`sk_…`) or a token may do what its scopes allow: `events:write`, `events:read`, `events:erase`.
 Until the operator has made a key, callers need none.
 
 **Refusals.** The body of every error is a `Status`, whose details name each field at fault. A request that is refused
-with a 4xx has changed nothing. After a 5xx, or no response, an event may be stored: retry with the same
-`Idempotency-Key`, and it is stored once. Where there is a `Retry-After`, wait that many seconds.
+with a 4xx other than a 409 has changed nothing. After a 409, a 5xx, or no response, an event may be stored: retry with
+the same `Idempotency-Key`, and it is stored once. Where there is a `Retry-After`, wait that many seconds.
 
-**JSON.** Unknown fields and parameters are refused, and so is a name that stands twice. `null` is the same as absent. A
+**JSON.** Unknown fields and parameters are refused, and so is a name that is given twice. `null` is the same as absent. A
 response has every field; what is absent is `""`.
 
-**Limits.** A body has at most 1 MiB, of a batch 8 MiB, of an erasure 16 KiB; the URL and the headers have 192 KiB.
-Limits of fields are in their schemas, in characters.
+**Limits.** A body may have up to 1 MiB, that of a batch 8 MiB, and that of an erasure 16 KiB. The URL and the headers
+together may have up to 192 KiB. Limits of fields are in their schemas, in characters.
 
-Every response has an `X-Request-Id`, which the logs of the service have too. The same calls are there as gRPC, on the
-same port.
+Every response has an `X-Request-Id`, which the logs of the service have too. The same calls can be made over gRPC,
+on the same port.
 """
 
 INFO: Json = {

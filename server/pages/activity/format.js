@@ -5,14 +5,14 @@ const LANGUAGE = "en-GB";
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
-const percent = new Intl.NumberFormat(LANGUAGE, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const ratio = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const dayAndMonth = new Intl.DateTimeFormat(LANGUAGE, { day: "numeric", month: "short" });
 const wholeDay = new Intl.DateTimeFormat(LANGUAGE, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 const clock = new Intl.DateTimeFormat(LANGUAGE, { timeStyle: "medium" });
 const minute = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "medium", timeStyle: "short" });
 
 export const formatNumber = (number) => whole.format(number);
-export const formatShare = (part, all) => (all ? percent.format(part / all) : "–");
+export const formatRatio = (number, of) => (of ? ratio.format(number / of) : "–");
 export const formatDay = (time) => dayAndMonth.format(time);
 export const formatWholeDay = (time) => wholeDay.format(time);
 export const formatMinute = (time) => minute.format(time);

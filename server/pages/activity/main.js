@@ -51,8 +51,9 @@ function show() {
 function showFailure(error) {
   if (error.status === undefined) throw error; // a bug: the console has it
   showing.abort();
-  if (error.status === 401) {
-    find("access-why").textContent = describe(error, "");
+  if ([401, 403].includes(error.status)) {
+    const others = error.status === 403 ? " Or enter another key, or another customer." : "";
+    find("access-why").textContent = describe(error, "the events of this customer") + others;
     access.hidden = false;
     view.replaceChildren();
     find("key").focus();

@@ -1,7 +1,7 @@
-// The view "Recordings": which are looked at, by how many, and how often a view leads to a share.
+// The view "Recordings": which are looked at, by how many, and how many shares there are per view.
 
 import { make, makeValue } from "/pages/activity/dom.js";
-import { formatMinute, formatNumber, formatShare } from "/pages/activity/format.js";
+import { formatMinute, formatNumber, formatRatio } from "/pages/activity/format.js";
 import { makeInvitation } from "/pages/activity/invitation.js";
 import { toHash } from "/pages/activity/place.js";
 import { summarize, toPeriod } from "/pages/activity/summary.js";
@@ -12,7 +12,7 @@ const COLUMNS = {
   views: { label: "Views", get: (row) => row.views },
   viewers: { label: "Viewers", get: (row) => row.viewers },
   shares: { label: "Shares", get: (row) => row.shares },
-  rate: { label: "View → share", get: (row) => (row.views ? row.shares / row.views : -1) },
+  rate: { label: "Shares per view", get: (row) => (row.views ? row.shares / row.views : -1) },
   seen: { label: "Last seen", get: (row) => row.seen },
 };
 
@@ -35,7 +35,7 @@ function makeRow(row, place) {
     views: formatNumber(row.views),
     viewers: formatNumber(row.viewers),
     shares: formatNumber(row.shares),
-    rate: formatShare(row.shares, row.views),
+    rate: formatRatio(row.shares, row.views),
     seen: make("time", { datetime: new Date(row.seen).toISOString() }, formatMinute(row.seen)),
   };
   return make(
