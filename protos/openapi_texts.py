@@ -13,8 +13,8 @@ Until the operator has made a key, callers need none.
 with a 4xx other than a 409 has changed nothing. After a 409, a 5xx, or no response, an event may be stored: retry with
 the same `Idempotency-Key`, and it is stored once. Where there is a `Retry-After`, wait that many seconds.
 
-**JSON.** Unknown fields and parameters are refused, and so is a name that is given twice. `null` is the same as absent. A
-response has every field; what is absent is `""`.
+**JSON.** Unknown fields and parameters are refused, and so is a name that is given twice. `null` is the same as absent.
+A response has every field; what is absent is `""`.
 
 **Limits.** A body may have up to 1 MiB, that of a batch 8 MiB, and that of an erasure 16 KiB. The URL and the headers
 together may have up to 192 KiB. Limits of fields are in their schemas, in characters.
