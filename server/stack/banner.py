@@ -62,5 +62,5 @@ def _describe_metrics(settings: StackSettings) -> str:
 
 
 def _describe_off(settings: StackSettings) -> str:
-    everyone = "off: whoever reaches a port may read and write everything"
-    return everyone if settings.auth is False else f"{everyone}, until there is a key (docs/access.md)"
+    everyone = "off: anyone who reaches a port can read and write everything"
+    return everyone if settings.auth is False else f"{everyone}, until you make a key (docs/access.md)"
