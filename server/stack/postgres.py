@@ -30,7 +30,7 @@ SOCKET = f".s.PGSQL.{_PORT}"
 _PARAMETERS = {
     "listen_addresses": "",
     "port": str(_PORT),
-    "max_connections": "100",
+    "max_connections": "300",  # Eight workers may open 26 each.
     "shared_buffers": "256MB",
     "max_wal_size": "2GB",
     "fsync": "on",
