@@ -199,7 +199,9 @@ def test_an_export_whose_worker_stops_says_so_and_goes_on_elsewhere(
         lines = [reader.read_line() for _ in range(INTERVAL - 1)]
         os.kill(stack.number_of("server-1"), signal.SIGINT)  # Without notice to load balancers.
         *_, last = reader.read_rest()
-    assert (last["error"]["code"], last["error"]["message"]) == (14, "the server is stopping")
+    assert "end" not in last
+    if "error" in last:  # Unless Envoy had too much to pass on before.
+        assert (last["error"]["code"], last["error"]["message"]) == (14, "the server is stopping")
     check_rest(stack, http, lines[-1]["resumeToken"], stored[INTERVAL:])
 
 

@@ -28,7 +28,7 @@ from tests.support.contract import MAX_DEPTH, MAX_DIGITS, MAX_JSON, count_digits
 from tests.support.processes import ROOT
 from tests.support.stack import Stack
 
-CASES = int(os.environ.get("CHAOS_CASES", "180"))
+CASES = int(os.environ.get("CHAOS_CASES", "120"))
 
 # All of schemathesis's checks are on. Some have nothing to check here: there are no credentials (`ignored_auth`,
 # `object_level_authorization`), no required headers (`missing_required_header`), and no resources that can be read or

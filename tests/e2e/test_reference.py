@@ -48,7 +48,7 @@ def test_each_operation_can_be_tried_out_as_it_stands(browser: Browser, stack: S
         names = page.locator(".opblock").evaluate_all("(all) => all.map((each) => each.id.slice('operations-'.length))")
         assert len(names) >= 10
         for name in names:
-            if name.startswith("Contacts"):  # As those of leads. Swagger UI takes two seconds for each.
+            if name.startswith("Contacts") or name.endswith("Erasure"):  # As others. Each takes two seconds.
                 continue
             page.locator(f"#operations-{name} .opblock-summary-control").click()
             expected = (

@@ -75,7 +75,8 @@ def common_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def fragile_stack(common_stack: Stack) -> Stack:
     """Return the stack once it has recovered from what the test before has done to it."""
     until(lambda: all_serve(common_stack))
-    time.sleep(STEADY_SECONDS)
+    worker = common_stack.number_of("server-1")
+    until(lambda: time.time() - Path(f"/proc/{worker}").stat().st_ctime > STEADY_SECONDS)
     return common_stack
 
 

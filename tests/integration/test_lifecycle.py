@@ -286,7 +286,7 @@ def test_a_log_that_nobody_reads_holds_up_no_call(database_url: str, customer: s
     ):
         wait_for_start(worker)
         client = Client(channel)
-        for _ in range(3_000):
+        for _ in range(1_600):
             assert client.is_serving()
             client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
         events: list[dict[str, Any]] = []

@@ -224,7 +224,7 @@ def test_the_owner_of_the_database_is_the_servers_role_unless_it_is_given() -> N
 def test_the_banner_says_whether_callers_need_credentials() -> None:
     urls = DatabaseUrls("", "")
     assert "AUTH                on" in format_banner(read_stack_settings({}), urls, ADMIN, auth=True)
-    assert "until there is a key" in format_banner(read_stack_settings({}), urls, ADMIN, auth=False)
+    assert "until you make a key" in format_banner(read_stack_settings({}), urls, ADMIN, auth=False)
     assert "until" not in format_banner(read_stack_settings({"AUTH": "off"}), urls, ADMIN, auth=False)
 
 
