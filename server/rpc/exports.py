@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 
 from data_analytics.v1.export_pb2 import ExportAnalyticsEventsRequest
-from server.access.caller import NotPermitted, get_caller
 from server.messages.export import ExportRequest, Progress, encode_step, to_export_request
 from server.messages.json_codec.export import format_end, format_failure, format_place, format_step
 from server.messages.json_codec.query import ParameterReader
@@ -12,6 +11,7 @@ from server.messages.parse import parse
 from server.rpc.http_services import HttpCall
 from server.rpc.http_streams import HttpStream
 from server.rpc.ignored_fields import IgnoredFields
+from server.rpc.permission import find_share_of_read
 from server.rpc.streams import Parts
 from server.sharing.open_streams import OpenStreams
 from server.sharing.turns import Turns
@@ -64,10 +64,7 @@ class Exporter:
             NotPermitted: the caller may not see all of these events.
         """
         query = request.query
-        caller = get_caller()
-        if not caller.may_read(query.customer_id, dict(query.filters).get("user_id", "")):
-            raise NotPermitted
-        share = caller.share or query.customer_id
+        share = find_share_of_read(query)
         async with self.turns.wait(share):
             export = await self._store.begin_export(query)
         return _RunningExport(export, request, self.turns, share)

@@ -13,6 +13,7 @@ from server.rpc.http_services import HttpCall, HttpRead, send_headers
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page
+from server.rpc.permission import find_share_of_read
 from server.sharing.turns import Turns
 from storage import Event, EventStore, Listing
 
@@ -39,10 +40,7 @@ class Lister:
             NotPermitted: the caller may not see all of these events.
         """
         query = request.query
-        caller = get_caller()
-        if not caller.may_read(query.customer_id, dict(query.filters).get("user_id", "")):
-            raise NotPermitted
-        async with self.turns.wait(caller.share or query.customer_id):
+        async with self.turns.wait(find_share_of_read(query)):
             return await self._store.list_events(query)
 
     async def get(self, customer_id: str, event_id: str) -> Event:

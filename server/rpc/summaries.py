@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsRequest
-from server.access.caller import NotPermitted, get_caller
 from server.messages.json_codec.format import format_summary
 from server.messages.json_codec.query import ParameterReader
 from server.messages.parse import parse
@@ -14,6 +13,7 @@ from server.rpc.http_services import HttpCall, HttpRead, send_headers
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page
+from server.rpc.permission import find_share_of_read
 from server.sharing.turns import Turns
 from storage import EventStore, PageTooLarge, Summary, SummaryQuery
 
@@ -38,10 +38,7 @@ class Summarizer:
         Raises:
             NotPermitted: the caller may not see all of these events.
         """
-        caller = get_caller()
-        if not caller.may_read(query.customer_id, dict(query.filters).get("user_id", "")):
-            raise NotPermitted
-        async with self.turns.wait(caller.share or query.customer_id):
+        async with self.turns.wait(find_share_of_read(query)):
             return await self._store.summarize(query)
 
     async def join(self, parts: Iterator[bytes], context: Any) -> bytes:

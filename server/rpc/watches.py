@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from data_analytics.v1.watch_pb2 import WatchAnalyticsEventsRequest
-from server.access.caller import NotPermitted, get_caller
 from server.messages.json_codec.query import ParameterReader, replace_parameter
 from server.messages.json_codec.watch import format_failure, format_sign, format_watched
 from server.messages.parse import parse
@@ -14,6 +13,7 @@ from server.messages.watching import WatchRequest, encode_sign, encode_watched, 
 from server.rpc.http_services import HttpCall
 from server.rpc.http_streams import HttpStream
 from server.rpc.ignored_fields import IgnoredFields
+from server.rpc.permission import find_share_of_read
 from server.rpc.streams import Parts
 from server.sharing.open_streams import OpenStreams
 from server.sharing.turns import Turns
@@ -63,10 +63,7 @@ class Watcher:
             PositionLost, TooManySearches, DatabaseUnavailable, SearchTimedOut: as `EventStore.watch` does.
         """
         query = request.query
-        caller = get_caller()
-        if not caller.may_read(query.customer_id, dict(query.filters).get("user_id", "")):
-            raise NotPermitted
-        share = caller.share or query.customer_id
+        share = find_share_of_read(query)
         position = request.position
         if position is None:
             async with self.turns.wait(share):
