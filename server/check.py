@@ -29,6 +29,7 @@ from server.transport.options import MAX_CONNECTIONS
 from server.variables import ConfigurationError
 from storage import DatabaseUnavailable, PrivilegesMissing, UnfitDatabase
 from storage.access_keys import list_keys
+from storage.availability import MAX_SKEW_SECONDS
 from storage.connection import connect
 from storage.copier import SESSION
 from storage.schema import find_pending
@@ -39,7 +40,6 @@ ENVOY_VERSION = "1.40"
 _DESCRIPTORS = Path("generated/envoy.binpb")
 
 _SOON_DAYS = 30
-_MAX_SKEW_SECONDS = 5.0
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -159,7 +159,7 @@ def _look_at_settings(cursor: Any) -> Iterator[Finding]:
     cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
     (clock,) = cursor.fetchone()
     seconds = max(before - clock, clock - time.time(), 0.0)
-    level = OK if seconds <= _MAX_SKEW_SECONDS else ERROR
+    level = OK if seconds <= MAX_SKEW_SECONDS else ERROR
     yield Finding(level, f"this machine's clock and the database's differ by {seconds:.1f} s")
 
 

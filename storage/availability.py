@@ -35,7 +35,8 @@ _TRIED = {
 }
 
 # Bounds that say how late an event may become visible allow for more than this.
-_MAX_SKEW_SECONDS = 5.0
+MAX_SKEW_SECONDS = 5.0
+"""By how much the clocks of this machine and of the database may differ."""
 
 
 class Availability:
@@ -120,7 +121,7 @@ class Availability:
     def _compare_clocks(self, before: float, clock: float, after: float) -> None:
         """Log if the database's clock differs from this machine's, whose time events get."""
         seconds = max(before - clock, clock - after)
-        is_off = seconds > _MAX_SKEW_SECONDS
+        is_off = seconds > MAX_SKEW_SECONDS
         if is_off and not self._is_skewed:
             log.error("this machine's clock and the database's differ", extra={"seconds": round(seconds, 1)})
         elif self._is_skewed and not is_off:

@@ -96,33 +96,28 @@ class EventStore:
             SearchTimedOut: the search took more than its 5 s.
             PageTooLarge: the messages of the page are over 16 MiB.
         """
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         return await self._searches.find(query)
 
     async def list_events(self, query: ListQuery) -> Listing:
         """Return one page of the events that `query` asks for, whole. Raises what `find` raises."""
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         return await self._lists.list_events(query)
 
     async def get_event(self, customer_id: str, event_id: str) -> Event | None:
         """Return a customer's event with this id, a UUID, or None. Raises what `find` raises."""
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         events = await self._lists.fetch(customer_id, [event_id])
         return events[0] if events else None
 
     async def begin_export(self, query: ExportQuery) -> Export:
         """Return an export that ends at what is now the newest event. Raises TooManySearches, DatabaseUnavailable."""
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         return await self._exports.begin(query)
 
     async def list_refusals(self, query: RefusalQuery) -> list[Refusal]:
         """Return what `Refusals.find` returns. Raises DatabaseUnavailable."""
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         return await self.refusals.find(query)
 
     async def summarize(self, query: SummaryQuery) -> Summary:
@@ -133,14 +128,12 @@ class EventStore:
             DatabaseUnavailable: the database cannot be reached.
             SearchTimedOut: the summary took more than its 10 s.
         """
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         return await self._summaries.summarize(query)
 
     async def begin_watch(self, customer_id: str) -> WatchPosition:
         """Return the position behind all events of a customer that are committed. Raises what `find` raises."""
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         return await self._watches.begin(customer_id)
 
     async def watch(self, query: ListQuery, position: WatchPosition) -> Watched:
@@ -150,8 +143,7 @@ class EventStore:
             PositionLost: the database is no longer the one whose position this is.
             TooManySearches, DatabaseUnavailable, SearchTimedOut: as `find` does.
         """
-        if not self.availability.up:
-            raise DatabaseUnavailable
+        self._check_up()
         return await self._watches.advance(query, position)
 
     async def close(self) -> None:
@@ -169,6 +161,10 @@ class EventStore:
         self.refusals.disconnect()
         await self.erasures.close()
         await asyncio.gather(*[thread.close() for thread in self._copy_threads.values()])
+
+    def _check_up(self) -> None:
+        if not self.availability.up:
+            raise DatabaseUnavailable
 
     def _is_inserter_ready(self) -> bool:
         if not self._inserter.is_connected:
