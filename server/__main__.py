@@ -15,6 +15,7 @@ import sys
 
 from server import event_loop, logs, open_files
 from server.app import SERVICES, Application, create_server
+from server.broken_pipe import tolerate_broken_pipe
 from server.check import ERROR, Finding, find
 from server.settings import Settings, read_settings
 from server.variables import ConfigurationError
@@ -94,13 +95,11 @@ def main() -> int:
 def print_findings(settings: Settings) -> int:
     """Print what `server.check` finds, and return 0, or 1 if something keeps the service from working."""
     found: dict[Finding, None] = {}
-    try:
+    with tolerate_broken_pipe():
         for finding in find(settings, SERVICES):
             if finding not in found:  # One fault may stand in the way of two things.
                 print(f"{finding.level:<7}  {finding.text}", flush=True)
             found[finding] = None
-    except BrokenPipeError:  # Such as that of `check | head`. At its exit, Python would try to write the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(any(finding.level == ERROR for finding in found))
 
 

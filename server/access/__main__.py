@@ -19,6 +19,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from server.access.caller import READ, SCOPES, WRITE
 from server.access.key import PREFIXES, PUBLISHABLE, SECRET, SIGNER, format_key, hash_secret, make_id, make_key
 from server.access.token import find_algorithm
+from server.broken_pipe import tolerate_broken_pipe
 from storage import DatabaseUnavailable
 from storage.access_keys import AccessKey, insert_key, limit_key, list_keys, revoke_key
 from storage.connection import check_url
@@ -47,12 +48,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
             check_url(url)
         except ValueError as error:
             raise UsageError(f"{variable} is malformed: {error}") from None
-        options.run(options, url)
-        sys.stdout.flush()
+        with tolerate_broken_pipe():
+            options.run(options, url)
     except UsageError as error:
         return _fail(str(error), 2)
-    except BrokenPipeError:  # Such as that of `list | head`. At its exit, Python would try to write the rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except DatabaseUnavailable as error:
         return _fail(f"{variable}: the database cannot be reached: {error}", 1)
     except psycopg2.Error as error:
