@@ -66,7 +66,7 @@ class FieldViolation(NamedTuple):
 
 
 class Reporter(NamedTuple):
-    """Who reported an event that is refused, as far as the event says so itself. Nothing of it is checked."""
+    """The customer and tool that a refused event names. Neither is checked."""
 
     customer_id: str = ""
     tool_signature: str = ""

@@ -88,7 +88,7 @@ class Gate(Generic[T]):
             self._on_enter(call)
             return
         self._addresses[call] = address
-        # Whoever waits may not enter, or would have.
+        # A call that waits may not enter yet: otherwise it would be in already.
         if self._may_enter(address):
             self._admit_known(call, address)
             return

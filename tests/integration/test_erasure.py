@@ -340,7 +340,7 @@ def test_an_erasure_of_another_customer_does_not_wait_for_a_hundred(own_database
         )
     due = query(role, FIND_DUE, "a worker")
     assert [customer for customer, _ in due] == ["acme", "globex"]
-    # Whoever works on one of them goes on with all in turn.
+    # A server that works on one of them takes a step for each in turn.
     seen = set()
     for _ in range(100):
         ((_, receipt), _) = query(role, FIND_DUE, "a worker")

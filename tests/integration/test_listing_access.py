@@ -1,4 +1,4 @@
-"""Who may list events and see one, and of which users."""
+"""Which callers may list events and get one, and the events of which users they see."""
 
 import uuid
 from collections.abc import Iterator

@@ -83,7 +83,7 @@ def test_an_event_of_another_user_is_a_refusal_of_its_customer(
     found = wait_for_refusals(guarded.client, customer, 2, metadata_of(whole))
     assert [refusal.code for refusal in found] == ["PERMISSION_DENIED"] * 2
     assert (found[1].tool_signature, found[1].violations[0].field) == ("vfp", "")
-    # Who may see the events of some users only does not learn of those of others.
+    # A caller that may see the events of some users learns nothing about those of others.
     with refused(DENIED):
         list_refusals(guarded.client, customer, metadata_of(key))
 
