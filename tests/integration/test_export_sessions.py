@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from server.event_loop import make_event_loop
 from storage import DatabaseUnavailable, Export, ExportQuery, SearchTimedOut, Step
 from storage.export import Exports
 from storage.ids import FIRST, LAST
 from tests.support.database import backends, blocked_backends, execute, locked_table, query
 from tests.support.events import insert, make_event
+from tests.support.reading import run_with
 from tests.support.until import until
 
 
@@ -20,18 +20,9 @@ def make_export(customer: str, **filters: str) -> ExportQuery:
     return ExportQuery(customer, tuple(filters.items()), FIRST, LAST)
 
 
-def use_exports(url: str, use: Callable[[Exports], Coroutine[Any, Any, None]], **options: Any) -> None:
-    """Run `use` with exports that have one connection."""
-
-    async def use_and_close() -> None:
-        exports = Exports(url, connections=1, **options)
-        try:
-            await use(exports)
-        finally:
-            await exports.close()
-
-    with asyncio.Runner(loop_factory=make_event_loop) as runner:
-        runner.run(use_and_close())
+def use_exports(url: str, work: Callable[[Exports], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """Run `work` with exports that have one connection."""
+    run_with(lambda: Exports(url, connections=1, **options), work)
 
 
 async def read_all(export: Export) -> list[Step]:

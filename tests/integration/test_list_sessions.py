@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from server.event_loop import make_event_loop
 from storage import DatabaseUnavailable, ListQuery, SearchTimedOut, TooManySearches
 from storage.connection import connect
 from storage.ids import FIRST, LAST
 from storage.listing import Lists
 from tests.bench.seed import seed
 from tests.support.database import backends, blocked_backends, locked_table, query
+from tests.support.reading import run_with
 from tests.support.until import until
 
 NAME = "analytics list"
@@ -23,18 +23,9 @@ def make_list(customer: str, **filters: str) -> ListQuery:
     return ListQuery(customer, tuple(filters.items()), FIRST, LAST, 10)
 
 
-def use_lists(url: str, use: Callable[[Lists], Coroutine[Any, Any, None]], **options: Any) -> None:
-    """Run `use` with lists that have one connection."""
-
-    async def use_and_close() -> None:
-        lists = Lists(url, connections=1, **options)
-        try:
-            await use(lists)
-        finally:
-            await lists.close()
-
-    with asyncio.Runner(loop_factory=make_event_loop) as runner:
-        runner.run(use_and_close())
+def use_lists(url: str, work: Callable[[Lists], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """Run `work` with lists that have one connection."""
+    run_with(lambda: Lists(url, connections=1, **options), work)
 
 
 def test_a_list_that_is_given_up_ends_in_the_database(own_database_url: str, customer: str) -> None:

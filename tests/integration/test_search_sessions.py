@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from server.event_loop import make_event_loop
 from storage import DatabaseUnavailable, Query, SearchTimedOut, TooManySearches
 from storage.search import Searches
 from tests.support.database import backends, blocked_backends, frozen_backend, locked_table, terminate_backends
 from tests.support.processes import free_port
+from tests.support.reading import run_with
 from tests.support.until import until
 
 NAME = "analytics search"
@@ -20,18 +20,9 @@ def make_query(customer: str) -> Query:
     return Query(customer, "lead", "entity", "user", ["recording"], False, 1, 10)
 
 
-def run(url: str, use: Callable[[Searches], Coroutine[Any, Any, None]], **options: Any) -> None:
-    """Run `use` with searches that have one connection."""
-
-    async def use_and_close() -> None:
-        searches = Searches(url, connections=1, **options)
-        try:
-            await use(searches)
-        finally:
-            await searches.close()
-
-    with asyncio.Runner(loop_factory=make_event_loop) as runner:
-        runner.run(use_and_close())
+def run(url: str, work: Callable[[Searches], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """Run `work` with searches that have one connection."""
+    run_with(lambda: Searches(url, connections=1, **options), work)
 
 
 def test_a_search_that_is_given_up_ends_in_the_database(own_database_url: str, customer: str) -> None:

@@ -6,29 +6,20 @@ from typing import Any
 
 import pytest
 
-from server.event_loop import make_event_loop
 from storage import DatabaseUnavailable, SearchTimedOut, SummaryQuery, TooManySearches
 from storage.ids import FIRST, LAST
 from storage.summary import Summaries
 from tests.support.database import backends, blocked_backends, locked_table
+from tests.support.reading import run_with
 from tests.support.until import until
 
 NAME = "analytics summary"
 SUMMARY = SummaryQuery("customer", (), FIRST, LAST, ("day", "user_id"), 10)
 
 
-def use_summaries(url: str, use: Callable[[Summaries], Coroutine[Any, Any, None]], **options: Any) -> None:
-    """Run `use` with summaries that have one connection."""
-
-    async def use_and_close() -> None:
-        summaries = Summaries(url, connections=1, **options)
-        try:
-            await use(summaries)
-        finally:
-            await summaries.close()
-
-    with asyncio.Runner(loop_factory=make_event_loop) as runner:
-        runner.run(use_and_close())
+def use_summaries(url: str, work: Callable[[Summaries], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """Run `work` with summaries that have one connection."""
+    run_with(lambda: Summaries(url, connections=1, **options), work)
 
 
 def test_a_summary_that_is_given_up_ends_in_the_database(own_database_url: str) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import psycopg2
 import pytest
 
-from server.event_loop import make_event_loop
 from storage import Event, ListQuery, PositionLost
 from storage.ids import FIRST, LAST, make_bound
 from storage.rows import COLUMNS, INTO
 from storage.snapshot import Snapshot, WatchPosition
 from storage.watching import Watches
 from tests.support.database import as_server
+from tests.support.reading import run_with
 from tests.support.writing import make_event
 
 _INSERT = f"INSERT INTO {INTO} VALUES ({', '.join(['%s'] * len(COLUMNS))})"
@@ -28,18 +28,9 @@ def make_query(customer: str, size: int = 100, **filters: str) -> ListQuery:
     return ListQuery(customer, tuple(filters.items()), FIRST, LAST, size)
 
 
-def use_watches(url: str, use: Callable[[Watches], Coroutine[Any, Any, None]], **options: Any) -> None:
-    """Run `use` with watches in the role of a server."""
-
-    async def use_and_close() -> None:
-        watches = Watches(as_server(url), **options)
-        try:
-            await use(watches)
-        finally:
-            await watches.close()
-
-    with asyncio.Runner(loop_factory=make_event_loop) as runner:
-        runner.run(use_and_close())
+def use_watches(url: str, work: Callable[[Watches], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """Run `work` with watches in the role of a server."""
+    run_with(lambda: Watches(as_server(url), **options), work)
 
 
 async def read_all(
