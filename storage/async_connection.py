@@ -13,7 +13,14 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
-from storage.connection import CONNECT_SECONDS, is_lost, make_configuration, make_parameters, translated_errors
+from storage.connection import (
+    CONNECT_SECONDS,
+    has_ended_wait,
+    is_lost,
+    make_configuration,
+    make_parameters,
+    translated_errors,
+)
 from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
 
@@ -136,6 +143,9 @@ class AsyncConnection:
 
     def _fetch(self) -> Outcome:
         try:
+            if has_ended_wait(self._connection):
+                self._disconnect()
+                return DatabaseUnavailable("somebody has ended its wait for a standby")
             return self._cursor.fetchall() if self._cursor.description else []
         except Exception as error:  # noqa: BLE001 - it is the outcome
             return self._examine(error)

@@ -20,11 +20,16 @@ _IS_SAME = " AND ".join([f'event."{name}" = sent."{name}"' for name in _TEXTS])
 _SENT = ", ".join(f'"{name}"' for name in (*_TEXTS, "version_info", "id"))
 _ROW = "(" + ", ".join(["%s"] * TEXT_COUNT) + ", %s::jsonb, %s::uuid)"
 
+# A row may be on the primary's disk alone, as after its restart, while the standby that acknowledged events have to
+# reach is away. With this in its list, a SELECT that finds a row commits something after it, and so waits as a write
+# does. To lock the row would do the same, but the server's role may not.
+_WAIT = "pg_logical_emit_message(true, 'analytics', '')"
+
 # For each event sent, the one stored with its id or key: one look-up in the index each, whatever the statistics say.
 _SELECT = f"""
 SELECT sent.id::text, event.id::text,
   to_char(event.created_at, '{TIME_FORMAT}'), to_char(event.updated_at, '{TIME_FORMAT}'),
-  {_IS_SAME} AND event.version_info IS NOT DISTINCT FROM sent.version_info
+  {_IS_SAME} AND event.version_info IS NOT DISTINCT FROM sent.version_info, {_WAIT}
 FROM (VALUES %s) AS sent ({_SENT})
 CROSS JOIN LATERAL (
   SELECT * FROM "{AnalyticsEvent._meta.table_name}" AS stored
@@ -44,6 +49,8 @@ def find_conflicts(
     idempotency key is stored has the stored event as its outcome if both are the same in everything a caller sends,
     and KeyReused if they differ. If the event with the key was erased, the outcome is KeyErased.
 
+    What is stored is returned behind a commit that waits for the standbys that a write waits for.
+
     Raises:
         psycopg2.Error: the database cannot answer.
     """
@@ -60,7 +67,7 @@ def find_conflicts(
                 continue
             values = [(*event[:TEXT_COUNT], event.version_info, event.id) for event in sent]
             rows: Any = execute_values(cursor, statement, values, _ROW, page_size=len(values), fetch=True)
-            for sent_id, stored_id, created_at, updated_at, is_same in rows:
+            for sent_id, stored_id, created_at, updated_at, is_same, _ in rows:
                 stored = by_id[sent_id]._replace(id=stored_id, created_at=created_at, updated_at=updated_at)
                 outcomes[sent_id] = stored if is_same else KeyReused()
     return outcomes

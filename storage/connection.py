@@ -23,6 +23,13 @@ _KEEPALIVE = {
     "tcp_user_timeout": 5000,
 }
 
+# Whatever the database's default is, what is acknowledged is on disk, and on that of a synchronous standby if there is
+# one. A default that waits for even more is kept.
+_WAIT_FOR_COMMITS = (
+    "set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
+)
+
 
 def check_url(url: str) -> None:
     """Raise ValueError, without quoting `url`, if libpq cannot parse it. Does not connect."""
@@ -50,7 +57,8 @@ def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extens
     Args:
         url: a libpq connection URI or string.
         name: the application_name that pg_stat_activity shows.
-        settings: run-time parameters of the session, such as {"statement_timeout": "5000"}.
+        settings: run-time parameters of the session, such as {"statement_timeout": "5000"}. Unless they say otherwise,
+            a commit waits until it is on disk, and on that of a synchronous standby.
 
     Raises:
         DatabaseUnavailable: the database cannot be reached or rejects the connection.
@@ -79,8 +87,10 @@ def make_configuration(settings: Mapping[str, str]) -> tuple[str, list[str]]:
     It is a statement because poolers refuse, or drop, the settings that are sent when a connection is opened.
     """
     settings = {"timezone": "UTC", **settings}
-    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
-    return f"SELECT {calls}", [text for pair in settings.items() for text in pair]
+    calls = ["set_config(%s, %s, false)"] * len(settings)
+    if "synchronous_commit" not in settings:
+        calls.append(_WAIT_FOR_COMMITS)
+    return f"SELECT {', '.join(calls)}", [text for pair in settings.items() for text in pair]
 
 
 @contextlib.contextmanager
@@ -93,6 +103,17 @@ def translated_errors() -> Iterator[None]:
     except UnicodeDecodeError:
         # The server's message is in an encoding that it does not announce.
         raise DatabaseUnavailable("it refuses connections") from None
+
+
+def has_ended_wait(connection: psycopg2.extensions.connection) -> bool:
+    """Return whether somebody has ended the wait of the last commit for its standby, by pg_cancel_backend, say.
+
+    PostgreSQL reports such a commit as done, with a warning, in whatever language.
+    """
+    with contextlib.suppress(psycopg2.Error):  # A connection that is lost now has said before what it had to say.
+        connection.poll()  # After a COPY, and between two results, psycopg2 keeps warnings back until then: 0.4 µs.
+    notices = connection.notices
+    return bool(notices) and "synchron" in notices[-1].lower()
 
 
 def is_lost(connection: psycopg2.extensions.connection, error: psycopg2.Error) -> bool:

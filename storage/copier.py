@@ -11,7 +11,7 @@ from psycopg2.errorcodes import DISK_FULL, LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
 
 from storage import sqlstates
 from storage.conflicts import find_conflicts
-from storage.connection import connect, is_lost
+from storage.connection import connect, has_ended_wait, is_lost
 from storage.erased_keys import KEY_ERASED, PREPARE_CHECKS, make_check
 from storage.errors import DatabaseFull, DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
 from storage.event import Outcome
@@ -20,8 +20,6 @@ from storage.rows import COPY_STATEMENT, Row
 log = logging.getLogger(__name__)
 
 SESSION = {
-    # An acknowledged event is on disk, whatever the database's default is.
-    "synchronous_commit": "on",
     # The check for the key of an erased event needs a snapshot that is newer than the statement before it.
     "default_transaction_isolation": "read committed",
     # How long to wait for another worker that is writing the same idempotency key. When a batch has no key, the lock is
@@ -149,9 +147,11 @@ class Copier:
         if self._connection is None:  # Another row of the batch has lost it.
             raise DatabaseUnavailable("the connection is lost")
         try:
-            return {**find_conflicts(self._connection, [row.event for row in rows])}
+            found = find_conflicts(self._connection, [row.event for row in rows])
         except psycopg2.Error as error:
             raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
+        _check_wait(self._connection)
+        return {**found}
 
     def _try_copy(self, rows: list[Row]) -> str | None:
         """Commit the rows in one COPY. Return None, or the SQLSTATE if the database refuses one of the rows.
@@ -199,7 +199,15 @@ class Copier:
             if sqlstates.is_row_error(sqlstate):
                 return sqlstate
             raise
+        _check_wait(connection)
         return None
+
+
+def _check_wait(connection: psycopg2.extensions.connection) -> None:
+    """Raise DatabaseUnavailable, and close the connection, if the last commit may be on this machine alone."""
+    if has_ended_wait(connection):
+        connection.close()
+        raise DatabaseUnavailable("somebody has ended its wait for a standby")
 
 
 def _have_keys(rows: list[Row]) -> bool:

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 # What the database may take for a look-up before it counts as away, if a connection has to be opened for it.
 _SECONDS = 4.0
 
+# What is written here, rates and the hour of the last use, is no promise, and calls wait for it.
+_SETTINGS = {"synchronous_commit": "off"}
+
 # A flood of keys that are not known must not fill the memory.
 _MAX_WAITING = 1_000
 
@@ -123,7 +126,7 @@ class KeyFinder:
                         with contextlib.suppress(DatabaseUnavailable):  # It may have been closed while it was idle.
                             return await self._connection.execute(sql, values)
                         self._connection = None
-                    self._connection = await AsyncConnection.open(self._url, "analytics access", {})
+                    self._connection = await AsyncConnection.open(self._url, "analytics access", _SETTINGS)
                     return await self._connection.execute(sql, values)
             except TimeoutError:
                 self._forget()

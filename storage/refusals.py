@@ -10,7 +10,8 @@ from storage.refusal import KEPT_DAYS, Refusal, RefusalQuery, make_insert, make_
 from storage.single_connection import SingleConnection
 
 _STATEMENT_SECONDS = 5.0
-_SETTINGS = {"enable_seqscan": "off", "jit": "off"}
+# To keep a refusal is no promise that has to survive the loss of a machine.
+_SETTINGS = {"enable_seqscan": "off", "jit": "off", "synchronous_commit": "local"}
 _KEPT_MILLISECONDS = KEPT_DAYS * 24 * 3_600_000
 
 

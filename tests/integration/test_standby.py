@@ -1,0 +1,81 @@
+"""A primary whose commits wait for a standby: what is acknowledged survives the loss of either."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import pytest
+
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from tests.support.database import query
+from tests.support.in_process import RunningServer, running_server
+from tests.support.refusals import refused
+from tests.support.requests import analytics_event, lead_event
+from tests.support.standby import Pair, running_pair
+from tests.support.until import until
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+END_WAITS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+IDS = "SELECT id::text FROM analytics_event WHERE customer_id = %s"
+
+
+@pytest.fixture(scope="module", name="pair")
+def start_pair(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Yield a primary and a synchronous standby, both running."""
+    with running_pair(tmp_path_factory.mktemp("pair"), database_url) as pair:
+        yield pair
+
+
+def create(server: RunningServer, customer: str, timeout: float = 10) -> str:
+    """Store an event with a key, and return its id."""
+    request = lead_event(customer, idempotency_key="key")
+    answer = server.client.leads.CreateLeadAnalyticsEvent(request, timeout=timeout)
+    return answer.partition_key.partition("|")[2]
+
+
+def is_acknowledged(server: RunningServer, customer: str) -> bool:
+    """Return whether the server says within a moment that the event is stored."""
+    try:
+        return bool(create(server, customer, timeout=1.5))
+    except grpc.RpcError:
+        return False
+
+
+def test_a_replay_waits_for_the_standby_as_the_first_answer_does(pair: Pair, customer: str) -> None:
+    with running_server(pair.server_url) as server:
+        pair.standby.kill()
+        assert not is_acknowledged(server, customer)
+        until(lambda: query(pair.primary.url, WAITING) != [(0,)])
+        pair.primary.kill()  # The event is on its disk alone, and after its recovery everybody sees it.
+        pair.primary.start()
+        ((event_id,),) = query(pair.primary.url, IDS, customer)
+        until(server.client.is_serving)
+        for _ in range(2):
+            assert not is_acknowledged(server, customer)
+        pair.standby.start(pair.primary)
+        until(lambda: is_acknowledged(server, customer))
+        assert create(server, customer) == event_id
+        assert query(pair.standby.url, IDS, customer) == [(event_id,)]
+
+
+def test_a_commit_whose_wait_is_ended_is_not_acknowledged(pair: Pair, customer: str) -> None:
+    batch = BatchCreateAnalyticsEventsRequest(events=[analytics_event(f"{customer} of a batch")])
+    with running_server(pair.server_url) as server, ThreadPoolExecutor() as pool:
+        pair.standby.kill()
+        try:
+            calls: list[Future[Any]] = [
+                pool.submit(is_acknowledged, server, customer),
+                pool.submit(server.client.events.BatchCreateAnalyticsEvents, batch, timeout=10),
+            ]
+            while not all(call.done() for call in calls):
+                query(pair.primary.url, END_WAITS)
+                time.sleep(0.02)
+        finally:
+            pair.standby.start(pair.primary)
+        assert calls[0].result() is False
+        with refused(grpc.StatusCode.UNAVAILABLE):
+            calls[1].result()
+        until(lambda: is_acknowledged(server, customer))
+        assert len(query(pair.standby.url, IDS, customer)) == 1
