@@ -1,7 +1,6 @@
 """A connection that the event loop drives, so that no thread has to be woken between a statement and its result."""
 
 import asyncio
-import contextlib
 import logging
 import select
 import time
@@ -23,6 +22,7 @@ from storage.connection import (
 )
 from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
+from storage.hosts import try_hosts
 
 log = logging.getLogger(__name__)
 
@@ -190,21 +190,7 @@ def _is_broken(descriptor: int) -> bool:
 
 def _connect(url: str, name: str) -> psycopg2.extensions.connection:
     """Open a connection for use with `poll`. Blocks, if only to look up the host's name."""
-    *others, last = _split_by_host(make_parameters(url, name))
-    for parameters in others:
-        with contextlib.suppress(DatabaseUnavailable):
-            return _connect_to_host(parameters)
-    return _connect_to_host(last)
-
-
-def _split_by_host(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the parameters of each host in a list of hosts.
-
-    Given the whole list, libpq in asynchronous mode would spend all of the time limit on a host that does not answer.
-    """
-    lists = {key: str(parameters[key]).split(",") for key in ("host", "hostaddr", "port") if parameters.get(key)}
-    count = max(map(len, lists.values()), default=1)
-    return [{**parameters, **{key: each[min(n, len(each) - 1)] for key, each in lists.items()}} for n in range(count)]
+    return try_hosts(url, make_parameters(url, name), _connect_to_host)
 
 
 def _connect_to_host(parameters: Mapping[str, Any]) -> psycopg2.extensions.connection:

@@ -10,6 +10,7 @@ import psycopg2.extensions
 
 from storage import sqlstates
 from storage.errors import DatabaseUnavailable
+from storage.hosts import try_hosts
 
 CONNECT_SECONDS = 2
 """How long the database has to accept a connection."""
@@ -63,8 +64,8 @@ def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extens
     Raises:
         DatabaseUnavailable: the database cannot be reached or rejects the connection.
     """
+    connection = try_hosts(url, make_parameters(url, name), _connect_to_host)
     with translated_errors():
-        connection: psycopg2.extensions.connection = psycopg2.connect(**make_parameters(url, name))
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -72,6 +73,12 @@ def connect(url: str, name: str, settings: Mapping[str, str]) -> psycopg2.extens
         except BaseException:
             connection.close()
             raise
+    return connection
+
+
+def _connect_to_host(parameters: Mapping[str, Any]) -> psycopg2.extensions.connection:
+    with translated_errors():
+        connection: psycopg2.extensions.connection = psycopg2.connect(**parameters)
     return connection
 
 

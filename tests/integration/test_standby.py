@@ -1,18 +1,25 @@
 """A primary whose commits wait for a standby: what is acknowledged survives the loss of either."""
 
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import psycopg2.extensions
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from server import check
+from server.access import __main__ as access
+from server.settings import Settings
+from storage import erase, migrate
 from tests.support.database import query
 from tests.support.in_process import RunningServer, running_server
 from tests.support.refusals import refused
 from tests.support.requests import analytics_event, lead_event
+from tests.support.searching import search
 from tests.support.standby import Pair, running_pair
 from tests.support.until import until
 
@@ -62,7 +69,8 @@ def test_a_replay_waits_for_the_standby_as_the_first_answer_does(pair: Pair, cus
 
 def test_a_commit_whose_wait_is_ended_is_not_acknowledged(pair: Pair, customer: str) -> None:
     batch = BatchCreateAnalyticsEventsRequest(events=[analytics_event(f"{customer} of a batch")])
-    with running_server(pair.server_url) as server, ThreadPoolExecutor() as pool:
+    url = psycopg2.extensions.make_dsn(pair.server_url, target_session_attrs="read-write")
+    with running_server(url) as server, ThreadPoolExecutor() as pool:
         pair.standby.kill()
         try:
             calls: list[Future[Any]] = [
@@ -79,3 +87,17 @@ def test_a_commit_whose_wait_is_ended_is_not_acknowledged(pair: Pair, customer: 
             calls[1].result()
         until(lambda: is_acknowledged(server, customer))
         assert len(query(pair.standby.url, IDS, customer)) == 1
+        assert search(server.client, customer).meta.row_count == 1
+
+
+def test_everything_goes_on_with_the_standby_that_has_taken_over(pair: Pair, customer: str) -> None:
+    with running_server(pair.server_url) as server:
+        event_id = create(server, customer)
+        pair.fail_over()
+        until(lambda: is_acknowledged(server, f"{customer} later"))
+        assert create(server, customer) == event_id
+        assert search(server.client, customer).meta.row_count == 1
+    owner = {"DATABASE_URL": pair.url}
+    assert migrate.main([], owner) == erase.main(["receipts"], owner) == access.main(["list"], owner) == 0
+    findings = list(check.find(Settings(pair.server_url, "127.0.0.1", 0, logging.INFO), []))
+    assert check.Finding(check.OK, "the database can be used") in findings

@@ -122,21 +122,16 @@ class Pair:
 
     @property
     def url(self) -> str:
-        """The database as the owner, on whichever is the primary."""
-        return self.url_with("read-write")
+        """The database as the owner, on both hosts."""
+        parameters = psycopg2.extensions.parse_dsn(self.primary.url)
+        hosts = ",".join(map(str, self._hosts))
+        dsn: str = psycopg2.extensions.make_dsn(**{**parameters, "host": hosts, "port": "5432,5432"})
+        return dsn
 
     @property
     def server_url(self) -> str:
         """The same in the role of the servers."""
         return as_server(self.url)
-
-    def url_with(self, target: str) -> str:
-        """Return the URL with both hosts and this `target_session_attrs`, or without one."""
-        parameters = psycopg2.extensions.parse_dsn(self.primary.url)
-        hosts = ",".join(map(str, self._hosts))
-        more = {"target_session_attrs": target} if target else {}
-        dsn: str = psycopg2.extensions.make_dsn(**{**parameters, "host": hosts, "port": "5432,5432", **more})
-        return dsn
 
     def fail_over(self) -> None:
         """Kill the primary for good, and let the standby take over."""
