@@ -61,6 +61,10 @@ class PageTooLarge(StorageError):
     """The events of a page hold more text than one response may carry."""
 
 
+class SummaryTooLarge(StorageError):
+    """The events of a summary have too many different values to be counted in memory."""
+
+
 class PositionLost(StorageError):
     """The database is not the one that a watch has begun on, or has gone back behind it."""
 

@@ -25,6 +25,9 @@ _NEEDED = (
     ("SELECT", "refusal"),
     ("INSERT", "refusal"),
     ("DELETE", "refusal"),
+    ("SELECT", "summary_day"),
+    ("INSERT", "summary_day"),
+    ("UPDATE", "summary_day"),
 )
 
 # Of one column: when a key was last used.

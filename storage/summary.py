@@ -1,16 +1,41 @@
-"""Summaries: how many events of a customer there are, and of how many users, by up to two of their properties."""
+"""Summaries: how many events of a customer there are, and of how many users, by up to two of their properties.
 
-from typing import NamedTuple
+Events are counted here, from columns. Those of the days that `storage.summary_days` keeps come from there, and all
+others from the events table.
+"""
 
-from storage.model import TIME_FORMAT, AnalyticsEvent
+import asyncio
+import uuid
+from collections import Counter as Tally
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from storage.columns import (
+    DAY_MILLISECONDS,
+    ColumnMaker,
+    Events,
+    find_times,
+    read_column,
+    read_ids,
+    read_times,
+)
+from storage.counting import TIMES, Counted, Counter
+from storage.daemon_thread import run_in_daemon_thread
+from storage.errors import SearchTimedOut
+from storage.event import format_time
+from storage.event_columns import MOST, add_texts, find_next_id, make_read
+from storage.ids import get_milliseconds, make_bound
+from storage.model import AnalyticsEvent
 from storage.sessions import Sessions
+from storage.summary_days import MIN_EVENTS, SummaryDays
 
 NAME = "analytics summary"
 """The name by which the database lists the connections."""
 
 SESSION = {
-    # Of each step in memory, before it goes on in a file: 32 MiB for a sort, twice that for a hash table.
-    "work_mem": "32MB",
     "jit": "off",
     # The whole table is never read. A page of it costs as much wherever it is: events lie in the order of time.
     "enable_seqscan": "off",
@@ -19,6 +44,36 @@ SESSION = {
     "max_parallel_workers_per_gather": "0",
 }
 """The settings of a session that executes these statements."""
+
+GROUPS = (*TIMES, "event_type", "tool_signature", "recording_id", "user_id", "entity_id")
+"""What events can be grouped by."""
+
+# Of a time in the form of `Event.created_at`, what is left of it, and what follows.
+_PRINTED = {"day": (10, ""), "hour": (13, ":00:00Z")}
+
+# How many events of days that are kept are read at a time.
+_KEPT_EVENTS = 200_000
+
+# Events of a summary that are erased before its groups are named make it begin again.
+_ATTEMPTS = 3
+
+_FIND_DAYS = """
+SELECT day - date 'epoch', events FROM summary_day
+WHERE customer_id = %s AND day >= date 'epoch' + %s AND day <= date 'epoch' + %s AND events IS NOT NULL ORDER BY day
+"""
+_READ_DAYS = """
+SELECT day - date 'epoch', token::text, events, {times}, {columns} FROM summary_day
+WHERE customer_id = %s AND day = ANY (%s::date[]) AND events IS NOT NULL
+"""
+_FIND_IDS = """
+SELECT wanted.number, encode(substring(ids FROM wanted.place * 16 + 1 FOR 16), 'hex')::uuid::text
+FROM unnest(%s::int[], %s::int[], %s::uuid[], %s::int[]) AS wanted (number, day, token, place)
+JOIN summary_day AS kept ON kept.customer_id = %s AND kept.day = date 'epoch' + wanted.day AND kept.token = wanted.token
+"""
+_FIND_TEXTS = (
+    f'SELECT id::text{{columns}} FROM "{AnalyticsEvent._meta.table_name}"'  # noqa: S608 - made of constants
+    " WHERE customer_id = %s AND id = ANY (%s::uuid[])"
+)
 
 
 class SummaryQuery(NamedTuple):
@@ -52,7 +107,7 @@ class Summary(NamedTuple):
     """The result of a summary."""
 
     groups: list[Group]
-    """Those with the most events first, then by their values."""
+    """Those with the most events first. Among groups with as many, the one with the newest event comes first."""
     events: int
     """Of all groups."""
     users: int
@@ -61,29 +116,51 @@ class Summary(NamedTuple):
     """Whether there are more groups."""
 
 
-_TEXTS = ("event_type", "tool_signature", "recording_id", "user_id", "entity_id")
-# Arithmetic on the times alone, which takes a tenth of what date_trunc takes. Sessions are in UTC.
-_TIMES = {"day": ("1 day", "YYYY-MM-DD"), "hour": ("1 hour", 'YYYY-MM-DD"T"HH24:MI:SS"Z"')}
+class _Kept(NamedTuple):
+    """Where events have come from: a day that is kept."""
 
-GROUPS = (*_TIMES, *_TEXTS)
-"""What events can be grouped by."""
+    day: int
+    token: str
 
-# First by user too, so that users are counted without a sort.
-_SUMMARIZE = """
-WITH counted AS MATERIALIZED (
-  SELECT {expressions}user_id, count(*)::int AS events, max(created_at) AS last_at FROM {table}
-  WHERE customer_id = %s AND id >= %s AND id < %s{condition}
-  GROUP BY {names}user_id
-), listed AS (
-  SELECT {names}sum(events) AS events, count(*) AS users, max(last_at) AS last_at FROM counted
-  GROUP BY ({grouped}) ORDER BY events DESC{order} LIMIT %s
-), total AS (
-  SELECT coalesce(sum(events), 0)::bigint AS events, count(*) AS users
-  FROM (SELECT sum(events) AS events FROM counted GROUP BY user_id) AS of_user
-)
-SELECT total.events, total.users, listed.events, listed.users, {last_at}{printed}
-FROM total LEFT JOIN listed ON listed.users > 0 ORDER BY listed.events DESC{order}
-"""
+
+_Source = _Kept | np.ndarray[Any, Any]
+"""Where events have come from: a day that is kept, or the events table, with these ids."""
+
+
+class _Reading:
+    """A summary in progress."""
+
+    def __init__(self, query: SummaryQuery) -> None:
+        self.query = query
+        self.since, self.until = get_milliseconds(query.since_id), get_milliseconds(query.before_id)
+        self.first_day, self.last_day = self.since // DAY_MILLISECONDS, (self.until - 1) // DAY_MILLISECONDS
+        named = [name for name in (*query.by, *(name for name, _ in query.filters)) if name not in TIMES]
+        self.names = tuple(dict.fromkeys((*named, "user_id")))
+        """The columns that are needed."""
+        self.counter = Counter(query.by, query.filters, self.since, self.until)
+        self.sources: list[_Source] = []
+        self.days: Tally[int] = Tally()
+        """How many events the events table has had of each day."""
+
+    def add_read(self, read: Sequence[Any]) -> tuple[str, int]:
+        """Count events of the table. Return the id at which to go on, and how many there were."""
+        ids = read_ids(bytes(read[0]))
+        makers = [ColumnMaker() for _ in self.names]
+        add_texts(makers, read[1:])
+        times = find_times(ids)
+        columns = {name: maker.make() for name, maker in zip(self.names, makers, strict=True)}
+        self.sources.append(ids)
+        days, counts = np.unique_counts(times // DAY_MILLISECONDS)
+        self.days.update(dict(zip(days.tolist(), counts.tolist(), strict=True)))
+        self.counter.add(Events(len(ids), 0, times, columns))
+        return find_next_id(read[0]), len(ids)
+
+    def add_kept(self, kept: Sequence[Any]) -> None:
+        """Count events of a day that is kept."""
+        day, token, events, times, *parts = kept
+        columns = {name: read_column(*parts[at * 2 : at * 2 + 2]) for at, name in enumerate(self.names)}
+        self.sources.append(_Kept(day, token))
+        self.counter.add(Events(events, day * DAY_MILLISECONDS, None if times is None else read_times(times), columns))
 
 
 class Summaries:
@@ -96,9 +173,11 @@ class Summaries:
             url: a libpq connection URI or string.
             connections: the number of summaries that are made at once.
             max_waiting: the number of further summaries that may wait.
-            timeout: seconds until the database gives up a summary.
+            timeout: seconds until a summary is given up.
         """
+        self._timeout = timeout
         self._sessions = Sessions(url, NAME, SESSION, connections=connections, max_waiting=max_waiting, timeout=timeout)
+        self._days = SummaryDays(url)
 
     async def summarize(self, query: SummaryQuery) -> Summary:
         """Return the summary that `query` asks for. If the awaiting task is cancelled, end its statement.
@@ -107,47 +186,126 @@ class Summaries:
             TooManySearches: the queue is full.
             DatabaseUnavailable: the database cannot be reached.
             SearchTimedOut: it took too long.
+            SummaryTooLarge: there are too many different events.
         """
-        texts = [text for _, text in query.filters]
-        values = (query.customer_id, query.since_id, query.before_id, *texts, query.top + 1)
-        rows = await self._sessions.run(_make_sql(query), values)
-        events, users = rows[0][:2]
-        # The totals stand in a row of their own if there is no group.
-        groups = [Group(row[5:], *row[2:5]) for row in rows if row[2] is not None]
-        return Summary(groups[: query.top], events, users, len(groups) > query.top)
+        try:
+            async with asyncio.timeout(self._timeout):
+                for _ in range(_ATTEMPTS):
+                    if (summary := await self._count(query)) is not None:
+                        return summary
+        except TimeoutError:
+            pass
+        raise SearchTimedOut
 
     def abandon(self) -> None:
         """Raise DatabaseUnavailable in every call in flight, without waiting for a statement that hangs."""
         self._sessions.abandon()
+        self._days.disconnect()
 
     async def close(self) -> None:
         """Abandon all calls. The database ends their statements, at their timeout at the latest."""
+        await self._days.close()
         await self._sessions.close()
 
+    async def _count(self, query: SummaryQuery) -> Summary | None:
+        """Return the summary, or None if events of it were erased meanwhile."""
+        reading = _Reading(query)
+        end = reading.since
+        bounds = (query.customer_id, reading.first_day, reading.last_day)
+        for days in _batch(await self._sessions.run(_FIND_DAYS, bounds)):
+            kept = await self._read_days(reading, days)
+            for day in days:
+                if day in kept:  # Otherwise it was erased meanwhile.
+                    await self._read_events(reading, end, day * DAY_MILLISECONDS)
+                    await run_in_daemon_thread(partial(reading.add_kept, kept.pop(day)), "counting")
+                    end = (day + 1) * DAY_MILLISECONDS
+        await self._read_events(reading, end, reading.until)
+        self._days.ask(query.customer_id, [day for day, count in reading.days.items() if count >= MIN_EVENTS])
+        counts = await run_in_daemon_thread(partial(reading.counter.finish, query.top), "counting")
+        ids = await self._find_ids(reading, counts.groups)
+        values = await self._find_values(query, ids)
+        if None in ids or not values.keys() >= set(ids):
+            return None
+        groups = [
+            Group(values[each], group.events, group.users, format_time(get_milliseconds(each)))
+            for group, each in zip(counts.groups, ids, strict=True)
+            if each is not None
+        ]
+        return Summary(groups, counts.events, counts.users, counts.has_more)
 
-def _make_sql(query: SummaryQuery) -> str:
-    groups = {f"group_{number}": name for number, name in enumerate(query.by)}
-    expressions = {group: _make_expression(name) for group, name in groups.items()}
-    # By bytes, which for UTF-8 is by code points.
-    order = [group if name in _TIMES else f'{group} COLLATE "C"' for group, name in groups.items()]
-    printed = [
-        _print_time(group, _TIMES[name][1]) if name in _TIMES else f"listed.{group}" for group, name in groups.items()
-    ]
-    return _SUMMARIZE.format(
-        table=f'"{AnalyticsEvent._meta.table_name}"',
-        condition="".join(f" AND {name} = %s" for name, _ in query.filters),
-        expressions="".join(f"{expression} AS {group}, " for group, expression in expressions.items()),
-        names="".join(f"{group}, " for group in groups),
-        grouped=", ".join(groups),
-        order="".join(f", {each}" for each in order),
-        last_at=_print_time("last_at", TIME_FORMAT),
-        printed="".join(f", {each}" for each in printed),
-    )
+    async def _read_days(self, reading: _Reading, days: Sequence[int]) -> dict[int, Sequence[Any]]:
+        """Return what is kept of days."""
+        columns = ", ".join(f"{name}_codes, {name}_hashes" for name in reading.names)
+        query = reading.query
+        # To tell the hours of all days, and which events of the first and of the last one count.
+        sql = _READ_DAYS.format(
+            columns=columns,
+            times="times" if "hour" in query.by else "CASE WHEN day - date 'epoch' IN (%s, %s) THEN times END",
+        )
+        ends = () if "hour" in query.by else (reading.first_day, reading.last_day)
+        dates = [format_time(day * DAY_MILLISECONDS)[:10] for day in days]
+        rows = await self._sessions.run(sql, (*ends, query.customer_id, dates))
+        return {row[0]: row for row in rows}
+
+    async def _read_events(self, reading: _Reading, start: int, end: int) -> None:
+        """Count events that are read from their table: those from one millisecond until before another."""
+        if start >= end:
+            return
+        sql, customer_id = make_read(reading.names), reading.query.customer_id
+        next_id, end_id, count = make_bound(start), make_bound(end), MOST
+        while count == MOST:
+            (read,) = await self._sessions.run(sql, (customer_id, next_id, end_id))
+            if read[0] is None:
+                return
+            next_id, count = await run_in_daemon_thread(partial(reading.add_read, read), "counting")
+
+    async def _find_ids(self, reading: _Reading, groups: Sequence[Counted]) -> list[str | None]:
+        """Return the id of the newest event of each group, or None if its day is not kept any more."""
+        ids: list[str | None] = []
+        kept: list[tuple[int, int, str, int]] = []
+        for number, group in enumerate(groups):
+            source = reading.sources[group.source]
+            if isinstance(source, _Kept):
+                kept.append((number, *source, group.place))
+                ids.append(None)
+            else:
+                ids.append(str(uuid.UUID(bytes=source[group.place].tobytes())))
+        if kept:
+            wanted = [list(each) for each in zip(*kept, strict=True)]
+            for number, event_id in await self._sessions.run(_FIND_IDS, (*wanted, reading.query.customer_id)):
+                ids[number] = event_id
+        return ids
+
+    async def _find_values(self, query: SummaryQuery, ids: Sequence[str | None]) -> dict[str | None, tuple[str, ...]]:
+        """Return the values of each event by which a group is named, as far as they are still there."""
+        texts = {name: number for number, name in enumerate(name for name in query.by if name not in TIMES)}
+        columns = "".join(f", {name}" for name in texts)
+        values: dict[str | None, tuple[str, ...]] = {}
+        rows = await self._sessions.run(
+            _FIND_TEXTS.format(columns=columns), (query.customer_id, [each for each in ids if each is not None])
+        )
+        for event_id, *found in rows:
+            created_at = format_time(get_milliseconds(event_id))
+            values[event_id] = tuple(
+                found[texts[name]] if name in texts else _print_time(created_at, name) for name in query.by
+            )
+        return values
 
 
-def _make_expression(name: str) -> str:
-    return f"date_bin('{_TIMES[name][0]}', created_at, timestamptz 'epoch')" if name in _TIMES else name
+def _batch(rows: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Yield days that are read at once, from days and the numbers of their events."""
+    days: list[int] = []
+    size = 0
+    for day, events in rows:
+        if days and size + events > _KEPT_EVENTS:
+            yield days
+            days, size = [], 0
+        days.append(day)
+        size += events
+    if days:
+        yield days
 
 
-def _print_time(column: str, time_format: str) -> str:
-    return f"to_char(listed.{column}, '{time_format}')"
+def _print_time(created_at: str, name: str) -> str:
+    length, rest = _PRINTED[name]
+    return created_at[:length] + rest

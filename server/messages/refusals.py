@@ -37,6 +37,7 @@ from storage import (
     PageTooLarge,
     PositionLost,
     SearchTimedOut,
+    SummaryTooLarge,
     TooManyBlocked,
     TooManyErasures,
     TooManyLookups,
@@ -194,6 +195,7 @@ _VIOLATIONS: dict[type[Exception], FieldViolation] = {
         "is of a database that has failed over or was restored: list or export what was stored since, and watch anew",
     ),
     UserBlocked: USER_BLOCKED,
+    SummaryTooLarge: FieldViolation("since", "there are too many different events to count: ask for a shorter time"),
     PageTooLarge: FieldViolation("page_size", "the page is over 16 MiB: ask for fewer events at a time"),
 }
 

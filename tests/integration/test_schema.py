@@ -24,6 +24,7 @@ MIGRATIONS = [
     "0004_erasure",
     "0005_list_index",
     "0006_refusal",
+    "0007_summary_day",
 ]
 
 

@@ -1,0 +1,179 @@
+"""Counting events that come as columns, and their users, by up to two properties."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.columns import DAY_MILLISECONDS, Column, Events, Numbers, hash_text
+from storage.errors import SummaryTooLarge
+
+TIMES = {"day": DAY_MILLISECONDS, "hour": 3_600_000}
+"""The times by which events are counted, in milliseconds."""
+
+# Of users and what they are counted by. They take up to 100 bytes each, and the counts of the events of one customer in
+# 400 days are seldom as many.
+_MAX_ROWS = 2_000_000
+
+
+class Counted(NamedTuple):
+    """One group of events."""
+
+    events: int
+    users: int
+    source: int
+    """Which of the `Events` that were added has the newest event of the group."""
+    place: int
+    """Where it is there."""
+
+
+class Counts(NamedTuple):
+    """What was counted."""
+
+    groups: list[Counted]
+    """Those with the most events first. Among groups with as many, the one with the newest event comes first."""
+    events: int
+    users: int
+    has_more: bool
+    """Whether groups are left out."""
+
+
+class Counter:
+    """Counts events that are added in the order of time.
+
+    The events of each addition become rows: one for all that have the same properties and user. The rows of all
+    additions are put together in the end, when the different values of each property are known.
+    """
+
+    def __init__(self, by: Sequence[str], filters: Sequence[tuple[str, str]], since: int, until: int) -> None:
+        """Begin without an event.
+
+        Args:
+            by: up to two of `TIMES` or of the columns.
+            filters: the names of columns, and the texts that must stand there.
+            since: the first millisecond that counts.
+            until: the first one that does not count any more.
+        """
+        self._filters = [(name, hash_text(text)) for name, text in filters]
+        self._since, self._until = since, until
+        self._parts = [_Part(name) for name in (*by, "user_id")]
+        self._counts: list[Numbers] = []
+        self._newest: list[Numbers] = []
+        self._row_count = 0
+        self._starts = [0]
+
+    def add(self, events: Events) -> None:
+        """Count events.
+
+        Raises:
+            SummaryTooLarge: there are too many different ones.
+        """
+        start = self._starts[-1]
+        self._starts.append(start + events.number)
+        wanted = self._select(events)
+        if not len(wanted):
+            return
+        columns = [_get_column(events, part.name) for part in self._parts]
+        key = np.zeros(len(wanted), np.int64)
+        for codes, hashes in columns:
+            key *= len(hashes)
+            key += codes[wanted]
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        firsts = _find_firsts(key)
+        ends = np.append(firsts[1:], len(key))
+        self._counts.append(ends - firsts)
+        self._newest.append(start + wanted[order[ends - 1]])
+        chosen = wanted[order[firsts]]
+        for part, (codes, hashes) in zip(self._parts, columns, strict=True):
+            part.add(codes[chosen], hashes)
+        self._row_count += len(firsts)
+        if self._row_count > _MAX_ROWS:
+            raise SummaryTooLarge
+
+    def finish(self, top: int) -> Counts:
+        """Return the counts of all events, in up to `top` groups."""
+        if not self._counts:
+            return Counts([], 0, 0, has_more=False)
+        counts, newest = np.concatenate(self._counts), np.concatenate(self._newest)
+        key = np.zeros(len(counts), np.int64)
+        for part in self._parts:
+            numbers, different = part.number()
+            key *= different
+            key += numbers
+        # The user came last.
+        users = int(np.count_nonzero(np.bincount(numbers, minlength=different)))
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        firsts = _find_firsts(key)
+        # How many users a group has is how many different keys.
+        group_firsts = _find_firsts(key[firsts] // different)
+        group_users = np.diff(np.append(group_firsts, len(firsts)))
+        starts = firsts[group_firsts]
+        counts, newest = counts[order], newest[order]
+        group_counts, group_newest = np.add.reduceat(counts, starts), np.maximum.reduceat(newest, starts)
+        rank = group_counts << 32 | group_newest
+        best = np.argpartition(rank, -top)[-top:] if len(rank) > top else np.arange(len(rank))
+        best = best[np.argsort(-rank[best])]
+        sources = np.searchsorted(self._starts, group_newest[best], side="right") - 1
+        places = group_newest[best] - np.array(self._starts)[sources]
+        chosen = (group_counts[best], group_users[best], sources, places)
+        groups = [Counted(*group) for group in zip(*[each.tolist() for each in chosen], strict=True)]
+        return Counts(groups, int(counts.sum()), users, has_more=len(rank) > top)
+
+    def _select(self, events: Events) -> Numbers:
+        """Return the places of the events that count."""
+        is_wanted: Any = None
+        if events.times is not None and events.number:
+            first, last = events.start + int(events.times[0]), events.start + int(events.times[-1])
+            if first < self._since or last >= self._until:
+                times = events.times.astype(np.int64) + events.start
+                is_wanted = (times >= self._since) & (times < self._until)
+        for name, hashed in self._filters:
+            codes, hashes = events.columns[name]
+            has_text = np.isin(codes, np.flatnonzero(hashes == hashed))
+            is_wanted = has_text if is_wanted is None else is_wanted & has_text
+        return np.arange(events.number) if is_wanted is None else np.flatnonzero(is_wanted)
+
+
+class _Part:
+    """The values of one property in all rows."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._places: list[Numbers] = []
+        self._hashes: list[NDArray[np.uint64]] = []
+        self._hash_count = 0
+
+    def add(self, codes: NDArray[Any], hashes: NDArray[np.uint64]) -> None:
+        """Append rows. Of their values, only those are kept that occur."""
+        used = np.flatnonzero(np.bincount(codes, minlength=len(hashes)))
+        places = np.zeros(len(hashes), np.int64)
+        places[used] = np.arange(self._hash_count, self._hash_count + len(used))
+        self._places.append(places[codes])
+        self._hashes.append(hashes[used])
+        self._hash_count += len(used)
+
+    def number(self) -> tuple[Numbers, int]:
+        """Return a number for each row, the same for the same value, and how many numbers there are."""
+        _, numbers = np.unique(np.concatenate(self._hashes), return_inverse=True)
+        return numbers[np.concatenate(self._places)], int(numbers.max()) + 1
+
+
+def _get_column(events: Events, name: str) -> Column:
+    if name not in TIMES:
+        return events.columns[name]
+    length = TIMES[name]
+    if events.times is None:
+        numbers = np.full(events.number, events.start // length)
+    else:
+        numbers = (events.times.astype(np.int64) + events.start) // length
+    first, last = int(numbers[0]), int(numbers[-1])
+    return Column(numbers - first, np.arange(first, last + 1, dtype=np.uint64))
+
+
+def _find_firsts(sorted_numbers: Numbers) -> Numbers:
+    """Return where a number stands that differs from the one before."""
+    is_first = np.append(True, sorted_numbers[1:] != sorted_numbers[:-1])
+    return np.flatnonzero(is_first)
