@@ -12,9 +12,11 @@ from storage.errors import SummaryTooLarge
 TIMES = {"day": DAY_MILLISECONDS, "hour": 3_600_000}
 """The times by which events are counted, in milliseconds."""
 
-# Of users and what they are counted by. They take up to 100 bytes each, and the counts of the events of one customer in
-# 400 days are seldom as many.
-_MAX_ROWS = 2_000_000
+MAX_ROWS = 2_000_000
+"""They take about 100 bytes each."""
+
+# With so many numbers that are possible for each that there is, an array of all is faster than a sort.
+_DENSE = 8
 
 
 class Counted(NamedTuple):
@@ -46,7 +48,9 @@ class Counter:
     additions are put together in the end, when the different values of each property are known.
     """
 
-    def __init__(self, by: Sequence[str], filters: Sequence[tuple[str, str]], since: int, until: int) -> None:
+    def __init__(
+        self, by: Sequence[str], filters: Sequence[tuple[str, str]], since: int, until: int, *, most: int = MAX_ROWS
+    ) -> None:
         """Begin without an event.
 
         Args:
@@ -54,13 +58,17 @@ class Counter:
             filters: the names of columns, and the texts that must stand there.
             since: the first millisecond that counts.
             until: the first one that does not count any more.
+            most: how many rows there may be. Of 2 million, the numbers of the keys still fit into 63 bits.
         """
         self._filters = [(name, hash_text(text)) for name, text in filters]
         self._since, self._until = since, until
-        self._parts = [_Part(name) for name in (*by, "user_id")]
+        # The user comes last, also as one of the two: groups of which it is a property have one user each.
+        self._parts = [_Part(name) for name in (*(name for name in by if name != "user_id"), "user_id")]
+        self._is_by_user = "user_id" in by
         self._counts: list[Numbers] = []
         self._newest: list[Numbers] = []
         self._row_count = 0
+        self._most = most
         self._starts = [0]
 
     def add(self, events: Events) -> None:
@@ -75,21 +83,19 @@ class Counter:
         if not len(wanted):
             return
         columns = [_get_column(events, part.name) for part in self._parts]
-        key = np.zeros(len(wanted), np.int64)
+        key, different = np.zeros(len(wanted), np.int64), 1
         for codes, hashes in columns:
             key *= len(hashes)
             key += codes[wanted]
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        firsts = _find_firsts(key)
-        ends = np.append(firsts[1:], len(key))
-        self._counts.append(ends - firsts)
-        self._newest.append(start + wanted[order[ends - 1]])
-        chosen = wanted[order[firsts]]
+            different *= len(hashes)
+        counts, lasts = _count(key, different)
+        newest = wanted[lasts]
+        self._counts.append(counts)
+        self._newest.append(start + newest)
         for part, (codes, hashes) in zip(self._parts, columns, strict=True):
-            part.add(codes[chosen], hashes)
-        self._row_count += len(firsts)
-        if self._row_count > _MAX_ROWS:
+            part.add(codes[newest], hashes)
+        self._row_count += len(newest)
+        if self._row_count > self._most:
             raise SummaryTooLarge
 
     def finish(self, top: int) -> Counts:
@@ -102,13 +108,12 @@ class Counter:
             numbers, different = part.number()
             key *= different
             key += numbers
-        # The user came last.
         users = int(np.count_nonzero(np.bincount(numbers, minlength=different)))
         order = np.argsort(key, kind="stable")
         key = key[order]
         firsts = _find_firsts(key)
         # How many users a group has is how many different keys.
-        group_firsts = _find_firsts(key[firsts] // different)
+        group_firsts = _find_firsts(key[firsts] // (1 if self._is_by_user else different))
         group_users = np.diff(np.append(group_firsts, len(firsts)))
         starts = firsts[group_firsts]
         counts, newest = counts[order], newest[order]
@@ -171,6 +176,19 @@ def _get_column(events: Events, name: str) -> Column:
         numbers = (events.times.astype(np.int64) + events.start) // length
     first, last = int(numbers[0]), int(numbers[-1])
     return Column(numbers - first, np.arange(first, last + 1, dtype=np.uint64))
+
+
+def _count(key: Numbers, different: int) -> tuple[Numbers, Numbers]:
+    """Return how often each number of `key` occurs, of those that do, and where it occurs last."""
+    if different <= _DENSE * len(key):
+        counts = np.bincount(key, minlength=different)
+        lasts = np.zeros(different, np.int64)
+        lasts[key] = np.arange(len(key))  # The last one stays.
+        occurring = np.flatnonzero(counts)
+        return counts[occurring], lasts[occurring]
+    order = np.argsort(key, kind="stable")
+    ends = np.append(_find_firsts(key[order])[1:], len(key))
+    return np.diff(ends, prepend=0), order[ends - 1]
 
 
 def _find_firsts(sorted_numbers: Numbers) -> Numbers:

@@ -3,18 +3,15 @@
 import json
 import random
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import grpc
 import pytest
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.json_format import MessageToDict
 from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from data_analytics.v1.analytics_event_service_pb2 import EraseAnalyticsEventsRequest
 from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsRequest
@@ -25,66 +22,19 @@ from tests.support.access import bearer, create, make_key
 from tests.support.events import insert
 from tests.support.in_process import Client, RunningServer, running_server
 from tests.support.refusals import refused
-
-GROUPS = ("day", "hour", "event_type", "tool_signature", "recording_id", "user_id", "entity_id")
-DAY = 24 * 3_600_000
-START = 20_000 * DAY
-"""2024-10-04, at midnight."""
-
-# In the order of their code points, which is neither that of UTF-16 nor that of any language.
-VALUES = ("", " ", "A", "Z", "a", "ab", "b", "\u00e9", "\ufffd", "\U0001f600")
-FILTERS = {
-    "user_id": ("A", "\u00e9", "nobody"),
-    "entity_type": ("lead",),
-    "entity_id": ("a",),
-    "recording_id": ("b", "Z"),
-    "event_type": ("view",),
-    "tool_signature": ("ab",),
-}
-# Midnight, an hour, and the milliseconds around them.
-TIMES = [START + at + around for at in (0, 3_600_000, DAY, 3 * DAY, 31 * DAY) for around in (-1, 0, 1)]
-CUSTOMERS = ("summarized", "summarized ")
-
-
-class Asked(NamedTuple):
-    """A summary to ask for."""
-
-    by: tuple[str, ...]
-    since: int
-    until: int
-    top: int | None = None
-    filters: tuple[tuple[str, str], ...] = ()
-
-    def list_parameters(self) -> list[tuple[str, str]]:
-        """Return the parameters of its URL."""
-        parameters = [("customer_id", CUSTOMERS[0]), *(("by", name) for name in self.by), *self.filters]
-        parameters += [("since", format_time(self.since)), ("until", format_time(self.until))]
-        return parameters if self.top is None else [*parameters, ("top", str(self.top))]
-
-
-ASKED = st.builds(
+from tests.support.summaries import (
+    GROUPS,
+    START,
+    TIMES,
     Asked,
-    st.lists(st.sampled_from(GROUPS), max_size=2, unique=True).map(tuple),
-    st.sampled_from(TIMES),
-    st.sampled_from(TIMES),
-    st.sampled_from([None, 1, 2, 5, 10_000]),
-    st.dictionaries(st.sampled_from(sorted(FILTERS)), st.integers(0, 2), max_size=2).map(
-        lambda chosen: tuple((name, FILTERS[name][number % len(FILTERS[name])]) for name, number in chosen.items())
-    ),
+    ask_by_grpc,
+    ask_for,
+    make_event,
+    summarize,
 )
 
-
-def make_event(customer: str, milliseconds: int, chance: random.Random) -> Event:
-    """Return an event of that time whose other values are those that summaries group by."""
-    texts = dict.fromkeys(Event._fields, "")
-    texts |= {name: chance.choice(VALUES[1:]) for name in ("user_id", "recording_id", "entity_id")}
-    texts |= {"event_type": chance.choice(("view", "share")), "tool_signature": chance.choice(VALUES)}
-    texts |= {"customer_id": customer, "entity_type": chance.choice(("lead", "contact"))}
-    if chance.random() < 0.1:  # As long as they may be.
-        texts |= dict.fromkeys(("recording_id", "entity_id", "tool_signature"), "\U0001f600" * 255)
-    noise = 0x7 << 76 | 0x2 << 62 | chance.getrandbits(60)
-    times = dict.fromkeys(("created_at", "updated_at"), format_time(milliseconds))
-    return Event(**{**texts, **times, "id": str(uuid.UUID(int=milliseconds << 80 | noise)), "version_info": None})  # type: ignore[arg-type]  # only that is None
+CUSTOMERS = ("summarized", "summarized ")
+ASKED = ask_for(CUSTOMERS[0])
 
 
 @pytest.fixture(scope="session")
@@ -94,53 +44,6 @@ def events(database_url: str) -> list[Event]:
     stored = [make_event(CUSTOMERS[0], chance.choice(TIMES), chance) for _ in range(300)]
     insert(database_url, *stored, *[make_event(CUSTOMERS[1], chance.choice(TIMES), chance) for _ in range(100)])
     return stored
-
-
-def get_value(event: Event, name: str) -> str:
-    """Return the value of an event by which it is grouped."""
-    if name == "day":
-        return event.created_at[:10]
-    return f"{event.created_at[:13]}:00:00Z" if name == "hour" else str(getattr(event, name))
-
-
-def summarize(events: Sequence[Event], asked: Asked) -> dict[str, Any]:
-    """Return the summary of events as JSON has it, counted here."""
-    since, until = format_time(asked.since), format_time(asked.until)
-    counted = [
-        event
-        for event in events
-        if since <= event.created_at < until and all(getattr(event, name) == text for name, text in asked.filters)
-    ]
-    groups = defaultdict(list)
-    for event in counted:
-        groups[tuple(get_value(event, name) for name in asked.by)].append(event)
-    rows = [
-        {
-            "values": list(values),
-            "events": len(group),
-            "users": len({event.user_id for event in group}),
-            "lastCreatedAt": max(event.created_at for event in group),
-        }
-        for values, group in sorted(groups.items(), key=_rank, reverse=True)
-    ]
-    top = 100 if asked.top is None else asked.top
-    users = len({event.user_id for event in counted})
-    totals = {"events": len(counted), "users": users, "more": len(rows) > top}
-    return {"by": list(asked.by), "rows": rows[:top], **totals}
-
-
-def _rank(group: tuple[tuple[str, ...], list[Event]]) -> tuple[int, str]:
-    """Return what decides on the place of a group: its size, then its newest event."""
-    _, events = group
-    return len(events), max(event.id for event in events)
-
-
-def ask_by_grpc(client: Client, asked: Asked) -> dict[str, Any]:
-    """Return the response over gRPC as JSON has it."""
-    fields: dict[str, Any] = dict(asked.list_parameters())
-    request = SummarizeAnalyticsEventsRequest(**{**fields, "by": asked.by, "top": asked.top})
-    answer = client.events.SummarizeAnalyticsEvents(request, timeout=20)
-    return MessageToDict(answer, always_print_fields_with_no_presence=True)
 
 
 def ask_as_json(client: Client, asked: Asked) -> Any:
@@ -159,10 +62,10 @@ def test_a_summary_is_what_its_events_add_up_to(
 
     @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(ASKED)
-    @example(Asked((), *whole))
-    @example(Asked(("entity_id", "tool_signature"), *whole, top=10_000))
-    @example(Asked(("hour", "user_id"), *whole))
-    @example(Asked(("day", "hour"), *whole, top=3))
+    @example(Asked(CUSTOMERS[0], (), *whole))
+    @example(Asked(CUSTOMERS[0], ("entity_id", "tool_signature"), *whole, top=10_000))
+    @example(Asked(CUSTOMERS[0], ("hour", "user_id"), *whole))
+    @example(Asked(CUSTOMERS[0], ("day", "hour"), *whole, top=3))
     def check(asked: Asked) -> None:
         assert ask(client, asked) == summarize(events, asked)
 
@@ -171,7 +74,7 @@ def test_a_summary_is_what_its_events_add_up_to(
 
 @pytest.mark.parametrize("pair", [(a, b) for a in GROUPS for b in GROUPS if a != b], ids="-".join)
 def test_each_pair_of_groups_can_be_asked_for(client: Client, events: list[Event], pair: tuple[str, str]) -> None:
-    asked = Asked(pair, TIMES[0], TIMES[-1] + 1, top=20)
+    asked = Asked(CUSTOMERS[0], pair, TIMES[0], TIMES[-1] + 1, top=20)
     assert ask_by_grpc(client, asked) == summarize(events, asked)
 
 
