@@ -54,7 +54,7 @@ _PRINTED = {"day": (10, ""), "hour": (13, ":00:00Z")}
 # How many events of days that are kept are read at a time.
 _KEPT_EVENTS = 200_000
 
-# Events of a summary that are erased before its groups are named make it begin again.
+# When events are erased before the groups have their texts from them, a summary begins again.
 _ATTEMPTS = 3
 
 _FIND_DAYS = """
@@ -190,8 +190,9 @@ class Summaries:
         """
         try:
             async with asyncio.timeout(self._timeout):
-                for _ in range(_ATTEMPTS):
-                    if (summary := await self._count(query)) is not None:
+                for attempt in range(_ATTEMPTS):
+                    # Then without what is kept, which is wrong if somebody has deleted events in another way.
+                    if (summary := await self._count(query, use_kept=not attempt)) is not None:
                         return summary
         except TimeoutError:
             pass
@@ -207,12 +208,12 @@ class Summaries:
         await self._days.close()
         await self._sessions.close()
 
-    async def _count(self, query: SummaryQuery) -> Summary | None:
+    async def _count(self, query: SummaryQuery, *, use_kept: bool) -> Summary | None:
         """Return the summary, or None if events of it were erased meanwhile."""
         reading = _Reading(query)
         end = reading.since
         bounds = (query.customer_id, reading.first_day, reading.last_day)
-        for days in _batch(await self._sessions.run(_FIND_DAYS, bounds)):
+        for days in _batch(await self._sessions.run(_FIND_DAYS, bounds) if use_kept else []):
             kept = await self._read_days(reading, days)
             for day in days:
                 if day in kept:  # Otherwise it was erased meanwhile.
@@ -222,15 +223,16 @@ class Summaries:
         await self._read_events(reading, end, reading.until)
         self._days.ask(query.customer_id, [day for day, count in reading.days.items() if count >= MIN_EVENTS])
         counts = await run_in_daemon_thread(partial(reading.counter.finish, query.top), "counting")
-        ids = await self._find_ids(reading, counts.groups)
-        values = await self._find_values(query, ids)
-        if None in ids or not values.keys() >= set(ids):
+        ids, missing = await run_in_daemon_thread(partial(_find_ids, counts.groups, reading.sources), "counting")
+        if missing:
+            wanted = [list(each) for each in zip(*missing, strict=True)]
+            ids |= dict(await self._sessions.run(_FIND_IDS, (*wanted, query.customer_id)))
+        names = [name for name in query.by if name not in TIMES]
+        sql = _FIND_TEXTS.format(columns="".join(f", {name}" for name in names))
+        rows = await self._sessions.run(sql, (query.customer_id, list(ids.values())))
+        if len(rows) < len(counts.groups):
             return None
-        groups = [
-            Group(values[each], group.events, group.users, format_time(get_milliseconds(each)))
-            for group, each in zip(counts.groups, ids, strict=True)
-            if each is not None
-        ]
+        groups = await run_in_daemon_thread(partial(_make_groups, query.by, counts.groups, ids, rows), "counting")
         return Summary(groups, counts.events, counts.users, counts.has_more)
 
     async def _read_days(self, reading: _Reading, days: Sequence[int]) -> dict[int, Sequence[Any]]:
@@ -259,37 +261,36 @@ class Summaries:
                 return
             next_id, count = await run_in_daemon_thread(partial(reading.add_read, read), "counting")
 
-    async def _find_ids(self, reading: _Reading, groups: Sequence[Counted]) -> list[str | None]:
-        """Return the id of the newest event of each group, or None if its day is not kept any more."""
-        ids: list[str | None] = []
-        kept: list[tuple[int, int, str, int]] = []
-        for number, group in enumerate(groups):
-            source = reading.sources[group.source]
-            if isinstance(source, _Kept):
-                kept.append((number, *source, group.place))
-                ids.append(None)
-            else:
-                ids.append(str(uuid.UUID(bytes=source[group.place].tobytes())))
-        if kept:
-            wanted = [list(each) for each in zip(*kept, strict=True)]
-            for number, event_id in await self._sessions.run(_FIND_IDS, (*wanted, reading.query.customer_id)):
-                ids[number] = event_id
-        return ids
 
-    async def _find_values(self, query: SummaryQuery, ids: Sequence[str | None]) -> dict[str | None, tuple[str, ...]]:
-        """Return the values of each event by which a group is named, as far as they are still there."""
-        texts = {name: number for number, name in enumerate(name for name in query.by if name not in TIMES)}
-        columns = "".join(f", {name}" for name in texts)
-        values: dict[str | None, tuple[str, ...]] = {}
-        rows = await self._sessions.run(
-            _FIND_TEXTS.format(columns=columns), (query.customer_id, [each for each in ids if each is not None])
-        )
-        for event_id, *found in rows:
-            created_at = format_time(get_milliseconds(event_id))
-            values[event_id] = tuple(
-                found[texts[name]] if name in texts else _print_time(created_at, name) for name in query.by
-            )
-        return values
+def _find_ids(
+    groups: Sequence[Counted], sources: Sequence[_Source]
+) -> tuple[dict[int, str], list[tuple[int, int, str, int]]]:
+    """Return the id of the newest event of each group, by the number of the group, or what `_FIND_IDS` takes for it."""
+    ids = {}
+    kept = []
+    for number, group in enumerate(groups):
+        source = sources[group.source]
+        if isinstance(source, _Kept):
+            kept.append((number, *source, group.place))
+        else:
+            ids[number] = str(uuid.UUID(bytes=source[group.place].tobytes()))
+    return ids, kept
+
+
+def _make_groups(
+    by: Sequence[str], groups: Sequence[Counted], ids: dict[int, str], rows: Sequence[Sequence[str]]
+) -> list[Group]:
+    """Return the groups with the values that their newest events have."""
+    texts = {event_id: iter(found) for event_id, *found in rows}
+    # `format_time` is for the event loop alone.
+    times = np.array([get_milliseconds(ids[number]) for number in range(len(groups))], "datetime64[ms]")
+    made = []
+    for number, (group, printed) in enumerate(zip(groups, np.datetime_as_string(times).tolist(), strict=True)):
+        created_at = f"{printed}Z"
+        found = texts[ids[number]]
+        values = tuple(_print_time(created_at, name) if name in TIMES else next(found) for name in by)
+        made.append(Group(values, group.events, group.users, created_at))
+    return made
 
 
 def _batch(rows: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

@@ -51,6 +51,9 @@ GRANTS = [
     ("refusal", "INSERT"),
     ("refusal", "SELECT"),
     ("schema_migration", "SELECT"),
+    ("summary_day", "INSERT"),
+    ("summary_day", "SELECT"),
+    ("summary_day", "UPDATE"),
 ]
 
 

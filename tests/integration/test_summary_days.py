@@ -95,6 +95,17 @@ def test_an_erasure_takes_the_days_that_are_kept_along(client: Client, database_
     assert {days[0], days[2]} <= find_kept(database_url, customer).keys()
 
 
+def test_events_that_vanish_in_sql_are_not_named(client: Client, database_url: str, customer: str) -> None:
+    day = START // DAY
+    stored = make_events(customer, MIN_EVENTS, day)
+    insert(database_url, *stored)
+    keep(client, database_url, customer, day)
+    execute(database_url, f"DELETE FROM analytics_event WHERE customer_id = '{customer}' AND user_id = 'A'")
+    left = [event for event in stored if event.user_id != "A"]
+    asked = Asked(customer, ("user_id",), START, START + DAY)
+    assert ask_by_grpc(client, asked) == summarize(left, asked)
+
+
 def test_nothing_is_kept_while_an_erasure_is_not_finished(client: Client, database_url: str, customer: str) -> None:
     day = START // DAY
     insert(database_url, *make_events(customer, MIN_EVENTS, day))
