@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> 
     # It looks for the programs, which are installed elsewhere.
     copy.write_text(re.sub(r"(?<==)/srv/analytics/.venv/bin/\w+", "/bin/true", unit.read_text()))
     ran = subprocess.run([program, "verify", copy], capture_output=True, text=True, check=False, timeout=30)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_hadolint_finds_nothing_wrong_with_the_image() -> None:
+    program = Path(sys.executable).with_name("hadolint")
+    ran = subprocess.run([program, DEPLOY / "Containerfile"], capture_output=True, text=True, check=False, timeout=30)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
