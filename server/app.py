@@ -54,7 +54,7 @@ from server.transport.reflection import add_reflection
 from server.variables import ConfigurationError
 from server.version import find_version
 from server.worker_metrics import WorkerMetrics, bind_endpoint
-from storage import EventStore, Lane, PrivilegesMissing, UnfitDatabase
+from storage import CommitsWait, EventStore, Lane, PrivilegesMissing, UnfitDatabase
 from storage.key_finder import KeyFinder
 from storage.schema import find_pending
 
@@ -183,7 +183,7 @@ class Application:
         if settings.reflection is not False:
             add_reflection(self._server, [*names, health.SERVICE_NAME])
         self.port = bind(self._server, settings)
-        self._is_ready = False
+        self._is_started = False
         self._database_metrics = DatabaseMetrics(settings.database_url)
         self._endpoint = self._bind_endpoint(settings.envoy_socket) if settings.envoy_socket else None
         self._tls = settings.tls is not None
@@ -194,7 +194,7 @@ class Application:
         if self._admission.is_on:
             await self._keys.connect()
         self._refusal_log.start()
-        self._set_health(HealthCheckResponse.SERVING)
+        self._is_started = True
         self._tasks = [asyncio.create_task(each) for each in (self._report_health(), release_memory(), watch_loop())]
         if self._may_turn_on:
             self._tasks.append(asyncio.create_task(self._turn_on_with_first_key()))
@@ -214,7 +214,7 @@ class Application:
         log.info("stopping", extra={"grace_seconds": grace})
         for task in self._tasks:
             task.cancel()
-        self._is_ready = False
+        self._is_started = False
         self._health.drain()
         await asyncio.sleep(notice)
         self._health.close()
@@ -267,7 +267,10 @@ class Application:
     def _bind_endpoint(self, envoy_socket: Path) -> Endpoint:
         """Return what shows the metrics."""
         metrics = WorkerMetrics(envoy_socket)
-        metrics.add_state(lambda: self._is_ready, lambda: self._store.availability.up)
+        availability = self._store.availability
+        metrics.add_state(
+            lambda: not self._find_fault(), lambda: availability.up, lambda: availability.write_fault is CommitsWait
+        )
         metrics.add_commits("creates", self.commits)
         metrics.add_commits("batches", self._batch_commits)
         metrics.add_reads(
@@ -281,7 +284,7 @@ class Application:
             }
         )
         metrics.add_streams(self._places, {"export": self._exporter.streams, "watch": self._watcher.streams})
-        return bind_endpoint(envoy_socket, metrics, lambda: self._is_ready, self._database_metrics.render)
+        return bind_endpoint(envoy_socket, metrics, self._find_fault, self._database_metrics.render)
 
     async def _turn_on_with_first_key(self) -> None:
         """Require credentials as soon as there is a key."""
@@ -290,18 +293,29 @@ class Application:
         log.info("there is a key: callers need credentials from now on")
 
     async def _report_health(self) -> None:
-        """Report whether the database is available as the health of all services."""
+        """Report as health whether the database is available, and whether events can be committed.
+
+        While commits wait for a standby, searches go on, and no other worker of the same database could do more. So the
+        services serve, or a load balancer would take all workers away.
+        """
         availability = self._store.availability
         while True:
-            await availability.wait_until(up=False)
-            self._set_health(HealthCheckResponse.NOT_SERVING)
-            await availability.wait_until(up=True)
-            self._set_health(HealthCheckResponse.SERVING)
+            is_up, can_commit = availability.up, availability.write_fault is None
+            for name in self._health_names:
+                self._health.set(name, _to_status(is_up))
+            self._health.set(health.COMMITS, _to_status(can_commit))
+            await availability.changed()
 
-    def _set_health(self, status: HealthCheckResponse.ServingStatus) -> None:
-        self._is_ready = status == HealthCheckResponse.SERVING
-        for name in self._health_names:
-            self._health.set(name, status)
+    def _find_fault(self) -> str:
+        """Return why no event can be stored, or "" if events can."""
+        if not self._is_started:
+            return "it is starting, or stopping"
+        reason = self._store.availability.reason
+        return reason if self._store.availability.up or not reason else f"the database is unavailable: {reason}"
+
+
+def _to_status(is_well: bool) -> HealthCheckResponse.ServingStatus:
+    return HealthCheckResponse.SERVING if is_well else HealthCheckResponse.NOT_SERVING
 
 
 async def create_server(settings: Settings, limits: Limits = LIMITS) -> Application:

@@ -30,6 +30,7 @@ from server.variables import ConfigurationError
 from storage import DatabaseUnavailable, PrivilegesMissing, UnfitDatabase
 from storage.access_keys import list_keys
 from storage.availability import MAX_SKEW_SECONDS
+from storage.commit_waits import FIND_OLDEST_WAIT, PATIENCE_SECONDS
 from storage.connection import connect
 from storage.copier import SESSION
 from storage.schema import find_pending
@@ -155,12 +156,26 @@ def _look_at_settings(cursor: Any) -> Iterator[Finding]:
     is_standby, is_read_only = cursor.fetchone()
     if is_standby or is_read_only:
         yield Finding(ERROR, f"the database is {'a standby' if is_standby else 'read-only'}: no event can be stored")
+    yield from _look_at_standbys(cursor)
     before = time.time()
     cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
     (clock,) = cursor.fetchone()
     seconds = max(before - clock, clock - time.time(), 0.0)
     level = OK if seconds <= MAX_SKEW_SECONDS else ERROR
     yield Finding(level, f"this machine's clock and the database's differ by {seconds:.1f} s")
+
+
+def _look_at_standbys(cursor: Any) -> Iterator[Finding]:
+    """Yield whether a standby answers, if commits wait for one."""
+    cursor.execute(
+        "SELECT current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication),"  # noqa: S608 - a constant
+        f" coalesce(extract(epoch FROM clock_timestamp()) - ({FIND_OLDEST_WAIT}), 0)"
+    )
+    names, connected, seconds = cursor.fetchone()
+    if names and (not connected or seconds > PATIENCE_SECONDS):
+        yield Finding(ERROR, f"commits wait for a synchronous standby, and none of {names} answers: no event is stored")
+    elif names:
+        yield Finding(OK, f"commits wait for standbys, as {names} says, and {connected} are connected")
 
 
 def _look_at_keys(settings: Settings) -> Iterator[Finding]:

@@ -68,7 +68,8 @@ async def _refusing_calls(settings: Settings) -> AsyncIterator[None]:
     """Answer health checks with NOT_SERVING, and all other calls with UNAVAILABLE."""
     server = make_server(settings.transport, _SIZES._replace(max_connections=settings.max_connections))
     status = health.Health()
-    status.set(health.OVERALL, HealthCheckResponse.NOT_SERVING)
+    for name in (health.OVERALL, health.COMMITS):
+        status.set(name, HealthCheckResponse.NOT_SERVING)
     add_HealthServicer_to_server(status, server)
     server.add_generic_rpc_handlers((_Refusing(),))
     bind(server, settings)
@@ -86,8 +87,8 @@ async def _refusing_calls(settings: Settings) -> AsyncIterator[None]:
 async def _show_metrics(envoy_socket: Path) -> Endpoint:
     """Show the metrics of a worker that waits."""
     metrics = WorkerMetrics(envoy_socket)
-    metrics.add_state(lambda: False, lambda: False)
-    endpoint = bind_endpoint(envoy_socket, metrics, lambda: False, _find_no_more)
+    metrics.add_state(lambda: False, lambda: False, lambda: False)
+    endpoint = bind_endpoint(envoy_socket, metrics, lambda: "the database cannot be reached", _find_no_more)
     await endpoint.start()
     return endpoint
 

@@ -24,14 +24,14 @@ _STARTED_AT = time.time()
 
 
 def bind_endpoint(
-    envoy_socket: Path, metrics: Exposition, is_ready: Callable[[], bool], more: Callable[[], Awaitable[str]]
+    envoy_socket: Path, metrics: Exposition, find_fault: Callable[[], str], more: Callable[[], Awaitable[str]]
 ) -> Endpoint:
     """Return the endpoint of a worker, bound beside its socket for Envoy.
 
     Args:
         envoy_socket: that one.
         metrics: those of the worker.
-        is_ready: returns whether it can commit.
+        find_fault: returns why it cannot commit, or "".
         more: returns, as text, the metrics that are the same from whichever worker.
 
     Raises:
@@ -40,7 +40,7 @@ def bind_endpoint(
     path = name_socket(envoy_socket)
     with private_socket(path):
         try:
-            return Endpoint(path, metrics.render, is_ready, more)
+            return Endpoint(path, metrics.render, find_fault, more)
         except OSError as error:
             raise ConfigurationError(
                 f"ENVOY_SOCKET={envoy_socket}: {path.name} cannot be listened on beside it: {error.strerror}"
@@ -66,8 +66,11 @@ class WorkerMetrics(Exposition):
         self.add(catalog.MAX_FILES, lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self.add(catalog.STARTED, lambda: _STARTED_AT)
 
-    def add_state(self, is_ready: Callable[[], bool], is_up: Callable[[], bool]) -> None:
-        """Add whether it can commit, and whether the database is up."""
+    def add_state(
+        self, is_ready: Callable[[], bool], is_up: Callable[[], bool], is_waiting: Callable[[], bool]
+    ) -> None:
+        """Add whether it can commit, whether the database is up, and whether its commits wait for a standby."""
+        self.add(catalog.COMMITS_WAIT, is_waiting)
         self.add(catalog.READY, is_ready)
         self.add(catalog.DATABASE_UP, is_up)
 

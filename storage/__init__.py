@@ -6,6 +6,7 @@ Storage is given rows and returns outcomes. It knows nothing of gRPC, of protobu
 from storage.erasure import Erasure, Receipt
 from storage.erasures import Erasures
 from storage.errors import (
+    CommitsWait,
     DatabaseFull,
     DatabaseUnavailable,
     EventRefused,
@@ -39,6 +40,7 @@ from storage.watching import Watched
 
 __all__ = [
     "TEXT_COUNT",
+    "CommitsWait",
     "DatabaseFull",
     "DatabaseUnavailable",
     "Erasure",

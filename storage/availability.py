@@ -10,19 +10,20 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
+from storage.commit_waits import FIND_OLDEST_WAIT, CommitWaits
 from storage.connection import connect
 from storage.daemon_thread import run_in_daemon_thread
-from storage.errors import DatabaseUnavailable
+from storage.errors import CommitsWait, DatabaseUnavailable
 from storage.ids import FIRST, to_time
 from storage.rows import COLUMNS, INTO
 
 log = logging.getLogger(__name__)
 
-_LOOK = """
+_LOOK = f"""
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
   coalesce(has_table_privilege(to_regclass('analytics_event'), 'INSERT'), false),
-  extract(epoch FROM clock_timestamp())::float8
-"""
+  extract(epoch FROM clock_timestamp())::float8, {FIND_OLDEST_WAIT}
+"""  # noqa: S608 - made of constants
 
 # Stores an event for which the table may have to grow, and takes it back.
 _TRY = f"BEGIN; INSERT INTO {INTO} VALUES ({', '.join(['%s'] * len(COLUMNS))}); ROLLBACK"  # noqa: S608 - names of the model
@@ -61,23 +62,33 @@ class Availability:
         self._reason = ""
         self._is_skewed = False
         self._is_full = False
-        self._became = {True: asyncio.Event(), False: asyncio.Event()}
-        self._became[True].set()
+        self._waits = CommitWaits()
+        self._is_waiting = False
+        self._changed = asyncio.Event()
+        self.write_fault: type[DatabaseUnavailable] | None = None
+        """What a write raises now. If it is CommitsWait, the database can be read."""
 
     @property
     def up(self) -> bool:
-        """Whether the database answered the last check."""
-        return self._became[True].is_set()
+        """Whether the database answered the last check, and can be read."""
+        return self.write_fault in (None, CommitsWait)
 
-    async def wait_until(self, *, up: bool) -> None:
-        """Wait until `self.up` is `up`. Return at once if it is."""
-        await self._became[up].wait()
+    @property
+    def reason(self) -> str:
+        """Why no event can be stored, or "" if events can."""
+        if self.write_fault is CommitsWait:
+            return "commits wait for a synchronous standby"
+        return self._reason if self.write_fault else ""
+
+    async def changed(self) -> None:
+        """Wait until `self.write_fault` has changed."""
+        await self._changed.wait()
 
     def note_full_disk(self) -> None:
         """Note that the disk of the database is full. Until an event can be stored again, it is not up."""
         self._is_full = True
         self._reason = "its disk is full"
-        self._set(False)
+        self._set(DatabaseUnavailable)
 
     async def watch(self) -> None:
         """Check the database until cancelled."""
@@ -87,26 +98,32 @@ class Availability:
             await asyncio.wait({check}, timeout=self._timeout)
             if not check.done():
                 self._reason = "it does not answer"
-                self._set(False)
+                self._set(DatabaseUnavailable)
             self._set(await check)
             await asyncio.sleep(self._interval)
 
-    def _set(self, up: bool) -> None:
-        if up == self.up:
+    def _set(self, fault: type[DatabaseUnavailable] | None) -> None:
+        before, self.write_fault = self.write_fault, fault
+        if fault is before:
             return
-        self._became[not up].clear()
-        self._became[up].set()
-        if up:
-            log.info("database available again")
-        else:
+        self._changed.set()
+        self._changed = asyncio.Event()
+        if fault is CommitsWait:
+            log.error("commits wait for a synchronous standby: events are refused, and searches go on")
+        elif fault is not None:
             log.error("database unavailable", extra={"reason": self._reason})
+        elif before is CommitsWait:
+            log.info("commits no longer wait for a synchronous standby")
+        else:
+            log.info("database available again")
 
     def _find_fault(self, cursor: Any) -> str:
-        """Return why no events can be stored, or "" if they can."""
+        """Return why the database cannot be used, or "" if it can. Note whether commits wait."""
         asked_at = time.time()
         cursor.execute(_LOOK)
-        ((is_standby, is_read_only, may_insert, clock),) = cursor.fetchall()
+        ((is_standby, is_read_only, may_insert, clock, oldest_wait),) = cursor.fetchall()
         self._compare_clocks(asked_at, clock, time.time())
+        self._is_waiting = self._waits.are_long(oldest_wait, clock)
         if is_standby:
             return "it is a standby"
         if is_read_only:
@@ -128,7 +145,8 @@ class Availability:
             log.info("this machine's clock and the database's agree again")
         self._is_skewed = is_off
 
-    def _check(self) -> bool:
+    def _check(self) -> type[DatabaseUnavailable] | None:
+        """Return what a write raises now."""
         while True:
             is_new = self._connection is None
             try:
@@ -136,11 +154,13 @@ class Availability:
                     self._connection = connect(self._url, "analytics availability", {})
                 with self._connection.cursor() as cursor:
                     self._reason = self._find_fault(cursor)
-                    return not self._reason
+                if self._reason:
+                    return DatabaseUnavailable
+                return CommitsWait if self._is_waiting else None
             except psycopg2.errors.DiskFull:
                 self._disconnect()
                 self._reason = "its disk is full"
-                return False
+                return DatabaseUnavailable
             except Exception as error:
                 # A check that raised would end `watch`, and an outage would then last for ever.
                 if not isinstance(error, DatabaseUnavailable | psycopg2.Error):
@@ -149,7 +169,7 @@ class Availability:
                 if is_new:
                     # A server that rejects a connection quotes nothing that a customer sent.
                     self._reason = str(error) if isinstance(error, DatabaseUnavailable) else type(error).__name__
-                    return False
+                    return DatabaseUnavailable
                 # The loss of an old connection alone says nothing about the database: check on a new one.
 
     def _disconnect(self) -> None:

@@ -33,11 +33,11 @@ class CopyThread:
         self._batches.put((rows, time.monotonic(), outcomes))
         return outcomes
 
-    def abandon(self) -> None:
-        """Report DatabaseUnavailable for everything handed over, without waiting for a commit that hangs."""
+    def abandon(self, fault: type[DatabaseUnavailable]) -> None:
+        """Report `fault` for everything handed over, without waiting for a commit that hangs."""
         for outcomes, count in list(self._pending.items()):
             if not outcomes.done():
-                outcomes.set_result([DatabaseUnavailable() for _ in range(count)])
+                outcomes.set_result([fault() for _ in range(count)])
 
     async def close(self) -> None:
         """Write everything handed over, then close the connection and end the thread."""

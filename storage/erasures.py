@@ -13,6 +13,7 @@ import psycopg2
 import uuid_utils
 from psycopg2.errorcodes import OBJECT_NOT_IN_PREREQUISITE_STATE, PROGRAM_LIMIT_EXCEEDED
 
+from storage.availability import Availability
 from storage.copier import SESSION
 from storage.erasure import (
     BEGIN,
@@ -44,15 +45,17 @@ _STATEMENT_SECONDS = 8.0
 class Erasures:
     """The erasures, the blocked users and the retention, on one connection. Belongs to one event loop."""
 
-    def __init__(self, url: str, retention_days: int = 0) -> None:
+    def __init__(self, url: str, availability: Availability, retention_days: int = 0) -> None:
         """Prepare to work.
 
         Args:
             url: a libpq connection URI or string.
+            availability: the state of that database. A commit that hangs would take a connection of its own each time.
             retention_days: how old events become before they are erased. 0 means that they stay.
         """
         self.blocked: Mapping[str, AbstractSet[str]] = {}
         """By customer, the users whose events are refused."""
+        self._availability = availability
         self._retention_days = retention_days
         self._name = str(uuid.uuid4())
         settings = SESSION | {"enable_seqscan": "off"}
@@ -80,6 +83,8 @@ class Erasures:
             DatabaseUnavailable: the database cannot be reached.
             WriteFailed: the database answered with an unexpected error.
         """
+        if (fault := self._availability.write_fault) is not None:
+            raise fault
         receipt_id = str(uuid_utils.uuid7())
         try:
             await self._execute(BEGIN, make_values(erasure, receipt_id, requested_by))
@@ -120,8 +125,9 @@ class Erasures:
             is_busy = False
             try:
                 await self._refresh_blocked()
-                is_busy = await self._advance()
-                is_busy |= await self._keep_house()
+                if self._availability.write_fault is None:
+                    is_busy = await self._advance()
+                    is_busy |= await self._keep_house()
             except DatabaseUnavailable:  # Whoever watches the database logs that.
                 self._house = None
             except psycopg2.Error as error:

@@ -13,6 +13,10 @@ class DatabaseFull(DatabaseUnavailable):
     """The database can be reached, and its disk is full."""
 
 
+class CommitsWait(DatabaseUnavailable):
+    """The database can be reached, and its commits wait for a synchronous standby that does not answer."""
+
+
 class EventRefused(StorageError):
     """The database refused this one event, whatever was written with it. A retry will not help."""
 

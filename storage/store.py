@@ -30,7 +30,8 @@ class Lane(Enum):
 class EventStore:
     """The events of all customers in one PostgreSQL database. Belongs to the event loop that creates it.
 
-    During an outage every call fails at once with DatabaseUnavailable, even one whose statement hangs.
+    During an outage every call fails at once with DatabaseUnavailable, even one whose statement hangs. While commits
+    wait for a synchronous standby, those that write fail with CommitsWait, and the others go on.
     """
 
     def __init__(self, url: str, retention_days: int = 0) -> None:
@@ -40,9 +41,9 @@ class EventStore:
             url: a libpq connection URI or string.
             retention_days: how old events become before they are erased. 0 means that they stay.
         """
-        self.erasures = Erasures(url, retention_days)
-        self.refusals = Refusals(url)
         self.availability = Availability(url)
+        self.erasures = Erasures(url, self.availability, retention_days)
+        self.refusals = Refusals(url)
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
         self._searches = Searches(url)
@@ -71,9 +72,9 @@ class EventStore:
             rows: at least one.
             lane: what they wait behind.
         """
-        if not self.availability.up:
+        if (fault := self.availability.write_fault) is not None:
             outcomes = self._loop.create_future()
-            outcomes.set_result([DatabaseUnavailable() for _ in rows])
+            outcomes.set_result([fault() for _ in rows])
             return outcomes
         if self.erasures.blocked and any(map(self._is_blocked, rows)):
             return self._loop.create_task(self._write_others(rows, lane))
@@ -185,8 +186,8 @@ class EventStore:
         event = rows[0].event
         if await self._inserter.insert(event):
             return [event]
-        if not self.availability.up:
-            return [DatabaseUnavailable()]
+        if (fault := self.availability.write_fault) is not None:
+            return [fault()]
         return await self._copy_threads[Lane.CREATES].write(rows)
 
     def _look_for_full_disk(self, outcomes: "asyncio.Future[list[Outcome]]") -> None:
@@ -195,15 +196,18 @@ class EventStore:
 
     async def _abandon_on_outage(self) -> None:
         while True:
-            await self.availability.wait_until(up=False)
+            await self.availability.changed()
+            if (fault := self.availability.write_fault) is None:
+                continue
             self._inserter.disconnect()
             self.erasures.disconnect()
-            self.refusals.disconnect()
             for thread in self._copy_threads.values():
-                thread.abandon()
+                thread.abandon(fault)
+            if self.availability.up:
+                continue
+            self.refusals.disconnect()
             self._searches.abandon()
             self._lists.abandon()
             self._exports.abandon()
             self._summaries.abandon()
             self._watches.abandon()
-            await self.availability.wait_until(up=True)

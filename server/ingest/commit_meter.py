@@ -13,6 +13,7 @@ from server.metrics.catalog import (
 )
 from server.metrics.names import name_type
 from storage import (
+    CommitsWait,
     DatabaseFull,
     DatabaseUnavailable,
     EventRefused,
@@ -26,6 +27,7 @@ from storage import (
 )
 
 _ERRORS = (
+    CommitsWait,
     DatabaseFull,
     DatabaseUnavailable,
     EventRefused,

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from server.ingest.commit_meter import CommitMeter
 from server.ingest.write_queue import Group, Work, WriteQueue
 from server.messages.refusals import DeadlineTooShort
-from storage import DatabaseUnavailable, EventStore, Lane, Outcome
+from storage import EventStore, Lane, Outcome
 
 T = TypeVar("T")
 
@@ -119,8 +119,8 @@ class GroupCommit:
             TooManyWaiting: the queue is full.
             Exception: whatever `work` raises.
         """
-        if not self._store.availability.up:
-            raise DatabaseUnavailable
+        if (fault := self._store.availability.write_fault) is not None:
+            raise fault
         response = self._queue.put(work)
         self._idle.clear()
         if self._gathering is not None:
@@ -154,8 +154,8 @@ class GroupCommit:
             self._gathering = None
         if len(self._in_flight) == _MAX_IN_FLIGHT:
             return
-        if not self._store.availability.up:
-            self._queue.fail_all(DatabaseUnavailable)
+        if (fault := self._store.availability.write_fault) is not None:
+            self._queue.fail_all(fault)
         group = self._queue.pop_group()
         if group.rows:
             if not self._in_flight:

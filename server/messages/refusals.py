@@ -28,6 +28,7 @@ from server.access.rates import OverRate
 from server.sharing.open_streams import ServerStopping
 from server.sharing.places import NoPlace, SilentStream
 from storage import (
+    CommitsWait,
     DatabaseFull,
     DatabaseUnavailable,
     EventRefused,
@@ -157,6 +158,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     KeyInProgress: _Refusal(ABORTED, "an event with this idempotency key is being processed", is_retryable=True),
     DatabaseUnavailable: (_UNAVAILABLE := _Refusal(UNAVAILABLE, "the database is unavailable", is_retryable=True)),
     DatabaseFull: _UNAVAILABLE,
+    CommitsWait: _Refusal(UNAVAILABLE, "commits wait for a synchronous standby", is_retryable=True),
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
 }
 _BUG = _Refusal(INTERNAL, "internal error")

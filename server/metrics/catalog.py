@@ -56,8 +56,11 @@ HISTOGRAMS = (CALLS, COMMIT_SECONDS, COMMIT_EVENTS, COMMIT_BYTES, LOOP_LAG)
 
 WORKER_UP = Reading("analytics_worker_up", "Whether a worker answered this scrape. One that is dead is not listed.")
 BUILD = Reading("analytics_build_info", "The versions of what runs. Always 1.", ("version", "python"))
-READY = Reading("analytics_ready", "Whether a worker can commit: as its health check says.")
+READY = Reading("analytics_ready", "Whether a worker can commit: as /readyz says.")
 DATABASE_UP = Reading("analytics_database_up", "Whether the database can be reached and takes events.")
+COMMITS_WAIT = Reading(
+    "analytics_commits_wait_for_standby", "Whether events are refused as commits wait for a synchronous standby."
+)
 QUEUE_EVENTS = Reading("analytics_write_queue_events", "Events that wait for a commit to begin.", ("lane",))
 QUEUE_BYTES = Reading("analytics_write_queue_bytes", "The bytes of their requests.", ("lane",))
 QUEUE_SECONDS = Reading("analytics_write_queue_oldest_seconds", "How long the oldest of them has waited.", ("lane",))

@@ -45,14 +45,14 @@ class Endpoint:
     """The endpoint of one worker."""
 
     def __init__(
-        self, path: Path, render: Callable[[], str], is_ready: Callable[[], bool], more: Callable[[], Awaitable[str]]
+        self, path: Path, render: Callable[[], str], find_fault: Callable[[], str], more: Callable[[], Awaitable[str]]
     ) -> None:
         """Bind the socket. Its directory has to be there.
 
         Args:
             path: the socket.
             render: returns the metrics of this worker as text.
-            is_ready: returns whether it can commit.
+            find_fault: returns why it cannot commit, or "" if it can.
             more: returns, as text, the metrics that are the same from whichever worker.
 
         Raises:
@@ -60,7 +60,7 @@ class Endpoint:
         """
         self._path = path
         self._render = render
-        self._is_ready = is_ready
+        self._find_fault = find_fault
         self._more = more
         self._connections = 0
         self._server: asyncio.Server | None = None
@@ -105,7 +105,8 @@ class Endpoint:
         if path == "/healthz":
             return 200, ""
         if path == "/readyz":
-            return (200 if self._is_ready() else 503), ""
+            fault = self._find_fault()
+            return (503, f"{fault}\n") if fault else (200, "")
         return 404, ""
 
     async def _render_all(self) -> str:

@@ -21,6 +21,8 @@ from server.transport.interface import Context
 SERVICE_NAME = "grpc.health.v1.Health"
 OVERALL = ""
 """The name under which the health of the whole server is asked for."""
+COMMITS = "commits"
+"""The name under which it is asked whether events can be committed."""
 
 # A watch lasts as long as its caller wants, and is a call in flight all the time.
 _MAX_WATCHES = 500

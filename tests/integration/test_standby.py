@@ -4,27 +4,36 @@ import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
 import psycopg2.extensions
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from data_analytics.v1.analytics_event_service_pb2 import (
+    BatchCreateAnalyticsEventsRequest,
+    EraseAnalyticsEventsRequest,
+)
 from server import check
 from server.access import __main__ as access
 from server.settings import Settings
 from storage import erase, migrate
 from tests.support.database import query
 from tests.support.in_process import RunningServer, running_server
+from tests.support.prometheus import ask_socket, parse, total
 from tests.support.refusals import refused
 from tests.support.requests import analytics_event, lead_event
 from tests.support.searching import search
 from tests.support.standby import Pair, running_pair
 from tests.support.until import until
 
+SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 END_WAITS = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+WORDS = "commits wait for a synchronous standby"
 IDS = "SELECT id::text FROM analytics_event WHERE customer_id = %s"
 
 
@@ -45,9 +54,14 @@ def create(server: RunningServer, customer: str, timeout: float = 10) -> str:
 def is_acknowledged(server: RunningServer, customer: str) -> bool:
     """Return whether the server says within a moment that the event is stored."""
     try:
-        return bool(create(server, customer, timeout=1.5))
+        return bool(create(server, customer, timeout=0.7))
     except grpc.RpcError:
         return False
+
+
+def look(pair: Pair) -> list[check.Finding]:
+    """Return what `python -m server check` finds."""
+    return list(check.find(Settings(pair.server_url, "127.0.0.1", 0, logging.INFO), []))
 
 
 def test_a_replay_waits_for_the_standby_as_the_first_answer_does(pair: Pair, customer: str) -> None:
@@ -65,6 +79,36 @@ def test_a_replay_waits_for_the_standby_as_the_first_answer_does(pair: Pair, cus
         until(lambda: is_acknowledged(server, customer))
         assert create(server, customer) == event_id
         assert query(pair.standby.url, IDS, customer) == [(event_id,)]
+
+
+def test_while_commits_wait_events_are_refused_and_searches_go_on(
+    pair: Pair, customer: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "run" / "w.prom"
+    with running_server(pair.server_url, envoy_socket=path.with_suffix(".sock")) as server:
+        create(server, customer)
+        pair.standby.kill()
+        try:
+            with refused(grpc.StatusCode.UNAVAILABLE) as refusal:  # As soon as that is known.
+                create(server, f"{customer} later")
+            assert refusal.error.details() == WORDS
+            with refused(grpc.StatusCode.UNAVAILABLE):
+                server.client.events.EraseAnalyticsEvents(
+                    EraseAnalyticsEventsRequest(customer_id=customer, all_events=True), timeout=5
+                )
+            assert search(server.client, customer).meta.row_count == 1
+            assert server.client.is_serving()
+            assert server.client.health.Check(HealthCheckRequest(service="commits")).status == NOT_SERVING
+            assert ask_socket(path, b"GET /readyz HTTP/1.1\r\n\r\n") == (503, f"{WORDS}\n")
+            samples = parse(ask_socket(path, b"GET /metrics HTTP/1.1\r\n\r\n")[1])
+            assert total(samples, "analytics_commits_wait_for_standby") == total(samples, "analytics_database_up") == 1
+            finding = f"{WORDS}, and none of ANY 1 (b) answers: no event is stored"
+            assert check.Finding(check.ERROR, finding) in look(pair)
+        finally:
+            pair.standby.start(pair.primary)
+        until(lambda: is_acknowledged(server, f"{customer} later"))
+        assert server.client.health.Check(HealthCheckRequest(service="commits")).status == SERVING
+    assert f"{WORDS}: events are refused, and searches go on" in [each.getMessage() for each in caplog.records]
 
 
 def test_a_commit_whose_wait_is_ended_is_not_acknowledged(pair: Pair, customer: str) -> None:
@@ -99,5 +143,4 @@ def test_everything_goes_on_with_the_standby_that_has_taken_over(pair: Pair, cus
         assert search(server.client, customer).meta.row_count == 1
     owner = {"DATABASE_URL": pair.url}
     assert migrate.main([], owner) == erase.main(["receipts"], owner) == access.main(["list"], owner) == 0
-    findings = list(check.find(Settings(pair.server_url, "127.0.0.1", 0, logging.INFO), []))
-    assert check.Finding(check.OK, "the database can be used") in findings
+    assert check.Finding(check.OK, "the database can be used") in look(pair)

@@ -39,6 +39,7 @@ WELL = {
     f"analytics_worker_up{{{WORKER.replace('50051', '50052')}}}": "1x120",
     f"analytics_ready{{{WORKER}}}": "1x120",
     f"analytics_database_up{{{WORKER}}}": "1x120",
+    f"analytics_commits_wait_for_standby{{{WORKER}}}": "0x120",
     f"process_start_time_seconds{{{WORKER}}}": "1x120",
     f"process_resident_memory_bytes{{{WORKER}}}": "90000000x120",
     f"process_open_fds{{{WORKER}}}": "40x120",
@@ -84,6 +85,7 @@ def find(start: str) -> str:
 CHANGES: dict[str, dict[str, str]] = {
     "AnalyticsNotScraped": {"up{": "0x120"},
     "AnalyticsDatabaseUnavailable": {"analytics_database_up": "0x120"},
+    "AnalyticsCommitsWait": {"analytics_commits_wait_for_standby": "1x120", "analytics_ready": "0x120"},
     "AnalyticsNotReady": {"analytics_ready": "0x120"},
     "AnalyticsNoHealthyWorker": {"envoy_cluster_membership_healthy": "0x120"},
     "AnalyticsWorkerHangs": {"analytics_worker_up": "0x120"},
