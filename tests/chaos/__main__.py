@@ -8,12 +8,15 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.chaos.check import Verdict, check
-from tests.chaos.faults import DISK, FAULTS, HARMLESS, small_disk
+from tests.chaos.faults import DISK, FAULTS, HARMLESS, Fault, small_disk
 from tests.chaos.load import Load
+from tests.chaos.pair import ASYNCHRONOUS, SYNCHRONOUS, complete, make_faults, running_stack_on_pair
 from tests.support.access import make_key
 from tests.support.stack import SEARCH, Stack, running
 from tests.support.until import until
@@ -37,12 +40,12 @@ class Round(NamedTuple):
     failures: int
 
 
-def run_round(stack: Stack, load: Load, name: str) -> Round:
+def run_round(stack: Stack, load: Load, name: str, fault: Fault) -> Round:
     """Cause one fault and wait until the service has recovered from it."""
     print(f"{name} …", file=sys.stderr)
     before = len(load.failures)
     start = time.monotonic()
-    FAULTS[name](stack)
+    fault(stack)
     over = time.monotonic()
 
     def has_recovered() -> bool:
@@ -58,11 +61,23 @@ def run_round(stack: Stack, load: Load, name: str) -> Round:
 
 
 def run(
-    stack: Stack, rounds: int, seed: int, names: list[str], *, keys: bool = False
+    stack: Stack,
+    rounds: int,
+    seed: int,
+    faults: Mapping[str, Fault],
+    *,
+    prepare: Callable[[], None] = lambda: None,
+    keys: bool = False,
 ) -> tuple[Load, list[Round], Verdict]:
     """Run `rounds` rounds: every fault once, in random order, then all of them again in another order.
 
-    With `keys`, callers need credentials, and have them.
+    Args:
+        stack: what is broken.
+        rounds: how many.
+        seed: of the order.
+        faults: by their names.
+        prepare: called before each.
+        keys: whether callers need credentials, and have them.
     """
     chance = random.Random(seed)
     done: list[Round] = []
@@ -75,9 +90,11 @@ def run(
         queue: list[str] = []
         for number in range(rounds):
             if not queue:
-                queue = list(names)
+                queue = list(faults)
                 chance.shuffle(queue)
-            done.append(run_round(stack, load, queue.pop()))
+            name = queue.pop()
+            prepare()
+            done.append(run_round(stack, load, name, faults[name]))
             print(
                 f"round {number + 1}: {done[-1].name}: {done[-1].outage:.1f} s, {done[-1].failures} failed attempts, "
                 f"{len(load.receipts)} receipts",
@@ -116,8 +133,32 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the order of the faults")
     parser.add_argument("--fault", action="append", choices=list(FAULTS), help="cause only this one; may be repeated")
     parser.add_argument("--keys", action="store_true", help="let callers need credentials, and give them a key")
+    parser.add_argument(
+        "--pair", choices=[SYNCHRONOUS, ASYNCHRONOUS], help="break a primary with such a standby, and nothing else"
+    )
     options = parser.parse_args()
     print(f"seed {options.seed}", file=sys.stderr)
+    with _running(options) as (stack, faults, prepare):
+        stack.wait_until_up()
+        try:
+            load, done, verdict = run(stack, options.rounds, options.seed, faults, prepare=prepare, keys=options.keys)
+        except AssertionError:
+            print("\n".join(stack.log.splitlines()[-60:]), file=sys.stderr)
+            raise
+        bugs = [line for line in stack.log.splitlines() if '"level":"ERROR"' in line and '"exception"' in line]
+    return _report(load, done, verdict, bugs)
+
+
+@contextlib.contextmanager
+def _running(options: argparse.Namespace) -> Iterator[tuple[Stack, Mapping[str, Fault], Callable[[], None]]]:
+    """Run a stack, and yield it, the faults to cause in it, and what is to be called before each of them."""
+    if options.pair:
+        with (
+            tempfile.TemporaryDirectory(prefix="chaos-") as name,
+            running_stack_on_pair(Path(name)) as (stack, pair),
+        ):
+            yield stack, make_faults(pair, options.pair), partial(complete, pair, options.pair)
+        return
     asked = options.fault or list(FAULTS)
     with contextlib.ExitStack() as cleanup:
         disk = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))) / "disk"
@@ -129,13 +170,11 @@ def main() -> int:
         names = [name for name in asked if is_small or name != DISK]
         if names != asked:
             print(f"left out, because mounting a disk needs root: {DISK}", file=sys.stderr)
-        stack.wait_until_up()
-        try:
-            load, done, verdict = run(stack, options.rounds, options.seed, names, keys=options.keys)
-        except AssertionError:
-            print("\n".join(stack.log.splitlines()[-60:]), file=sys.stderr)
-            raise
-        bugs = [line for line in stack.log.splitlines() if '"level":"ERROR"' in line and '"exception"' in line]
+        yield stack, {name: FAULTS[name] for name in names}, lambda: None
+
+
+def _report(load: Load, done: list[Round], verdict: Verdict, bugs: list[str]) -> int:
+    """Print what was found, and return the exit status."""
     print(format_table(load, done, verdict))
     for what, numbers in verdict._asdict().items():
         print(f"events {what}: {len(numbers)} {numbers[:10] if numbers else ''}")

@@ -155,7 +155,9 @@ def _is_serving(port: int) -> bool:
             return False
 
 
-FAULTS: dict[str, Callable[[Stack], None]] = {
+Fault = Callable[[Stack], None]
+
+FAULTS: dict[str, Fault] = {
     "a worker is killed": kill_a_worker,
     "all workers are killed": kill_all_workers,
     "a PostgreSQL backend is killed": kill_a_backend,

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from tests.chaos.__main__ import run
-from tests.chaos.faults import HARMLESS
+from tests.chaos.faults import FAULTS, HARMLESS
 from tests.support.stack import running
 
-FAULTS = ["a worker is killed", "the postmaster is killed", "Envoy is killed", *HARMLESS]
+CAUSED = ["a worker is killed", "the postmaster is killed", "Envoy is killed", *HARMLESS]
 
 
 def test_the_service_recovers_by_itself_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
     with running(tmp_path / "stack") as stack:
-        load, rounds, verdict = run(stack.wait_until_up(), len(FAULTS), 1, FAULTS)
+        load, rounds, verdict = run(stack.wait_until_up(), len(CAUSED), 1, {name: FAULTS[name] for name in CAUSED})
     assert not any(verdict), verdict
     assert load.unexpected == []
     assert len(load.receipts) > 1_000

@@ -159,9 +159,9 @@ class Stack:
 
     def is_whole(self) -> bool:
         """Return whether all processes of the stack run."""
-        return all(self.numbers_of(part) for part in ("postgres", "envoy")) and len(self.numbers_of("server-1")) == int(
-            self.environment["WORKERS"]
-        )
+        parts = ["envoy"] if "DATABASE_URL" in self.environment else ["envoy", "postgres"]
+        workers = int(self.environment["WORKERS"])
+        return all(map(self.numbers_of, parts)) and len(self.numbers_of("server-1")) == workers
 
     def number_of(self, part: str) -> int:
         """Return the PID of "postgres", "envoy" or "server-1" (the first worker), or 0 if it does not run."""

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Node:
         shutil.rmtree(self.data, ignore_errors=True)
         _run("pg_basebackup", f"--dbname={url}", f"--pgdata={self.data}", "--checkpoint=fast", "--no-sync")
 
-    def start(self, primary: "Node | None" = None, **environment: str) -> None:
+    def start(self, primary: "Node | None" = None) -> None:
         """Start it, as a standby of `primary` if there is one, and return once it accepts connections."""
         options = {**_OPTIONS, "unix_socket_directories": str(self.sockets)}
         if primary is not None:
@@ -63,10 +64,16 @@ class Node:
             options |= {"primary_conninfo": dsn, "wal_retrieve_retry_interval": "100"}
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         command = [str(PROGRAMS / "postgres"), "-D", str(self.data), *words]
-        variables = make_environment() | environment
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", env=variables, **_as_account())
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd="/", env=make_environment(), **_as_account()
+            )
         until(self.is_up)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started, and not been killed."""
+        return self._process is not None
 
     def is_up(self) -> bool:
         """Return whether it accepts connections."""
@@ -90,6 +97,18 @@ class Node:
             self._process = None
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all of its processes until the block ends."""
+        processes = self._find_processes()
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+
     def _find_processes(self) -> set[int]:
         """Return the PIDs of all that run in the data directory. One that has ended has no such directory."""
         found = set()
@@ -108,9 +127,8 @@ class Node:
         setting = f"ANY 1 ({', '.join(names)})" if names else ""
         execute(self.url, f"ALTER SYSTEM SET synchronous_standby_names = '{setting}'")
         execute(self.url, "SELECT pg_reload_conf()")
-        kinds = ("quorum",) if names else ("async",)
-        sql = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = ANY (%s)"
-        until(lambda: not names or query(self.url, sql, list(kinds)) == [(len(names),)])
+        sql = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'quorum'"
+        until(lambda: query(self.url, sql) == [(len(names),)])
 
 
 class Pair:
@@ -133,16 +151,20 @@ class Pair:
         """The same in the role of the servers."""
         return as_server(self.url)
 
-    def fail_over(self) -> None:
-        """Kill the primary for good, and let the standby take over."""
+    def fail_over(self, seconds: float = 0.0) -> None:
+        """Kill the primary for good, and let the standby take over after so many seconds. Its commits wait for none."""
         self.primary.kill()
+        time.sleep(seconds)
         self.standby.promote()
         self.primary, self.standby = self.standby, self.primary
+        self.primary.wait_for_standbys()
 
-    def add_standby(self, **environment: str) -> None:
+    def add_standby(self) -> None:
         """Make the one that was killed a standby of the other, with a copy of its data."""
         self.standby.copy(self.primary.url)
-        self.standby.start(self.primary, **environment)
+        self.standby.start(self.primary)
+        sql = "SELECT count(*) FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'"
+        until(lambda: query(self.primary.url, sql, self.standby.name) == [(1,)])
 
 
 @contextlib.contextmanager
