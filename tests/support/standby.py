@@ -6,6 +6,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,16 @@ _OPTIONS = {
     # Processes are killed here, and no machine.
     "fsync": "off",
 }
+
+
+_BECOME = """
+import os, sys
+uid, gid, *command = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(gid))
+os.setuid(int(uid))
+os.execv(command[0], command)
+"""
 
 
 class Node:
@@ -63,11 +74,9 @@ class Node:
             dsn = psycopg2.extensions.make_dsn(primary.url, dbname="", application_name=self.name)
             options |= {"primary_conninfo": dsn, "wal_retrieve_retry_interval": "100"}
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        command = [str(PROGRAMS / "postgres"), "-D", str(self.data), *words]
+        command = _as_account("postgres", "-D", str(self.data), *words)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd="/", env=make_environment(), **_as_account()
-            )
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", env=make_environment())
         until(self.is_up)
 
     @property
@@ -186,13 +195,15 @@ def running_pair(directory: Path, source: str) -> Iterator[Pair]:
         pair.standby.kill()
 
 
-def _as_account() -> dict[str, Any]:
-    """Return how to start a program of PostgreSQL, which refuses to be root's."""
+def _as_account(program: str, *arguments: str) -> list[str]:
+    """Return the command that runs a program of PostgreSQL, which refuses to be root's."""
+    command = [str(PROGRAMS / program), *arguments]
     if os.geteuid() != 0:
-        return {}
+        return command
+    # Popen's `user` would make it fork, with gRPC's threads in this process, and sometimes crash.
     account = pwd.getpwnam(ACCOUNT)
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    return [sys.executable, "-ISc", _BECOME, str(account.pw_uid), str(account.pw_gid), *command]
 
 
 def _run(program: str, *arguments: str) -> None:
-    subprocess.run([PROGRAMS / program, *arguments], env=make_environment(), check=True, cwd="/", **_as_account())
+    subprocess.run(_as_account(program, *arguments), env=make_environment(), check=True, cwd="/")
