@@ -116,7 +116,7 @@ class Application:
         Raises:
             ConfigurationError: one of the ports cannot be bound.
         """
-        self._store = EventStore(settings.database_url, settings.retention_days)
+        self._store = EventStore(settings.database_url, settings.retention_days, settings.read_database_url)
         self.commits = GroupCommit(self._store)
         # So that a create does not wait for the commit of a batch that takes a hundred times as long.
         self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
@@ -271,6 +271,7 @@ class Application:
         metrics.add_state(
             lambda: not self._find_fault(), lambda: availability.up, lambda: availability.write_fault is CommitsWait
         )
+        metrics.add_replica(self._store.replica)
         metrics.add_commits("creates", self.commits)
         metrics.add_commits("batches", self._batch_commits)
         metrics.add_reads(

@@ -33,6 +33,7 @@ from storage.availability import MAX_SKEW_SECONDS
 from storage.commit_waits import FIND_OLDEST_WAIT, PATIENCE_SECONDS
 from storage.connection import connect
 from storage.copier import SESSION
+from storage.replica import MAX_AGE_SECONDS, measure_age
 from storage.schema import find_pending
 
 ENVOY_VERSION = "1.40"
@@ -68,6 +69,7 @@ def find(settings: Settings, services: list[ServiceDescriptor]) -> Iterator[Find
     yield from _look_at_certificate(settings)
     yield from _look_at_open_files()
     yield from _look_at_database(settings.database_url)
+    yield from _look_at_replica(settings)
     yield from _look_at_keys(settings)
     yield from _look_at_packages()
     yield from _look_at_envoy(services)
@@ -176,6 +178,23 @@ def _look_at_standbys(cursor: Any) -> Iterator[Finding]:
         yield Finding(ERROR, f"commits wait for a synchronous standby, and none of {names} answers: no event is stored")
     elif names:
         yield Finding(OK, f"commits wait for standbys, as {names} says, and {connected} are connected")
+
+
+def _look_at_replica(settings: Settings) -> Iterator[Finding]:
+    """Yield whether READ_DATABASE_URL names a standby of the database, and how far it is behind."""
+    if not settings.read_database_url:
+        return
+    try:
+        seconds = measure_age(settings.read_database_url, settings.database_url)
+    except DatabaseUnavailable as error:
+        yield Finding(WARNING, f"READ_DATABASE_URL: {error}: reads go to DATABASE_URL")
+        return
+    if seconds is None:
+        yield Finding(
+            WARNING, f"READ_DATABASE_URL: it is over {MAX_AGE_SECONDS:.0f} s behind: reads go to DATABASE_URL"
+        )
+    else:
+        yield Finding(OK, f"the standby of READ_DATABASE_URL is {seconds:.1f} s behind at most")
 
 
 def _look_at_keys(settings: Settings) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from server.auth_settings import read_auth, read_provider
 from server.transport import CORE, TRANSPORTS
 from server.transport.options import MAX_CONNECTIONS
 from server.variables import ConfigurationError, read_number, read_word
-from storage.connection import check_url
+from storage.connection import check_url, count_hosts
 
 MAX_PORT = 65535
 
@@ -60,6 +60,8 @@ class Settings(NamedTuple):
     """Whether callers need credentials. None means if there has ever been a key, or an identity provider is set."""
     provider: ProviderSettings | None = None
     """The identity provider whose tokens are accepted."""
+    read_database_url: str = ""
+    """The same of a standby for searches, lists and exports, or "" if there is none."""
     max_connections: int = MAX_CONNECTIONS
     """How many connections are accepted. No variable sets it: it follows from the limit on open files."""
 
@@ -90,6 +92,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         envoy_socket=_read_envoy_socket(environment, grpc_port),
         auth=read_auth(environment),
         provider=read_provider(environment),
+        read_database_url=_read_read_database_url(environment),
     )
 
 
@@ -104,8 +107,20 @@ def check_server_variables(environment: Mapping[str, str]) -> None:
         _read_transport,
         read_auth,
         read_provider,
+        _read_read_database_url,
     ):
         read(environment)
+
+
+def _read_read_database_url(environment: Mapping[str, str]) -> str:
+    url = environment.get("READ_DATABASE_URL", "")
+    if url:
+        check_database_url("READ_DATABASE_URL", url)
+        if count_hosts(url) > 1:
+            raise ConfigurationError(
+                "READ_DATABASE_URL names several hosts: it must name one, as each may lag differently"
+            )
+    return url
 
 
 def check_database_url(variable: str, url: str) -> None:

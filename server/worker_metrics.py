@@ -19,6 +19,7 @@ from server.sharing.places import Places
 from server.sharing.turns import Turns
 from server.variables import ConfigurationError
 from server.version import find_version
+from storage.replica import Replica
 
 _STARTED_AT = time.time()
 
@@ -73,6 +74,11 @@ class WorkerMetrics(Exposition):
         self.add(catalog.COMMITS_WAIT, is_waiting)
         self.add(catalog.READY, is_ready)
         self.add(catalog.DATABASE_UP, is_up)
+
+    def add_replica(self, replica: Replica | None) -> None:
+        """Add whether the read replica is used, and how old what it has is."""
+        self.add(catalog.REPLICA_LEFT_OUT, lambda: replica is not None and not replica.is_used)
+        self.add(catalog.REPLICA_SECONDS, lambda: replica.age if replica is not None else 0)
 
     def add_commits(self, lane: str, commits: GroupCommit) -> None:
         """Add a write queue and its commits."""

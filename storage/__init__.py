@@ -32,6 +32,7 @@ from storage.export import Export, ExportQuery, Step
 from storage.listing import Listing, ListQuery
 from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
+from storage.replica import ReplicaExport
 from storage.rows import Row, encode_row, encode_rows
 from storage.snapshot import Snapshot, WatchPosition
 from storage.store import EventStore, Lane
@@ -69,6 +70,7 @@ __all__ = [
     "Refusal",
     "RefusalQuery",
     "Refusals",
+    "ReplicaExport",
     "Row",
     "SearchTimedOut",
     "Snapshot",

@@ -15,6 +15,7 @@ from storage.connection import connect
 from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import CommitsWait, DatabaseUnavailable
 from storage.ids import FIRST, to_time
+from storage.positions import Positions
 from storage.rows import COLUMNS, INTO
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 _LOOK = f"""
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
   coalesce(has_table_privilege(to_regclass('analytics_event'), 'INSERT'), false),
-  extract(epoch FROM clock_timestamp())::float8, {FIND_OLDEST_WAIT}
+  extract(epoch FROM clock_timestamp())::float8, {FIND_OLDEST_WAIT},
+  CASE WHEN NOT pg_is_in_recovery() THEN (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint END
 """  # noqa: S608 - made of constants
 
 # Stores an event for which the table may have to grow, and takes it back.
@@ -62,6 +64,8 @@ class Availability:
         self._reason = ""
         self._is_skewed = False
         self._is_full = False
+        self.positions = Positions()
+        """Those of its log."""
         self._waits = CommitWaits()
         self._is_waiting = False
         self._changed = asyncio.Event()
@@ -119,9 +123,11 @@ class Availability:
 
     def _find_fault(self, cursor: Any) -> str:
         """Return why the database cannot be used, or "" if it can. Note whether commits wait."""
-        asked_at = time.time()
+        moment, asked_at = time.monotonic(), time.time()
         cursor.execute(_LOOK)
-        ((is_standby, is_read_only, may_insert, clock, oldest_wait),) = cursor.fetchall()
+        ((is_standby, is_read_only, may_insert, clock, oldest_wait, position),) = cursor.fetchall()
+        if position is not None:
+            self.positions.note(moment, position)
         self._compare_clocks(asked_at, clock, time.time())
         self._is_waiting = self._waits.are_long(oldest_wait, clock)
         if is_standby:

@@ -45,6 +45,12 @@ def check_url(url: str) -> None:
         raise ValueError(f"{reason}: it must be like postgresql://user@host/name") from None
 
 
+def count_hosts(url: str) -> int:
+    """Return how many hosts `url` names."""
+    parameters = psycopg2.extensions.parse_dsn(url)
+    return max(len(parameters.get(name, "").split(",")) for name in ("host", "hostaddr"))
+
+
 def _has_misplaced_at(url: str) -> bool:
     """Return whether an @ of a URI stands elsewhere than at the end of the user and the password."""
     scheme, _, rest = url.partition("://")

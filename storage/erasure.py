@@ -90,6 +90,9 @@ ORDER BY leased_until LIMIT 20
 """
 """Takes a name of who asks."""
 
+IS_PAST = "SELECT clock_timestamp() - make_interval(secs => %s) > %s::timestamptz"
+"""Whether so many seconds have passed since a time."""
+
 COUNT_BLOCKED = "SELECT count(*), max(blocked_at)::text FROM blocked_user"
 FIND_BLOCKED = "SELECT customer_id, user_id FROM blocked_user"
 

@@ -21,6 +21,7 @@ from storage.erasure import (
     FIND,
     FIND_BLOCKED,
     FIND_DUE,
+    IS_PAST,
     STEP,
     STEP_EVENTS,
     Erasure,
@@ -45,18 +46,23 @@ _STATEMENT_SECONDS = 8.0
 class Erasures:
     """The erasures, the blocked users and the retention, on one connection. Belongs to one event loop."""
 
-    def __init__(self, url: str, availability: Availability, retention_days: int = 0) -> None:
+    def __init__(
+        self, url: str, availability: Availability, retention_days: int = 0, *, settle_seconds: float = 0.0
+    ) -> None:
         """Prepare to work.
 
         Args:
             url: a libpq connection URI or string.
             availability: the state of that database. A commit that hangs would take a connection of its own each time.
             retention_days: how old events become before they are erased. 0 means that they stay.
+            settle_seconds: how long after the end of an erasure a search may still find something in a replica. Until
+                then, it counts as not finished.
         """
         self.blocked: Mapping[str, AbstractSet[str]] = {}
         """By customer, the users whose events are refused."""
         self._availability = availability
         self._retention_days = retention_days
+        self._settle_seconds = settle_seconds
         self._name = str(uuid.uuid4())
         settings = SESSION | {"enable_seqscan": "off"}
         self._connection = SingleConnection(url, "analytics erasures", settings, _STATEMENT_SECONDS)
@@ -107,7 +113,14 @@ class Erasures:
             DatabaseUnavailable: the database cannot be reached.
         """
         rows = await self._execute(FIND, (customer_id, receipt_id))
-        return Receipt._make(rows[0]) if rows else None
+        if not rows:
+            return None
+        receipt = Receipt._make(rows[0])
+        if receipt.finished_at and self._settle_seconds:
+            ((is_settled,),) = await self._execute(IS_PAST, (self._settle_seconds, receipt.finished_at))
+            if not is_settled:
+                return receipt._replace(finished_at="")
+        return receipt
 
     def disconnect(self) -> None:
         """Close the connection. What is in flight raises DatabaseUnavailable."""

@@ -235,6 +235,10 @@ class Exports:
         newest = rows[0][0] if rows else query.after_id
         return Export(self._sessions, query._replace(until_id=min(query.until_id, newest)))
 
+    def resume(self, query: ExportQuery) -> Export:
+        """Return an export that ends at the last event that `query` names."""
+        return Export(self._sessions, query)
+
     def abandon(self) -> None:
         """Raise DatabaseUnavailable in every call in flight, without waiting for a statement that hangs."""
         self._sessions.abandon()

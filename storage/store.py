@@ -1,23 +1,28 @@
 """The event store: all that anybody outside of storage needs."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
+from typing import Any, TypeVar
 
 from storage.availability import Availability
 from storage.copy_thread import CopyThread
 from storage.erasures import Erasures
 from storage.errors import DatabaseFull, DatabaseUnavailable, UserBlocked
 from storage.event import Event, Outcome, Page, Query
-from storage.export import Export, ExportQuery, Exports
+from storage.export import Export, ExportQuery
 from storage.inserter import Inserter
-from storage.listing import Listing, ListQuery, Lists
+from storage.listing import Listing, ListQuery
+from storage.readers import Readers, may_lag
 from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
+from storage.replica import LOST, SETTLE_SECONDS, Replica, ReplicaExport
 from storage.rows import Row
-from storage.search import Searches
 from storage.snapshot import WatchPosition
 from storage.summary import Summaries, Summary, SummaryQuery
 from storage.watching import Watched, Watches
+
+T = TypeVar("T")
 
 
 class Lane(Enum):
@@ -34,21 +39,23 @@ class EventStore:
     wait for a synchronous standby, those that write fail with CommitsWait, and the others go on.
     """
 
-    def __init__(self, url: str, retention_days: int = 0) -> None:
+    def __init__(self, url: str, retention_days: int = 0, read_url: str = "") -> None:
         """Prepare to use a database without connecting yet.
 
         Args:
             url: a libpq connection URI or string.
             retention_days: how old events become before they are erased. 0 means that they stay.
+            read_url: that of a standby for searches, lists and exports, or "".
         """
         self.availability = Availability(url)
-        self.erasures = Erasures(url, self.availability, retention_days)
+        self.erasures = Erasures(
+            url, self.availability, retention_days, settle_seconds=SETTLE_SECONDS if read_url else 0.0
+        )
         self.refusals = Refusals(url)
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
-        self._searches = Searches(url)
-        self._lists = Lists(url)
-        self._exports = Exports(url)
+        self._readers = Readers(url)
+        self.replica = Replica(read_url, url, self.availability) if read_url else None
         self._summaries = Summaries(url)
         self._watches = Watches(url)
         self._loop = asyncio.get_running_loop()
@@ -58,6 +65,8 @@ class EventStore:
     async def start(self) -> None:
         """Begin to watch the database, and connect ahead of the first event."""
         self._tasks = [asyncio.create_task(self.availability.watch()), asyncio.create_task(self._abandon_on_outage())]
+        if self.replica is not None:
+            self._tasks.append(asyncio.create_task(self.replica.watch()))
         await self._inserter.connect()
         await self.erasures.start()
 
@@ -97,24 +106,28 @@ class EventStore:
             SearchTimedOut: the search took more than its 5 s.
             PageTooLarge: the messages of the page are over 16 MiB.
         """
-        self._check_up()
-        return await self._searches.find(query)
+        return await self._read(query, lambda readers: readers.searches.find(query))
 
     async def list_events(self, query: ListQuery) -> Listing:
         """Return one page of the events that `query` asks for, whole. Raises what `find` raises."""
-        self._check_up()
-        return await self._lists.list_events(query)
+        return await self._read(query, lambda readers: readers.lists.list_events(query))
 
     async def get_event(self, customer_id: str, event_id: str) -> Event | None:
         """Return a customer's event with this id, a UUID, or None. Raises what `find` raises."""
         self._check_up()
-        events = await self._lists.fetch(customer_id, [event_id])
+        events = await self._readers.lists.fetch(customer_id, [event_id])
         return events[0] if events else None
 
-    async def begin_export(self, query: ExportQuery) -> Export:
+    async def begin_export(self, query: ExportQuery) -> Export | ReplicaExport:
         """Return an export that ends at what is now the newest event. Raises TooManySearches, DatabaseUnavailable."""
-        self._check_up()
-        return await self._exports.begin(query)
+
+        async def begin(readers: Readers) -> Export | ReplicaExport:
+            export = await readers.exports.begin(query)
+            if self.replica is None or readers is not self.replica.readers:
+                return export
+            return ReplicaExport(self.replica, self._readers.exports, export, query)
+
+        return await self._read(query, begin)
 
     async def list_refusals(self, query: RefusalQuery) -> list[Refusal]:
         """Return what `Refusals.find` returns. Raises DatabaseUnavailable."""
@@ -151,9 +164,9 @@ class EventStore:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
             task.cancel()
-        await self._searches.close()
-        await self._lists.close()
-        await self._exports.close()
+        await self._readers.close()
+        if self.replica is not None:
+            await self.replica.readers.close()
         await self._summaries.close()
         await self._watches.close()
         if writes := set().union(*self._writes.values()):
@@ -162,6 +175,18 @@ class EventStore:
         self.refusals.disconnect()
         await self.erasures.close()
         await asyncio.gather(*[thread.close() for thread in self._copy_threads.values()])
+
+    async def _read(
+        self, query: Query | ListQuery | ExportQuery, read: Callable[[Readers], Coroutine[Any, Any, T]]
+    ) -> T:
+        """Return what `read` returns: from the replica if there is one, and it will do, or else from the primary."""
+        self._check_up()
+        if self.replica is not None and self.replica.is_used and may_lag(query):
+            try:
+                return await read(self.replica.readers)
+            except LOST:
+                self._check_up()
+        return await read(self._readers)
 
     def _check_up(self) -> None:
         if not self.availability.up:
@@ -206,8 +231,8 @@ class EventStore:
             if self.availability.up:
                 continue
             self.refusals.disconnect()
-            self._searches.abandon()
-            self._lists.abandon()
-            self._exports.abandon()
+            self._readers.abandon()
+            if self.replica is not None:
+                self.replica.readers.abandon()
             self._summaries.abandon()
             self._watches.abandon()

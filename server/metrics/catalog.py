@@ -61,6 +61,12 @@ DATABASE_UP = Reading("analytics_database_up", "Whether the database can be reac
 COMMITS_WAIT = Reading(
     "analytics_commits_wait_for_standby", "Whether events are refused as commits wait for a synchronous standby."
 )
+REPLICA_LEFT_OUT = Reading(
+    "analytics_read_replica_left_out", "Whether READ_DATABASE_URL is set, and reads go to the primary all the same."
+)
+REPLICA_SECONDS = Reading(
+    "analytics_read_replica_age_seconds", "How old what the read replica has is at most, or 0 if there is none."
+)
 QUEUE_EVENTS = Reading("analytics_write_queue_events", "Events that wait for a commit to begin.", ("lane",))
 QUEUE_BYTES = Reading("analytics_write_queue_bytes", "The bytes of their requests.", ("lane",))
 QUEUE_SECONDS = Reading("analytics_write_queue_oldest_seconds", "How long the oldest of them has waited.", ("lane",))

@@ -91,4 +91,6 @@ def _escape(value: str) -> str:
 
 
 def _format_number(number: float) -> str:
+    if number == float("inf"):
+        return "+Inf"
     return str(int(number)) if number == int(number) else repr(float(number))

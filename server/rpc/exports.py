@@ -15,7 +15,7 @@ from server.rpc.permission import find_share_of_read
 from server.rpc.streams import Parts
 from server.sharing.open_streams import OpenStreams
 from server.sharing.turns import Turns
-from storage import EventStore, Export, Step
+from storage import EventStore, Export, ReplicaExport, Step
 
 # As many steps as storage has connections for.
 _STEPS = 2
@@ -28,7 +28,7 @@ _SILENT_SECONDS = 10.0
 class _RunningExport:
     """One export on its way to its caller."""
 
-    def __init__(self, export: Export, request: ExportRequest, turns: Turns, share: str) -> None:
+    def __init__(self, export: Export | ReplicaExport, request: ExportRequest, turns: Turns, share: str) -> None:
         self.progress = Progress(request, export.until_id)
         self._export = export
         self._turns = turns

@@ -1,5 +1,6 @@
 """A primary whose commits wait for a standby: what is acknowledged survives the loss of either."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator
@@ -19,10 +20,12 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 from server import check
 from server.access import __main__ as access
 from server.settings import Settings
-from storage import erase, migrate
-from tests.support.database import query
+from storage import Erasure, Erasures, EventStore, ExportQuery, erase, migrate
+from storage.availability import Availability
+from storage.ids import FIRST, LAST
+from tests.support.database import as_server, backends, query
 from tests.support.in_process import RunningServer, running_server
-from tests.support.prometheus import ask_socket, parse, total
+from tests.support.prometheus import Samples, ask_socket, parse, total
 from tests.support.refusals import refused
 from tests.support.requests import analytics_event, lead_event
 from tests.support.searching import search
@@ -59,6 +62,11 @@ def is_acknowledged(server: RunningServer, customer: str) -> bool:
         return False
 
 
+def scrape(path: Path) -> Samples:
+    """Return the metrics that the worker shows on a socket."""
+    return parse(ask_socket(path, b"GET /metrics HTTP/1.1\r\n\r\n")[1])
+
+
 def look(pair: Pair) -> list[check.Finding]:
     """Return what `python -m server check` finds."""
     return list(check.find(Settings(pair.server_url, "127.0.0.1", 0, logging.INFO), []))
@@ -85,8 +93,12 @@ def test_while_commits_wait_events_are_refused_and_searches_go_on(
     pair: Pair, customer: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "run" / "w.prom"
-    with running_server(pair.server_url, envoy_socket=path.with_suffix(".sock")) as server:
+    replica = as_server(pair.standby.url)
+    with running_server(pair.server_url, envoy_socket=path.with_suffix(".sock"), read_database_url=replica) as server:
         create(server, customer)
+        until(lambda: total(scrape(path), "analytics_read_replica_age_seconds") < 5)
+        assert search(server.client, customer).meta.row_count == 1
+        assert backends(pair.standby.url, "analytics search")
         pair.standby.kill()
         try:
             with refused(grpc.StatusCode.UNAVAILABLE) as refusal:  # As soon as that is known.
@@ -100,8 +112,8 @@ def test_while_commits_wait_events_are_refused_and_searches_go_on(
             assert server.client.is_serving()
             assert server.client.health.Check(HealthCheckRequest(service="commits")).status == NOT_SERVING
             assert ask_socket(path, b"GET /readyz HTTP/1.1\r\n\r\n") == (503, f"{WORDS}\n")
-            samples = parse(ask_socket(path, b"GET /metrics HTTP/1.1\r\n\r\n")[1])
-            assert total(samples, "analytics_commits_wait_for_standby") == total(samples, "analytics_database_up") == 1
+            names = ("commits_wait_for_standby", "database_up", "read_replica_left_out")
+            assert [total(scrape(path), f"analytics_{name}") for name in names] == [1, 1, 1]
             finding = f"{WORDS}, and none of ANY 1 (b) answers: no event is stored"
             assert check.Finding(check.ERROR, finding) in look(pair)
         finally:
@@ -132,6 +144,52 @@ def test_a_commit_whose_wait_is_ended_is_not_acknowledged(pair: Pair, customer: 
         until(lambda: is_acknowledged(server, customer))
         assert len(query(pair.standby.url, IDS, customer)) == 1
         assert search(server.client, customer).meta.row_count == 1
+
+
+def test_an_export_from_a_replica_that_is_lost_goes_on_at_the_primary(pair: Pair, customer: str) -> None:
+    events = [analytics_event(customer, message=str(number)) for number in range(1_100)]
+
+    async def export(server: RunningServer) -> list[str]:
+        store = EventStore(pair.server_url, read_url=as_server(pair.standby.url))
+        try:
+            await store.start()
+            await asyncio.to_thread(until, lambda: store.replica is not None and store.replica.is_used)
+            running = await store.begin_export(ExportQuery(customer, (), FIRST, LAST))
+            first = await running.read()
+            pair.primary.wait_for_standbys()
+            pair.standby.kill()
+            # What the export has not seen must not come up in it, as it does not at a single database.
+            await asyncio.to_thread(create, server, customer)
+            second = await running.read()
+            assert second.is_last
+            return [event.message for event in first.events + second.events]
+        finally:
+            await store.close()
+
+    with running_server(pair.server_url) as server:
+        for part in (events[:600], events[600:]):
+            server.client.events.BatchCreateAnalyticsEvents(BatchCreateAnalyticsEventsRequest(events=part), timeout=10)
+        assert server.run(export(server)) == [event.message for event in events]
+        pair.standby.start(pair.primary)
+
+
+def test_an_erasure_is_finished_once_no_replica_has_its_events(pair: Pair, customer: str) -> None:
+    async def erase() -> list[bool]:
+        erasures = Erasures(pair.server_url, Availability(pair.server_url), settle_seconds=1.0)
+        await erasures.start()
+        receipt = await erasures.begin(Erasure(customer, all_events=True), "test")
+        finished: list[bool] = []
+        while not finished or not finished[-1]:
+            found = await erasures.find(customer, receipt.id)
+            if query(pair.primary.url, "SELECT finished_at FROM erasure WHERE id = %s", receipt.id) != [(None,)]:
+                finished.append(bool(found and found.finished_at))
+        await erasures.close()
+        return finished
+
+    with running_server(pair.server_url) as server:
+        finished = server.run(erase())
+    assert finished[0] is False
+    assert finished[-1] is True
 
 
 def test_everything_goes_on_with_the_standby_that_has_taken_over(pair: Pair, customer: str) -> None:

@@ -23,6 +23,7 @@ def environment(**variables: str) -> dict[str, str]:
         "GRPC_PORT",
         "HTTP_PORT",
         "OWNER_DATABASE_URL",
+        "READ_DATABASE_URL",
         "SERVER_ROLE",
         "DATA_DIR",
         "BIND_ADDRESS",
