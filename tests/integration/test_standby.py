@@ -40,11 +40,18 @@ WORDS = "commits wait for a synchronous standby"
 IDS = "SELECT id::text FROM analytics_event WHERE customer_id = %s"
 
 
-@pytest.fixture(scope="module", name="pair")
-def start_pair(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Yield a primary and a synchronous standby, both running."""
+@pytest.fixture(scope="module")
+def running(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Yield a primary and a standby, both running."""
     with running_pair(tmp_path_factory.mktemp("pair"), database_url) as pair:
         yield pair
+
+
+@pytest.fixture
+def pair(running: Pair) -> Pair:
+    """Return the same, with commits that wait for the standby."""
+    running.primary.wait_for_standbys(running.standby.name)
+    return running
 
 
 def create(server: RunningServer, customer: str, timeout: float = 10) -> str:
