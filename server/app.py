@@ -29,6 +29,7 @@ from server.metrics.endpoint import Endpoint
 from server.metrics.loop_lag import watch_loop
 from server.ports import bind, check
 from server.rpc.admission import Admission
+from server.rpc.call_log import CallLog
 from server.rpc.erasures import Eraser, HttpErase, HttpGetErasure
 from server.rpc.exports import Exporter, HttpExport
 from server.rpc.handlers import MAX_MESSAGE_BYTES, add_services
@@ -123,8 +124,9 @@ class Application:
         self._refusal_log = RefusalLog(self._store.refusals)
         self._keys = KeyFinder(settings.database_url)
         self._verifier = Verifier(self._keys, make_provider(settings.provider))
+        self._call_log = CallLog(settings.access_log)
         self._admission = Admission(
-            (_EVENTS, _LEADS, _CONTACTS), self._verifier, is_on=auth, serves_reflection=settings.reflection is True
+            SERVICES, self._verifier, self._call_log, is_on=auth, serves_reflection=settings.reflection is True
         )
         self._may_turn_on = settings.auth is None and not auth
         self._health = health.Health()
@@ -175,6 +177,7 @@ class Application:
                 }
             },
             limits,
+            self._call_log,
             only_unix=settings.envoy_socket is not None,
         )
         names = [service.full_name for service in services]
@@ -221,6 +224,7 @@ class Application:
         self._exporter.streams.stop()
         self._watcher.streams.stop()
         await self._server.stop(grace)
+        self._call_log.close()
         self._database_metrics.close()
         if self._endpoint is not None:
             self._endpoint.close()

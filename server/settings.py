@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from server.variables import ConfigurationError, read_number, read_word
 from storage.connection import check_url, count_hosts
 
 MAX_PORT = 65535
+
+_SHARE = re.compile(r"1(\.0{1,4})?|0\.(?!0+$)[0-9]{1,4}")
 
 TLS_VARIABLES = ("TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA")
 """What names the files of TLS, in the order of `TlsFiles`."""
@@ -62,6 +65,8 @@ class Settings(NamedTuple):
     """The identity provider whose tokens are accepted."""
     read_database_url: str = ""
     """The same of a standby for searches, lists and exports, or "" if there is none."""
+    access_log: int = 0
+    """Of how many in 10,000 calls that succeed the log tells. It tells of each that fails."""
     max_connections: int = MAX_CONNECTIONS
     """How many connections are accepted. No variable sets it: it follows from the limit on open files."""
 
@@ -93,6 +98,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         auth=read_auth(environment),
         provider=read_provider(environment),
         read_database_url=_read_read_database_url(environment),
+        access_log=read_access_log(environment),
     )
 
 
@@ -108,6 +114,7 @@ def check_server_variables(environment: Mapping[str, str]) -> None:
         read_auth,
         read_provider,
         _read_read_database_url,
+        read_access_log,
     ):
         read(environment)
 
@@ -153,6 +160,16 @@ def read_tls_files(environment: Mapping[str, str]) -> TlsFiles | None:
 def read_plaintext(environment: Mapping[str, str]) -> bool:
     """Return whether a port may do without TLS although other machines reach it."""
     return read_word(environment, "PLAINTEXT", ("off", "on")) == "on"
+
+
+def read_access_log(environment: Mapping[str, str]) -> int:
+    """Return of how many in 10,000 calls that succeed the log tells."""
+    text = environment.get("ACCESS_LOG") or "off"
+    if text == "off":
+        return 0
+    if not _SHARE.fullmatch(text):
+        raise ConfigurationError(f"ACCESS_LOG is {text!r}: it must be off, or a share from 0.0001 to 1, such as 0.01")
+    return round(float(text) * 10_000)
 
 
 def _read_envoy_socket(environment: Mapping[str, str], grpc_port: int) -> Path | None:

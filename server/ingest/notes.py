@@ -4,9 +4,9 @@ A note is kept under a customer only if the caller may store events there, so th
 is done for an event that is stored.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from server.access.caller import Caller, get_caller
 from server.ingest.batch import EventBatch
@@ -15,16 +15,13 @@ from server.messages.faults import Fault, find_event_fault, find_fault, format_v
 from server.messages.refusals import InvalidRequest, Reporter, find_violations
 from server.messages.rules import name_rule
 from server.metrics.catalog import EVENTS_REFUSED
+from server.request_ids import Metadata, find_request_ids
 from storage import Event, Refusal, make_id_and_time
 
 JSON, GRPC = "json", "grpc"
 """The doors."""
 
-Metadata = Iterable[tuple[str, Any]]
-
-_REQUEST_ID_METADATA = "x-request-id"
 _MAX_CHARACTERS = 255
-_MAX_REQUEST_ID = 64
 _REPLAY = Fault("OK", [])
 
 
@@ -83,7 +80,7 @@ class Notes(NamedTuple):
                 code=fault.code,
                 tool_signature=tool if _is_text(tool) else "",
                 violations=format_violations(fault.violations),
-                request_id=_find_request_id(metadata),
+                request_id=find_request_ids(metadata).request_id,
                 replayed_event_id=replayed_event_id,
                 omitted=0,
             )
@@ -106,8 +103,3 @@ def _is_text(text: str) -> bool:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
-
-
-def _find_request_id(metadata: Metadata) -> str:
-    found = next((str(value) for name, value in metadata if name == _REQUEST_ID_METADATA), "")
-    return found if len(found) <= _MAX_REQUEST_ID and found.isascii() and found.isprintable() else ""

@@ -13,9 +13,10 @@ from google.protobuf.empty_pb2 import Empty
 from google.rpc import code_pb2
 from google.rpc.error_details_pb2 import BadRequest
 
-from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from data_analytics.v1.analytics_event_service_pb2 import DESCRIPTOR as ANALYTICS_EVENT_SERVICE
+from data_analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTACT_ANALYTICS_SERVICE
+from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
 from server.access.caller import Unauthenticated
-from server.messages.convert import ANALYTICS, CONTACT, LEAD
 from server.messages.json_codec.query import KEY_PARAMETER
 from server.messages.refusals import (
     EVENT_NOT_PERMITTED,
@@ -40,9 +41,13 @@ UNKNOWN_FIELD = "?"
 
 _MAX_CHARACTERS = 2_000
 
-_BATCH: Any = BatchCreateAnalyticsEventsRequest.DESCRIPTOR
-_FIELDS = [field for each in (ANALYTICS, LEAD, CONTACT) for field in each.request.DESCRIPTOR.fields] + [*_BATCH.fields]
-_KNOWN = {"", KEY_METADATA, KEY_PARAMETER.removesuffix("="), *[field.json_name for field in _FIELDS]}
+_SERVICES: list[Any] = [
+    service
+    for file in (ANALYTICS_EVENT_SERVICE, LEAD_ANALYTICS_SERVICE, CONTACT_ANALYTICS_SERVICE)
+    for service in file.services_by_name.values()
+]
+_FIELDS = [field for service in _SERVICES for method in service.methods for field in method.input_type.fields]
+_KNOWN = {"", KEY_METADATA, KEY_PARAMETER.removesuffix("="), *[name for f in _FIELDS for name in (f.name, f.json_name)]}
 _NAME = re.compile(r"[^.\[]*")
 
 _MALFORMED = re.compile(rf"({NOT_JSON} at line \d+, column \d+)(: .*)?", re.DOTALL)

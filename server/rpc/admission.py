@@ -4,7 +4,6 @@ What an admitted caller may do with which customer's events is decided once the 
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Coroutine, Iterable
 from contextvars import ContextVar
@@ -34,15 +33,14 @@ from server.messages.json_codec.query import find_keys
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import get_http_status, make_headers, make_status
 from server.metrics.catalog import CALLS_FAILED
-from server.rpc.call_meter import name_cause
+from server.rpc.call_log import CallLog
+from server.rpc.call_meter import name_cause, name_rpc
 from server.rpc.errors import CODES, log_bug, make_trailers
 from server.rpc.http_handlers import STATUS_METADATA, pack
 from server.rpc.http_services import URL_METADATA
 from server.transport import health
 from server.transport.interface import Metadata, Refusal, Verdict
 from storage import DatabaseUnavailable
-
-log = logging.getLogger(__name__)
 
 _CREDENTIALS = "authorization"
 _ORIGIN = "origin"
@@ -68,6 +66,8 @@ class _Rule(NamedTuple):
 
     scope: str = ""
     """What the caller needs. Empty if any caller may make it."""
+    rpc: str = ""
+    """What the log calls it."""
     is_json: bool = False
     """Whether its response is one for callers of JSON."""
     takes_parameter: bool = False
@@ -83,19 +83,27 @@ class Admission:
     """Admits the calls of one server, or refuses them."""
 
     def __init__(
-        self, services: Iterable[ServiceDescriptor], verifier: Verifier, *, is_on: bool, serves_reflection: bool
+        self,
+        services: Iterable[ServiceDescriptor],
+        verifier: Verifier,
+        call_log: CallLog,
+        *,
+        is_on: bool,
+        serves_reflection: bool,
     ) -> None:
         """Create it.
 
         Args:
             services: the services whose calls need credentials.
             verifier: verifies these.
+            call_log: what logs the calls that are not admitted.
             is_on: whether credentials are required. See `is_on`.
             serves_reflection: whether reflection, if the server has it, is open to anyone although they are.
         """
         self.is_on = is_on
         """Whether credentials are required. May be set at any time."""
         self._verifier = verifier
+        self._call_log = call_log
         self._serves_reflection = serves_reflection
         self._rules = {path: rule for service in services for path, rule in _list_rules(service)}
         self._lasting = {path for path, rule in self._rules.items() if rule.is_lasting}
@@ -121,11 +129,11 @@ class Admission:
             rule = _ANY
         credentials = _find_credentials(metadata, rule)
         if credentials is None:
-            return self._refuse(Unauthenticated("there is no credential, or more than one"), rule, method)
+            return self._refuse(Unauthenticated("there is no credential, or more than one"), rule, metadata)
         caller = self._verifier.find(credentials)
         if caller is None:
-            return self._verify(credentials, rule, method, metadata)
-        return self._decide(caller, credentials, rule, method, metadata)
+            return self._verify(credentials, rule, metadata)
+        return self._decide(caller, credentials, rule, metadata)
 
     async def renew(self) -> Caller:
         """Return the caller of the current call, if its credentials are still valid.
@@ -141,45 +149,49 @@ class Admission:
             return get_caller()
         return self._verifier.find(credentials) or await self._verifier.verify(credentials)
 
-    async def _verify(self, credentials: str, rule: _Rule, method: str, metadata: Metadata) -> Verdict:
+    async def _verify(self, credentials: str, rule: _Rule, metadata: Metadata) -> Verdict:
         try:
             async with asyncio.timeout(_SECONDS):
                 caller = await self._verifier.verify(credentials)
         except Unauthenticated as error:
-            return self._refuse(error, rule, method)
+            return self._refuse(error, rule, metadata)
         except TimeoutError:
-            _count(DatabaseUnavailable(), rule)
-            return _make_refusal(DatabaseUnavailable(), is_json=rule.is_json)
+            return self._fail(DatabaseUnavailable(), rule, metadata)
         except Exception as error:  # noqa: BLE001 - whoever cannot be verified is refused
-            log_bug(error, Empty.DESCRIPTOR, {})
-            _count(error, rule)
-            return _make_refusal(error, is_json=rule.is_json)
-        return self._decide(caller, credentials, rule, method, metadata)
+            log_bug(error, Empty.DESCRIPTOR, metadata)
+            return self._fail(error, rule, metadata)
+        return self._decide(caller, credentials, rule, metadata)
 
-    def _decide(self, caller: Caller, credentials: str, rule: _Rule, method: str, metadata: Metadata) -> Verdict:
+    def _decide(self, caller: Caller, credentials: str, rule: _Rule, metadata: Metadata) -> Verdict:
         if rule.scope and rule.scope not in caller.scopes:
-            return self._refuse(ScopeMissing(f"{caller.name} lacks {rule.scope}"), rule, method)
+            return self._refuse(ScopeMissing(f"{caller.name} lacks {rule.scope}"), rule, metadata)
         if caller.origins is not None:
             origins = [value for name, value in metadata if name == _ORIGIN]
             if len(origins) != 1 or origins[0] not in caller.origins:
-                return self._refuse(OriginNotAllowed(f"{caller.name} is not for {origins!r:.200}"), rule, method)
+                return self._refuse(OriginNotAllowed(f"{caller.name} is not for {origins!r:.200}"), rule, metadata)
         set_caller(caller)
         _credentials.set(credentials)
         set_admitted(Admitted(time.monotonic(), self.renew))
         return None
 
-    def _refuse(self, error: Unauthenticated | ScopeMissing | OriginNotAllowed, rule: _Rule, method: str) -> Refusal:
+    def _refuse(
+        self, error: Unauthenticated | ScopeMissing | OriginNotAllowed, rule: _Rule, metadata: Metadata
+    ) -> Refusal:
         # The caller is not told why: that would help whoever guesses.
-        _count(error, rule)
-        log.debug("not admitted", extra={"rpc": method, "outcome": type(error).__name__, "reason": str(error)})
+        self._tell(error, rule, metadata, str(error))
         return self._refused[type(error), rule.is_json]
+
+    def _fail(self, error: Exception, rule: _Rule, metadata: Metadata) -> Refusal:
+        self._tell(error, rule, metadata)
+        return _make_refusal(error, is_json=rule.is_json)
+
+    def _tell(self, error: Exception, rule: _Rule, metadata: Metadata, reason: str = "") -> None:
+        door, cause = JSON if rule.is_json else GRPC, name_cause(error)
+        CALLS_FAILED.add(door, cause)
+        self._call_log.tell_not_admitted(rule.rpc, door, metadata, cause, reason)
 
 
 _NO_REFLECTION = Refusal(grpc.StatusCode.UNIMPLEMENTED, "no such method")
-
-
-def _count(error: Exception, rule: _Rule) -> None:
-    CALLS_FAILED.add(JSON if rule.is_json else GRPC, name_cause(error))
 
 
 def _list_rules(service: ServiceDescriptor) -> Iterable[tuple[str, _Rule]]:
@@ -189,8 +201,9 @@ def _list_rules(service: ServiceDescriptor) -> Iterable[tuple[str, _Rule]]:
         scope = next(scope for word, scope in _SCOPES.items() if method.name.startswith(word))
         takes_parameter = "Create" in method.name
         is_lasting = method.server_streaming
-        yield f"/{package}.{name}/{method.name}", _Rule(scope, is_lasting=is_lasting)
-        for_json = _Rule(scope, is_json=True, takes_parameter=takes_parameter, is_lasting=is_lasting)
+        rpc = name_rpc(method)
+        yield f"/{package}.{name}/{method.name}", _Rule(scope, rpc, is_lasting=is_lasting)
+        for_json = _Rule(scope, rpc, is_json=True, takes_parameter=takes_parameter, is_lasting=is_lasting)
         yield f"/{package}.http.{name}/{method.name}", for_json
         yield f"/{package}.http.upload.{name}/{method.name}", for_json
 

@@ -2,8 +2,7 @@
 
 import logging
 import random
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import grpc
 import grpc.aio
@@ -12,11 +11,9 @@ from google.rpc.code_pb2 import RESOURCE_EXHAUSTED
 from google.rpc.status_pb2 import Status
 
 from server.messages.refusals import find_retry_seconds, forget_frames, is_bug, make_headers, make_status
+from server.request_ids import Metadata, find_request_ids
 
 log = logging.getLogger(__name__)
-
-# Set by Envoy, which returns it to the caller and logs it.
-_REQUEST_ID_METADATA = "x-request-id"
 
 # Read by gRPC's own retries, which know nothing of RetryInfo: after how long a client retries, or that it must not.
 _PUSHBACK_METADATA = "grpc-retry-pushback-ms"
@@ -33,7 +30,7 @@ async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: Except
         error: what its method raised.
         request: the type of its request.
     """
-    log_bug(error, request, dict(context.invocation_metadata() or ()))
+    log_bug(error, request, context.invocation_metadata() or ())
     status = make_status(error, request)
     await context.abort(CODES[status.code], status.message, make_trailers(error, status))
     raise AssertionError("abort() returned")
@@ -53,7 +50,7 @@ def _make_pushback(status: Status) -> tuple[tuple[str, str], ...]:
     return ((_PUSHBACK_METADATA, _NEVER),) if status.code == RESOURCE_EXHAUSTED else ()
 
 
-def log_bug(error: Exception, request: Descriptor, metadata: Mapping[str, Any]) -> None:
+def log_bug(error: Exception, request: Descriptor, metadata: Metadata) -> None:
     """Log `error` with its traceback if callers are not meant to see it, and let go of the traceback.
 
     Args:
@@ -62,6 +59,6 @@ def log_bug(error: Exception, request: Descriptor, metadata: Mapping[str, Any]) 
         metadata: the metadata of the call.
     """
     if is_bug(error):
-        request_id = str(metadata.get(_REQUEST_ID_METADATA, ""))
-        log.error("unexpected error", exc_info=error, extra={"request": request.full_name, "request_id": request_id})
+        ids = find_request_ids(metadata)
+        log.error("unexpected error", exc_info=error, extra={"request": request.full_name, **ids._asdict()})
     forget_frames(error)

@@ -24,8 +24,8 @@ from server.messages.customer import (
     find_reporter_of_batch,
 )
 from server.messages.refusals import KEY_METADATA, MessageTooLarge
-from server.rpc.call_log import log_calls
-from server.rpc.call_meter import CallMeter, now
+from server.rpc.call_log import CallLog, now
+from server.rpc.call_meter import CallMeter
 from server.rpc.errors import abort
 from server.rpc.http_handlers import HttpMethod, make_http_handlers
 from server.rpc.http_streams import HttpStream, make_http_stream_handlers
@@ -55,6 +55,7 @@ def add_services(
     http_services: Mapping[ServiceDescriptor, Mapping[str, HttpMethod]],
     http_streams: Mapping[ServiceDescriptor, Mapping[str, HttpStream]],
     limits: Limits,
+    call_log: CallLog,
     *,
     only_unix: bool = False,
 ) -> None:
@@ -66,6 +67,7 @@ def add_services(
         http_services: for each service, the methods for JSON by the names of their RPCs.
         http_streams: for some services, those whose response is a stream.
         limits: the limits on what is in flight.
+        call_log: what logs the calls.
         only_unix: whether only callers on a Unix socket may call the methods for JSON.
     """
     writes, searches = CallLimiter(limits.writes, limits.write_bytes), CallLimiter(limits.searches, limits.search_bytes)
@@ -76,25 +78,28 @@ def add_services(
             method = getattr(service, rpc.name)
             path = f"/{descriptor.full_name}/{rpc.name}"
             if rpc.client_streaming:
-                handlers[path] = _make_stream_handler(rpc, method)
+                handlers[path] = _make_stream_handler(rpc, method, call_log)
             elif rpc.server_streaming:
-                handlers[path] = make_stream_handler(rpc, method)
+                handlers[path] = make_stream_handler(rpc, method, call_log)
             elif isinstance(method, CreateRpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer, method.notes)
-                with_key = method.call_with_key
-                handlers_with_key[path] = _make_unary_handler(rpc, with_key, writes, find_customer, method.notes)
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer, call_log, method.notes)
+                handlers_with_key[path] = _make_unary_handler(
+                    rpc, method.call_with_key, writes, find_customer, call_log, method.notes
+                )
             elif isinstance(method, BatchRpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch, method.notes)
+                handlers[path] = _make_unary_handler(
+                    rpc, method, writes, find_customer_of_batch, call_log, method.notes
+                )
             elif _has_events(rpc):
-                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch)
+                handlers[path] = _make_unary_handler(rpc, method, writes, find_customer_of_batch, call_log)
             elif rpc.name.startswith("Search"):
-                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search)
+                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search, call_log)
             else:
-                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer)
+                handlers[path] = _make_unary_handler(rpc, method, searches, find_customer, call_log)
     for descriptor, methods in http_services.items():
-        handlers |= make_http_handlers(descriptor, methods, writes, searches, only_unix=only_unix)
+        handlers |= make_http_handlers(descriptor, methods, writes, searches, call_log, only_unix=only_unix)
     for descriptor, streams in http_streams.items():
-        handlers |= make_http_stream_handlers(descriptor, streams, only_unix=only_unix)
+        handlers |= make_http_stream_handlers(descriptor, streams, call_log, only_unix=only_unix)
     server.add_generic_rpc_handlers((_Handlers(handlers, handlers_with_key),))
 
 
@@ -122,11 +127,11 @@ def _make_unary_handler(
     method: Method,
     limiter: CallLimiter,
     find: Callable[[bytes], str],
+    call_log: CallLog,
     notes: Notes | None = None,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     find_sender = find_reporter_of_batch if _has_events(rpc) else find_reporter
-    method = log_calls(rpc, method)
-    meter = CallMeter(rpc, GRPC)
+    meter = CallMeter(rpc, GRPC, call_log)
     max_bytes = _get_max_bytes(rpc)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> Any:
@@ -144,23 +149,23 @@ def _make_unary_handler(
                 response = await method(data, context, customer)
             finally:
                 limiter.release(customer, size)
-            meter.succeed(start)
+            meter.succeed(start, context)
             return response
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             if notes is not None:
                 notes.note_failure(error, partial(find_sender, data), context.invocation_metadata() or ())
             await abort(context, error, rpc.input_type)
         except asyncio.CancelledError as error:
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             raise
 
     behaviour: Any = handle
     return grpc.unary_unary_rpc_method_handler(behaviour)
 
 
-def _make_stream_handler(rpc: MethodDescriptor, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
-    meter = CallMeter(rpc, GRPC)
+def _make_stream_handler(rpc: MethodDescriptor, method: Method, call_log: CallLog) -> "grpc.RpcMethodHandler[Any, Any]":
+    meter = CallMeter(rpc, GRPC, call_log)
     max_bytes = _get_max_bytes(rpc)
 
     # gRPC would end the call as INTERNAL if this raised, so the method gets the exception in place of a request.
@@ -174,12 +179,12 @@ def _make_stream_handler(rpc: MethodDescriptor, method: Method) -> "grpc.RpcMeth
         try:
             async for response in method(requests, context):
                 yield response
-            meter.succeed(start)
+            meter.succeed(start, context)
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             await abort(context, error, rpc.input_type)
         except asyncio.CancelledError as error:
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             raise
 
     behaviour: Any = handle

@@ -23,8 +23,8 @@ from server.messages.refusals import (
     make_headers,
     make_status,
 )
-from server.rpc.call_log import log_calls
-from server.rpc.call_meter import CallMeter, now
+from server.rpc.call_log import CallLog, now
+from server.rpc.call_meter import CallMeter
 from server.rpc.erasures import HttpErase, HttpGetErasure
 from server.rpc.errors import log_bug
 from server.rpc.http_services import HttpCall, HttpRead, HttpSearch
@@ -68,6 +68,7 @@ def make_http_handlers(
     methods: Mapping[str, HttpMethod],
     writes: CallLimiter,
     searches: CallLimiter,
+    call_log: CallLog,
     *,
     only_unix: bool,
 ) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def make_http_handlers(
         methods: for the name of each RPC, its method.
         writes: the limiter of the creates and batches.
         searches: the limiter of the searches, lists and erasures.
+        call_log: what logs the calls.
         only_unix: whether only callers on a Unix socket may call them.
     """
     package, service = f"{descriptor.file.package}.http", descriptor.name
@@ -85,12 +87,12 @@ def make_http_handlers(
     for name, method in methods.items():
         rpc = descriptor.methods_by_name[name]
         if isinstance(method, HttpSearch | HttpList | HttpListRefusals | HttpSummary):
-            handlers[f"/{package}.{service}/{name}"] = _make_search_handler(rpc, method, searches)
+            handlers[f"/{package}.{service}/{name}"] = _make_search_handler(rpc, method, searches, call_log)
         elif isinstance(method, HttpErase | HttpGetErasure | HttpGet):
-            handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, searches)
+            handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, searches, call_log)
         else:
-            handlers[f"/{package}.upload.{service}/{name}"] = _make_upload_handler(rpc, method, writes)
-            handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, writes)
+            handlers[f"/{package}.upload.{service}/{name}"] = _make_upload_handler(rpc, method, writes, call_log)
+            handlers[f"/{package}.{service}/{name}"] = _make_small_handler(rpc, method, writes, call_log)
     return {path: _close(handler) for path, handler in handlers.items()} if only_unix else handlers
 
 
@@ -111,10 +113,10 @@ def _close(handler: Any) -> "grpc.RpcMethodHandler[Any, Any]":
 
 
 def _make_small_handler(
-    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter, call_log: CallLog
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return a handler for a body that comes whole."""
-    answer = _make_answer(rpc, method, limiter)
+    answer = _make_answer(rpc, method, limiter, call_log)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         return pack(await answer(data, context))
@@ -124,10 +126,10 @@ def _make_small_handler(
 
 
 def _make_search_handler(
-    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter, call_log: CallLog
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return a handler whose response is sent in parts, as its caller reads it."""
-    answer = _make_answer(rpc, method, limiter)
+    answer = _make_answer(rpc, method, limiter, call_log)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         body = await answer(data, context)
@@ -142,11 +144,10 @@ def _make_search_handler(
 
 
 def _make_upload_handler(
-    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter, call_log: CallLog
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return a handler for a body that comes in parts."""
-    call_method = log_calls(rpc, method)
-    meter = CallMeter(rpc, BY_JSON)
+    meter = CallMeter(rpc, BY_JSON, call_log)
 
     async def handle(requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         start = now()
@@ -158,13 +159,13 @@ def _make_upload_handler(
                 call = call._replace(body=b"".join(parts))
                 del parts[1:]  # If it is refused, the beginning tells who sent it.
                 await renew_caller()
-                answer: bytes = await call_method(call, customer)
-            meter.succeed(start)
+                answer: bytes = await method(call, customer)
+            meter.succeed(start, context)
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             answer = await refuse(error, rpc, method, call._replace(body=b"".join(parts[:1])))
         except asyncio.CancelledError as error:
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             raise
         return pack(answer)
 
@@ -208,11 +209,10 @@ async def _read_body(
 
 
 def _make_answer(
-    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter
+    rpc: MethodDescriptor, method: HttpMethod, limiter: CallLimiter, call_log: CallLog
 ) -> Callable[[bytes, Any], Coroutine[Any, Any, bytes]]:
     """Return a function from the HttpBody of a request to the body of the answer."""
-    call_method = log_calls(rpc, method)
-    meter = CallMeter(rpc, BY_JSON)
+    meter = CallMeter(rpc, BY_JSON, call_log)
 
     async def answer(data: bytes, context: Any) -> bytes:
         start = now()
@@ -225,16 +225,16 @@ def _make_answer(
             customer = find_share(method, call)
             limiter.acquire(customer, len(data))
             try:
-                response: bytes = await call_method(call, customer)
+                response: bytes = await method(call, customer)
             finally:
                 limiter.release(customer, len(data))
-            meter.succeed(start)
+            meter.succeed(start, context)
             return response
         except Exception as error:  # noqa: BLE001 - every failure becomes a response here
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             return await refuse(error, rpc, method, call or HttpCall(b"", metadata, context))
         except asyncio.CancelledError as error:
-            meter.fail(start, error)
+            meter.fail(start, context, error)
             raise
 
     return answer
@@ -259,7 +259,7 @@ async def refuse(error: Exception, rpc: MethodDescriptor, method: HttpMethod | H
     """Note a failure, log it if it is a bug, send the headers of its refusal, and return its body."""
     if method.notes is not None:
         method.notes.note_failure(error, call.find_reporter, call.metadata.items())
-    log_bug(error, rpc.input_type, call.metadata)
+    log_bug(error, rpc.input_type, call.metadata.items())
     status = make_status(error, rpc.input_type, use_json_names=True)
     headers = [(STATUS_METADATA, str(get_http_status(error))), *make_headers(error, status)]
     if isinstance(error, UnsupportedEncoding):

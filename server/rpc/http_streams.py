@@ -18,8 +18,8 @@ from server.access.caller import renew_caller
 from server.ingest.notes import JSON
 from server.messages.json_codec.status import format_status
 from server.messages.refusals import make_status
-from server.rpc.call_log import log_calls
-from server.rpc.call_meter import measure
+from server.rpc.call_log import CallLog
+from server.rpc.call_meter import CallMeter, measure
 from server.rpc.errors import log_bug
 from server.rpc.http_handlers import find_share, join_metadata, pack, refuse
 from server.rpc.http_services import HttpCall, HttpRead
@@ -49,18 +49,19 @@ class HttpStream(HttpRead):
 
 
 def make_http_stream_handlers(
-    descriptor: ServiceDescriptor, methods: Mapping[str, HttpStream], *, only_unix: bool
+    descriptor: ServiceDescriptor, methods: Mapping[str, HttpStream], call_log: CallLog, *, only_unix: bool
 ) -> dict[str, Any]:
     """Return, by the paths of the RPCs for JSON, their handlers. Which there are is said in `protos/http_body.py`.
 
     Args:
         descriptor: the typed service.
         methods: for the name of each RPC, its method.
+        call_log: what logs the calls.
         only_unix: whether only callers on a Unix socket may call them. For all others there is no such method.
     """
     return {
         f"/{descriptor.file.package}.http.{descriptor.name}/{name}": _make_handler(
-            descriptor.methods_by_name[name], method, only_unix=only_unix
+            descriptor.methods_by_name[name], method, call_log, only_unix=only_unix
         )
         for name, method in methods.items()
     }
@@ -93,8 +94,13 @@ class _Answer:
         await self._context.write(pack(part, self._method.content_type))
 
 
-def _make_handler(rpc: MethodDescriptor, method: HttpStream, *, only_unix: bool) -> "grpc.RpcMethodHandler[Any, Any]":
-    send_answer = log_calls(rpc, measure(rpc, JSON, _Answer.send))
+def _make_handler(
+    rpc: MethodDescriptor, method: HttpStream, call_log: CallLog, *, only_unix: bool
+) -> "grpc.RpcMethodHandler[Any, Any]":
+    async def send(data: bytes, _: Any, answer: _Answer) -> None:
+        await answer.send(data)
+
+    send_answer = measure(CallMeter(rpc, JSON, call_log), send)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         if only_unix and not context.peer().startswith("unix:"):
@@ -103,12 +109,12 @@ def _make_handler(rpc: MethodDescriptor, method: HttpStream, *, only_unix: bool)
         answer = _Answer(method, metadata, context)
         try:
             try:
-                await send_answer(answer, data)
+                await send_answer(data, context, answer)
             except grpc.aio.InternalError:
                 raise
             except Exception as error:  # noqa: BLE001 - every failure becomes a part here
                 if answer.has_begun:
-                    log_bug(error, rpc.input_type, metadata)
+                    log_bug(error, rpc.input_type, metadata.items())
                     status = make_status(error, rpc.input_type, use_json_names=True)
                     await answer.write(method.format_failure(format_status(status)))
                     if isinstance(error, ServerStopping):

@@ -13,8 +13,8 @@ from server.access.caller import get_caller, renew_caller
 from server.ingest.notes import GRPC
 from server.messages.customer import find_customer
 from server.messages.refusals import MessageTooLarge
-from server.rpc.call_log import log_calls
-from server.rpc.call_meter import measure
+from server.rpc.call_log import CallLog
+from server.rpc.call_meter import CallMeter, measure
 from server.rpc.errors import abort
 from server.sharing.open_streams import OpenStreams
 
@@ -54,7 +54,9 @@ async def send(parts: Parts, write: Callable[[bytes], Awaitable[None]], streams:
             await asyncio.sleep(0)
 
 
-def make_stream_handler(rpc: MethodDescriptor, method: TypedStream) -> "grpc.RpcMethodHandler[Any, Any]":
+def make_stream_handler(
+    rpc: MethodDescriptor, method: TypedStream, call_log: CallLog
+) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return the handler of a typed RPC."""
 
     async def answer(data: bytes, context: Any) -> None:
@@ -65,11 +67,11 @@ def make_stream_handler(rpc: MethodDescriptor, method: TypedStream) -> "grpc.Rpc
         customer = caller.share or caller.find_share(find_customer(data))
         await send(method(data), context.write, method.streams, customer)
 
-    answer_logged = log_calls(rpc, measure(rpc, GRPC, answer))
+    answer_measured = measure(CallMeter(rpc, GRPC, call_log), answer)
 
     async def handle(data: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
         try:
-            await answer_logged(data, context)
+            await answer_measured(data, context)
         except grpc.aio.InternalError:
             pass  # The caller has gone.
         except Exception as error:  # noqa: BLE001 - every failure becomes a status here

@@ -70,6 +70,8 @@ def make_envoy(
             *("--log-level", "warning"),
             *("--concurrency", str(min(2, len(os.sched_getaffinity(0))))),
             *("--drain-time-s", str(int(_DRAIN_SECONDS))),
+            # So that the lines of its log come soon after those of the workers.
+            *("--file-flush-interval-msec", "500"),
         ],
         # Envoy has no business with the database.
         environment={name: value for name, value in os.environ.items() if not name.endswith("DATABASE_URL")},
@@ -143,6 +145,7 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
         ("{ path: ./tls-client-ca.yaml }", f"{{ path: {json.dumps(str(tls.client_ca))} }}"),
         (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),
         (_format_origins(()), _format_origins(settings.origins)),
+        (_format_share(0), _format_share(settings.access_log)),
     ):
         if text.count(old) != 1:
             raise StackError(f"envoy.yaml contains {old!r} {text.count(old)} times: it must contain it exactly once")
@@ -172,6 +175,10 @@ def _format_domains(domains: Sequence[str]) -> str:
 
 def _format_limit(connections: int) -> str:
     return f"max_active_downstream_connections: {connections} "
+
+
+def _format_share(share: int) -> str:
+    return f"numerator: {share}, denominator: TEN_THOUSAND"
 
 
 def _format_origins(origins: Sequence[str] | None) -> str:

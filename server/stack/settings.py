@@ -16,6 +16,7 @@ from server.settings import (
     TlsFiles,
     check_database_url,
     check_server_variables,
+    read_access_log,
     read_plaintext,
     read_tls_files,
 )
@@ -67,6 +68,8 @@ class StackSettings:
     """What AUTH says, if it says anything."""
     provider: ProviderSettings | None = None
     """The identity provider, if there is one."""
+    access_log: int = 0
+    """Of how many in 10,000 requests the logs tell, besides those that fail."""
 
     @property
     def connect_address(self) -> str:
@@ -126,6 +129,7 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         metrics_address=_read_address(environment, "METRICS_ADDRESS", "127.0.0.1"),
         auth=read_auth(environment),
         provider=read_provider(environment),
+        access_log=read_access_log(environment),
     )
 
 

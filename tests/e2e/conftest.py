@@ -26,7 +26,7 @@ def pages() -> Iterator[Pages]:
 def stack(tmp_path_factory: pytest.TempPathFactory, pages: Pages) -> Iterator[Stack]:
     """Run PostgreSQL, the server and Envoy on free ports."""
     origins = f"{pages.origin}, {EXTENSION_ORIGIN}"
-    with running(tmp_path_factory.mktemp("stack"), CORS_ORIGINS=origins) as started:
+    with running(tmp_path_factory.mktemp("stack"), CORS_ORIGINS=origins, ACCESS_LOG="0.5") as started:
         yield started.wait_until_up()
 
 

@@ -240,7 +240,7 @@ def test_a_signal_lets_calls_in_flight_finish_and_refuses_new_ones(
         assert events == ["stopping", "stopped"]
 
 
-def test_no_line_is_logged_for_a_request_that_is_answered(database_url: str, customer: str) -> None:
+def test_a_request_has_a_line_in_the_log_only_if_it_fails(database_url: str, customer: str) -> None:
     port = free_port()
     with (
         started_module("server", DATABASE_URL=database_url, GRPC_PORT=str(port)) as process,
@@ -254,7 +254,9 @@ def test_no_line_is_logged_for_a_request_that_is_answered(database_url: str, cus
             client.leads.SearchLeadAnalyticsEvents(requests.lead_search(""), timeout=5)
         process.terminate()
         _, stderr = process.communicate(timeout=10)
-    assert [json.loads(line)["event"] for line in stderr.splitlines()] == ["stopping", "stopped"]
+    refused, *others = [json.loads(line) for line in stderr.splitlines()]
+    assert [line["event"] for line in others] == ["stopping", "stopped"]
+    assert (refused["event"], refused["level"], refused["cause"]) == ("refused", "INFO", "invalid_request")
 
 
 def test_at_debug_each_request_is_logged_without_its_contents(database_url: str, customer: str) -> None:
@@ -271,10 +273,12 @@ def test_at_debug_each_request_is_logged_without_its_contents(database_url: str,
         process.terminate()
         _, stderr = process.communicate(timeout=10)
     lines = [json.loads(line) for line in stderr.splitlines()]
-    answered = [line for line in lines if line["event"] == "answered"]
-    assert [line["outcome"] for line in answered] == ["ok", "InvalidRequest"]
-    assert answered[0]["rpc"] == "data_analytics.v1.LeadAnalyticsService.CreateLeadAnalyticsEvent"
-    assert len(lines) == len(answered) + 2
+    (created, searched), rest = lines[:2], lines[2:]
+    assert [line["event"] for line in rest] == ["stopping", "stopped"]
+    assert (created["event"], created["code"]) == ("answered", "OK")
+    assert (searched["event"], searched["code"]) == ("refused", "INVALID_ARGUMENT")
+    assert created["rpc"] == "data_analytics.v1.LeadAnalyticsService/CreateLeadAnalyticsEvent"
+    assert searched["faults"] == ["page: must be greater than or equal to 1"]
     assert customer not in stderr
 
 

@@ -22,6 +22,7 @@ ENVOY = """
         - endpoint: { address: { pipe: { path: run/50051.prom } } }
 - max_active_downstream_connections: 10000 # why
 - allow_origin_string_match: [] # why
+- { numerator: 0, denominator: TEN_THOUSAND }
 #names others
 - domains: ["localhost", "*.localhost", "127.0.0.1", "[::1]", "*"]
 #tls a: { path: ./tls-certificate.yaml }
@@ -60,6 +61,7 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("BIND_ADDRESS", "localhost"),
         ("DATA_DIR", ""),
         ("LOG_LEVEL", "LOUD"),
+        *(("ACCESS_LOG", text) for text in ("on", "0", "0.0", "0.00001", "1.5", "2", ".5", "1e-3", "-0.1", "5%")),
         ("WORKERS", "0"),
         ("WORKERS", "two"),
         ("DATABASE_URL", "analytics"),
@@ -100,7 +102,7 @@ def test_a_password_is_never_shown(text: str, shown: str | None) -> None:
 
 
 def test_the_addresses_of_envoy_are_replaced() -> None:
-    settings = read_stack_settings({"HTTP_PORT": "50051", "GRPC_PORT": "8080", "WORKERS": "1"})
+    settings = read_stack_settings({"HTTP_PORT": "50051", "GRPC_PORT": "8080", "WORKERS": "1", "ACCESS_LOG": "0.0205"})
     assert render_envoy(settings, max_connections=800).split("\n") == [
         "",
         '- socket_address: { address: "127.0.0.1", port_value: 50051 }',
@@ -113,6 +115,7 @@ def test_the_addresses_of_envoy_are_replaced() -> None:
         '        - endpoint: { address: { pipe: { path: "/run/8080.prom" } } }',
         "- max_active_downstream_connections: 800 # why",
         "- allow_origin_string_match: [] # why",
+        "- { numerator: 205, denominator: TEN_THOUSAND }",
         "#names others",
         '- domains: ["localhost", "*.localhost", "127.0.0.1", "[::1]", "*"]',
         '#tls a: { path: "/run/tls-certificate.json" }',

@@ -11,6 +11,7 @@ from data_analytics.v1.event_pb2 import LeadAnalyticsEvent
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR
 from server import event_loop
 from server.app import make_grpc_server
+from server.rpc.call_log import CallLog
 from server.rpc.handlers import add_services
 from server.rpc.limits import Limits
 from server.transport import AIO
@@ -45,7 +46,7 @@ class NoOp:
 async def serve(port: int, transport: str = AIO) -> None:
     server: Any = make_grpc_server(transport)
     service: Any = DESCRIPTOR.services_by_name["LeadAnalyticsService"]
-    add_services(server, {service: NoOp()}, {}, {}, Limits())
+    add_services(server, {service: NoOp()}, {}, {}, Limits(), CallLog())
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await asyncio.Event().wait()
