@@ -130,6 +130,7 @@ lock: install ## Write locks/ from pyproject.toml (newer versions: ARGS=--upgrad
 	$(COMPILE) --group build --output-file locks/build.txt
 	$(COMPILE) pyproject.toml --extra dev --constraint locks/build.txt --output-file locks/dev.txt
 	$(COMPILE) pyproject.toml --extra stack --constraint locks/dev.txt --output-file locks/server.txt
+	$(COMPILE) pyproject.toml --extra tracing --constraint locks/dev.txt --output-file locks/tracing.txt
 	$(COMPILE) pyproject.toml --extra bench --constraint locks/dev.txt --output-file locks/bench.txt
 
 .PHONY: clean

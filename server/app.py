@@ -47,6 +47,7 @@ from server.settings import Settings
 from server.sharing.open_streams import OpenStreams
 from server.sharing.places import Places
 from server.sharing.turns import Turns
+from server.tracing.make import make_tracer
 from server.transport import CORE, health
 from server.transport.interface import Admit, Server
 from server.transport.make import make_server
@@ -118,9 +119,10 @@ class Application:
             ConfigurationError: one of the ports cannot be bound.
         """
         self._store = EventStore(settings.database_url, settings.retention_days, settings.read_database_url)
-        self.commits = GroupCommit(self._store)
+        self._tracer = make_tracer() if settings.tracing else None
+        self.commits = GroupCommit(self._store, tracer=self._tracer)
         # So that a create does not wait for the commit of a batch that takes a hundred times as long.
-        self._batch_commits = GroupCommit(self._store, Lane.BATCHES)
+        self._batch_commits = GroupCommit(self._store, Lane.BATCHES, self._tracer)
         self._refusal_log = RefusalLog(self._store.refusals)
         self._keys = KeyFinder(settings.database_url)
         self._verifier = Verifier(self._keys, make_provider(settings.provider))
@@ -178,6 +180,7 @@ class Application:
             },
             limits,
             self._call_log,
+            self._tracer,
             only_unix=settings.envoy_socket is not None,
         )
         names = [service.full_name for service in services]
@@ -238,6 +241,8 @@ class Application:
                 self._keys.close()
         except TimeoutError:
             log.error("the database did not finish in time; no acknowledged event is lost")
+        if self._tracer is not None:
+            await self._tracer.close()
         log.info("stopped")
 
     def _make_http_services(

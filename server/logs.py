@@ -109,6 +109,8 @@ def configure(level: int) -> None:
     # It quotes headers that it cannot decode, and logs callers that go away as errors. Calls that fail are logged by
     # `server.rpc.errors`.
     logging.getLogger("grpc._cython").setLevel(logging.CRITICAL)
+    # It has lines for each export that fails, and for headers of callers. `server.tracing` says what has to be known.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     # Exceptions that nobody can catch, such as those psycopg2 prints in a COPY that breaks off, may quote a row. The
     # COPY itself fails too, and that is logged where it is caught.
     sys.excepthook = lambda kind, error, trace: _log_uncaught(error, logging.ERROR if trace else logging.WARNING)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from server.access.provider import ProviderSettings
 from server.auth_settings import read_auth, read_provider
+from server.tracing.make import read_endpoint
 from server.transport import CORE, TRANSPORTS
 from server.transport.options import MAX_CONNECTIONS
 from server.variables import ConfigurationError, read_number, read_word
@@ -67,6 +68,8 @@ class Settings(NamedTuple):
     """The same of a standby for searches, lists and exports, or "" if there is none."""
     access_log: int = 0
     """Of how many in 10,000 calls that succeed the log tells. It tells of each that fails."""
+    tracing: bool = False
+    """Whether calls are traced."""
     max_connections: int = MAX_CONNECTIONS
     """How many connections are accepted. No variable sets it: it follows from the limit on open files."""
 
@@ -99,6 +102,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         provider=read_provider(environment),
         read_database_url=_read_read_database_url(environment),
         access_log=read_access_log(environment),
+        tracing=read_endpoint(environment) != "",
     )
 
 
@@ -115,6 +119,7 @@ def check_server_variables(environment: Mapping[str, str]) -> None:
         read_provider,
         _read_read_database_url,
         read_access_log,
+        read_endpoint,
     ):
         read(environment)
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar, cast
 
 from server.ingest.commit_meter import CommitMeter
 from server.ingest.write_queue import Group, Work, WriteQueue
 from server.messages.refusals import DeadlineTooShort
-from storage import EventStore, Lane, Outcome
+from server.metrics.names import name_type
+from server.tracing.interface import CommitSpan, Tracer, call_span
+from storage import EventStore, Lane, Outcome, StorageError
 
 T = TypeVar("T")
 
@@ -44,6 +46,7 @@ class GroupCommit:
         self,
         store: EventStore,
         lane: Lane = Lane.CREATES,
+        tracer: Tracer | None = None,
         *,
         max_events: int = 10_000,
         max_bytes: int = 64 << 20,
@@ -55,6 +58,7 @@ class GroupCommit:
         Args:
             store: where the rows go.
             lane: what they wait behind there.
+            tracer: what makes the spans of commits, if calls are traced.
             max_events: how many events may wait.
             max_bytes: how many bytes may wait.
             max_group_events: how many events of several callers one commit may hold. It bounds how long a later event
@@ -71,6 +75,7 @@ class GroupCommit:
         )
         self._in_flight: list[Group] = []
         self._meter = CommitMeter(lane.name.lower())
+        self._tracer = tracer
         self._pace = _Pace()
         self._is_scheduled = False
         self._gathering: asyncio.TimerHandle | None = None
@@ -121,7 +126,7 @@ class GroupCommit:
         """
         if (fault := self._store.availability.write_fault) is not None:
             raise fault
-        response = self._queue.put(work)
+        response = self._queue.put(work, call_span.get() if self._tracer is not None else None)
         self._idle.clear()
         if self._gathering is not None:
             if self._has_gathered_enough():
@@ -162,6 +167,8 @@ class GroupCommit:
                 self._pace.start()
             group.started_at = time.monotonic()
             self._in_flight.append(group)
+            if self._tracer is not None and (calls := group.call_spans):
+                group.span = self._tracer.begin_commit(self._lane.name.lower(), calls, len(group.rows))
             self._store.write(group.rows, self._lane).add_done_callback(partial(self._finish_commit, group))
             return
         group.respond([])
@@ -179,6 +186,8 @@ class GroupCommit:
             # Before the responses, which take as long as the commit when a group has many events.
             self._start_commit()
         self._meter.count(group, outcomes.result(), seconds)
+        if group.span is not None:
+            _end_span(group.span, outcomes.result())
         group.respond(outcomes.result())
         if self._in_flight:
             return
@@ -188,6 +197,11 @@ class GroupCommit:
             self._start_commit()
         else:
             self._gathering = self._loop.call_later(_GATHER_SECONDS, self._start_commit)
+
+
+def _end_span(span: CommitSpan, outcomes: Sequence[Outcome]) -> None:
+    failures = [outcome for outcome in outcomes if isinstance(outcome, StorageError)]
+    span.end(len(failures), name_type(type(failures[0])) if failures else "")
 
 
 class _Pace:

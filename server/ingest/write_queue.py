@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from server.messages.refusals import TooManyWaiting
 from server.sharing.shares import Shares
+from server.tracing.interface import CallSpan, CommitSpan
 from storage import Outcome, Row
 
 T_co = TypeVar("T_co", covariant=True)
@@ -52,6 +53,8 @@ class _Waiting(NamedTuple):
     response: "asyncio.Future[Any]"
     since: float
     """When it came, by the monotonic clock."""
+    span: CallSpan | None
+    """That of the call, if it is traced."""
 
 
 class Group:
@@ -63,6 +66,8 @@ class Group:
         """How many bytes the requests have."""
         self.started_at = 0.0
         """When its commit began, by the monotonic clock."""
+        self.span: CommitSpan | None = None
+        """That of its commit, if one of its calls is traced."""
         self._callers: list[tuple[_Waiting, int]] = []
         """Each with the number of its rows."""
 
@@ -70,6 +75,11 @@ class Group:
     def caller_count(self) -> int:
         """How many callers the group has."""
         return len(self._callers)
+
+    @property
+    def call_spans(self) -> list[CallSpan]:
+        """The spans of those calls that are traced."""
+        return [waiting.span for waiting, _ in self._callers if waiting.span is not None]
 
     def add(self, waiting: _Waiting, rows: list[Row]) -> None:
         """Add a caller's rows."""
@@ -132,8 +142,12 @@ class WriteQueue:
         """How many full groups wait."""
         return self._events // self._max_group_events + self._bytes // self._max_group_bytes
 
-    def put(self, work: Work[Any]) -> "asyncio.Future[Any]":
+    def put(self, work: Work[Any], span: CallSpan | None = None) -> "asyncio.Future[Any]":
         """Append `work` and return the future of its response.
+
+        Args:
+            work: what to append.
+            span: that of the call, if it is traced.
 
         Raises:
             TooManyWaiting: the queue has no space for it, or its customer has its share.
@@ -145,7 +159,7 @@ class WriteQueue:
             self._event_shares.give_back(customer, event_count)
             raise TooManyWaiting
         response: asyncio.Future[Any] = self._loop.create_future()
-        waiting = _Waiting(work, event_count, byte_size, response, time.monotonic())
+        waiting = _Waiting(work, event_count, byte_size, response, time.monotonic(), span)
         if (others := self._waiting.get(customer)) is None:
             self._waiting[customer] = deque((waiting,))
         else:

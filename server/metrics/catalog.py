@@ -26,6 +26,13 @@ EVENTS_REFUSED = Counter(
 )
 LOG_DROPPED = Counter("analytics_log_lines_dropped_total", "Lines that nobody read, and that are missing in the log.")
 LOG_DROPPED.begin()
+SPANS_EXPORTED = Counter("analytics_spans_exported_total", "Spans that were exported.")
+SPANS_EXPORTED.begin()
+SPANS_DROPPED = Counter(
+    "analytics_spans_dropped_total", "Spans that were not exported, and calls that were not traced.", ("cause",)
+)
+for _cause in ("over_rate", "queue_full", "export_failed"):
+    SPANS_DROPPED.begin(_cause)
 COMMIT_SECONDS = Histogram(
     "analytics_commit_duration_seconds",
     "How long commits took, with waiting for another.",
@@ -51,7 +58,16 @@ LOOP_LAG = Histogram(
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 
-COUNTERS = (CALLS_FAILED, EVENTS_STORED, EVENTS_REPLAYED, EVENTS_FAILED, EVENTS_REFUSED, LOG_DROPPED)
+COUNTERS = (
+    CALLS_FAILED,
+    EVENTS_STORED,
+    EVENTS_REPLAYED,
+    EVENTS_FAILED,
+    EVENTS_REFUSED,
+    LOG_DROPPED,
+    SPANS_EXPORTED,
+    SPANS_DROPPED,
+)
 HISTOGRAMS = (CALLS, COMMIT_SECONDS, COMMIT_EVENTS, COMMIT_BYTES, LOOP_LAG)
 
 WORKER_UP = Reading("analytics_worker_up", "Whether a worker answered this scrape. One that is dead is not listed.")

@@ -13,6 +13,7 @@ from server.ingest.notes import JSON
 from server.messages.faults import find_fault
 from server.messages.refusals import FieldViolation, get_code, get_http_status
 from server.request_ids import Metadata, RequestIds, find_request_ids
+from server.tracing.interface import call_span
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,9 @@ def _draw(request_id: str) -> int:
 
 def _describe_call(start: float, ids: RequestIds) -> dict[str, Any]:
     milliseconds = round((now() - start) * 1000, 3)
-    return {"milliseconds": milliseconds, "caller": get_caller().name, **_list_ids(ids)}
+    span = call_span.get()
+    trace = {"trace_id": span.trace_id} if span is not None else {}
+    return {"milliseconds": milliseconds, "caller": get_caller().name, **_list_ids(ids), **trace}
 
 
 def _list_ids(ids: RequestIds) -> dict[str, str]:

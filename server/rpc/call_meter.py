@@ -12,6 +12,7 @@ from server.messages.refusals import get_code, is_bug, list_causes
 from server.metrics.catalog import CALLS, CALLS_FAILED
 from server.metrics.names import name_type
 from server.rpc.call_log import CallLog, now
+from server.tracing.interface import call_span
 
 _BUG = "bug"
 
@@ -83,7 +84,11 @@ class CallMeter:
         if isinstance(error, Exception) and not isinstance(error, grpc.aio.InternalError):
             code, cause = Code.Name(get_code(error)), name_cause(error)
             CALLS_FAILED.add(self._door, cause)
+            if (span := call_span.get()) is not None:
+                span.fail(code, cause)
             self._log.tell_failure(self._name, self._door, start, metadata, error, cause)
         else:
+            if (span := call_span.get()) is not None:
+                span.fail(code, "cancelled")
             self._log.tell_gone(self._name, self._door, start, metadata)
         CALLS.find(self._name, code, self._door).observe(now() - start)

@@ -5,6 +5,7 @@ whose text is sent to the caller. An interceptor that changed this would take mo
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from server.access.caller import get_caller, renew_caller
-from server.ingest.notes import GRPC, Notes
+from server.ingest.notes import GRPC, JSON, Notes
 from server.messages.customer import (
     find_customer,
     find_customer_of_batch,
@@ -32,6 +33,7 @@ from server.rpc.http_streams import HttpStream, make_http_stream_handlers
 from server.rpc.limits import CallLimiter, Limits
 from server.rpc.services import BatchRpc, CreateRpc
 from server.rpc.streams import make_stream_handler
+from server.tracing.interface import Tracer
 
 MAX_REQUEST_BYTES = 1 << 20
 """The documented limit on the request of one event or of a search."""
@@ -41,6 +43,9 @@ MAX_BATCH_BYTES = 8 << 20
 
 MAX_MESSAGE_BYTES = MAX_BATCH_BYTES + (64 << 10)
 """The largest message that gRPC accepts: a batch, or one as JSON with the content type that goes with it."""
+
+# The packages of the RPCs for JSON.
+_FOR_JSON = re.compile(r"\.http(\.upload)?\.")
 
 Method = Callable[..., Any]
 """Takes a request, the context of its call and, if it is unary, the customer whose share it takes.
@@ -56,6 +61,7 @@ def add_services(
     http_streams: Mapping[ServiceDescriptor, Mapping[str, HttpStream]],
     limits: Limits,
     call_log: CallLog,
+    tracer: Tracer | None = None,
     *,
     only_unix: bool = False,
 ) -> None:
@@ -68,6 +74,7 @@ def add_services(
         http_streams: for some services, those whose response is a stream.
         limits: the limits on what is in flight.
         call_log: what logs the calls.
+        tracer: what traces them, if they are traced.
         only_unix: whether only callers on a Unix socket may call the methods for JSON.
     """
     writes, searches = CallLimiter(limits.writes, limits.write_bytes), CallLimiter(limits.searches, limits.search_bytes)
@@ -96,11 +103,20 @@ def add_services(
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer_of_search, call_log)
             else:
                 handlers[path] = _make_unary_handler(rpc, method, searches, find_customer, call_log)
+    for_json: dict[str, Any] = {}
     for descriptor, methods in http_services.items():
-        handlers |= make_http_handlers(descriptor, methods, writes, searches, call_log, only_unix=only_unix)
+        for_json |= make_http_handlers(descriptor, methods, writes, searches, call_log, only_unix=only_unix)
     for descriptor, streams in http_streams.items():
-        handlers |= make_http_stream_handlers(descriptor, streams, call_log, only_unix=only_unix)
-    server.add_generic_rpc_handlers((_Handlers(handlers, handlers_with_key),))
+        for_json |= make_http_stream_handlers(descriptor, streams, call_log, only_unix=only_unix)
+    if tracer is not None:
+        handlers, handlers_with_key = _trace(handlers, tracer, GRPC), _trace(handlers_with_key, tracer, GRPC)
+        for_json = _trace(for_json, tracer, JSON)
+    server.add_generic_rpc_handlers((_Handlers(handlers | for_json, handlers_with_key),))
+
+
+def _trace(handlers: Mapping[str, Any], tracer: Tracer, door: str) -> dict[str, Any]:
+    """Return handlers that make spans. By either door, a span names the typed RPC."""
+    return {path: tracer.wrap(each, _FOR_JSON.sub(".", path[1:]), door) for path, each in handlers.items()}
 
 
 class _Handlers(grpc.GenericRpcHandler):

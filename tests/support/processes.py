@@ -28,6 +28,8 @@ def environment(**variables: str) -> dict[str, str]:
         "DATA_DIR",
         "BIND_ADDRESS",
         "LOG_LEVEL",
+        "ACCESS_LOG",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
         "METRICS_ADDRESS",
         "METRICS_PORT",
         "WORKERS",

@@ -46,7 +46,13 @@ def test_the_locks_agree_on_versions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("server.txt", ["stack"]), ("dev.txt", ["stack", "dev"]), ("bench.txt", ["bench"])]
+    ("lock", "extras"),
+    [
+        ("server.txt", ["stack"]),
+        ("tracing.txt", ["tracing"]),
+        ("dev.txt", ["stack", "tracing", "dev"]),
+        ("bench.txt", ["bench"]),
+    ],
 )
 def test_a_lock_has_what_the_projects_ask_for(lock: str, extras: list[str]) -> None:
     versions = read_versions(ROOT / "locks" / lock)

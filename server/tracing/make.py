@@ -1,0 +1,65 @@
+"""Whether calls are traced, as OpenTelemetry's own variables say, and what then traces them."""
+
+import importlib.util
+from collections.abc import Mapping
+
+from server.tracing.interface import Tracer
+from server.variables import ConfigurationError, read_word
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_SAMPLERS = (
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+    "always_on",
+    "always_off",
+    "traceidratio",
+)
+
+
+def read_endpoint(environment: Mapping[str, str]) -> str:
+    """Return where traces go, as a URL, or "" if calls are not traced.
+
+    Raises:
+        ConfigurationError: a variable is malformed, or asks for what is not supported.
+    """
+    variable = next((name for name in _ENDPOINTS if environment.get(name)), "")
+    is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if not variable or is_off or read_word(environment, "OTEL_TRACES_EXPORTER", ("otlp", "none")) == "none":
+        return ""
+    for name in _PROTOCOLS:
+        read_word(environment, name, ("grpc",))
+    if read_word(environment, "OTEL_TRACES_SAMPLER", _SAMPLERS).endswith("ratio"):
+        _check_ratio(environment.get("OTEL_TRACES_SAMPLER_ARG", ""))
+    url = environment[variable]
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"{variable} is {url!r}: it must be a URL, such as http://localhost:4317")
+    return url
+
+
+def make_tracer() -> Tracer:
+    """Return what traces calls, as the environment says. Nothing of OpenTelemetry is imported before.
+
+    Raises:
+        ConfigurationError: OpenTelemetry is not installed, or finds a variable malformed.
+    """
+    if importlib.util.find_spec("opentelemetry") is None:
+        raise ConfigurationError(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: see docs/tracing.md"
+        )
+    from server.tracing.telemetry import Telemetry, make_exporter
+
+    try:
+        return Telemetry(make_exporter())
+    except ValueError as error:
+        raise ConfigurationError(f"a variable of OpenTelemetry (OTEL_…) is malformed: {error}") from None
+
+
+def _check_ratio(text: str) -> None:
+    try:
+        is_share = 0 <= float(text or 1) <= 1
+    except ValueError:
+        is_share = False
+    if not is_share:
+        raise ConfigurationError(f"OTEL_TRACES_SAMPLER_ARG is {text!r}: it must be a share from 0 to 1")
