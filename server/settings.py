@@ -12,7 +12,7 @@ from server.auth_settings import read_auth, read_provider
 from server.tracing.make import read_endpoint
 from server.transport import CORE, TRANSPORTS
 from server.transport.options import MAX_CONNECTIONS
-from server.variables import ConfigurationError, read_number, read_word
+from server.variables import SHARES, ConfigurationError, read_number, read_word
 from storage.connection import check_url, count_hosts
 
 MAX_PORT = 65535
@@ -67,7 +67,7 @@ class Settings(NamedTuple):
     read_database_url: str = ""
     """The same of a standby for searches, lists and exports, or "" if there is none."""
     access_log: int = 0
-    """Of how many in 10,000 calls that succeed the log tells. It tells of each that fails."""
+    """Of how many in `SHARES` calls that succeed the log tells. It tells of each that fails."""
     tracing: bool = False
     """Whether calls are traced."""
     max_connections: int = MAX_CONNECTIONS
@@ -168,13 +168,13 @@ def read_plaintext(environment: Mapping[str, str]) -> bool:
 
 
 def read_access_log(environment: Mapping[str, str]) -> int:
-    """Return of how many in 10,000 calls that succeed the log tells."""
+    """Return of how many in `SHARES` calls that succeed the log tells."""
     text = environment.get("ACCESS_LOG") or "off"
     if text == "off":
         return 0
     if not _SHARE.fullmatch(text):
         raise ConfigurationError(f"ACCESS_LOG is {text!r}: it must be off, or a share from 0.0001 to 1, such as 0.01")
-    return round(float(text) * 10_000)
+    return round(float(text) * SHARES)
 
 
 def _read_envoy_socket(environment: Mapping[str, str], grpc_port: int) -> Path | None:

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+SHARES = 10_000
+"""In as many parts a share of the requests is given."""
+
 
 class ConfigurationError(Exception):
     """An environment variable that cannot be used. The message is one line that names it."""

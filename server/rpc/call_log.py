@@ -14,6 +14,7 @@ from server.messages.faults import find_fault
 from server.messages.refusals import FieldViolation, get_code, get_http_status
 from server.request_ids import Metadata, RequestIds, find_request_ids
 from server.tracing.interface import call_span
+from server.variables import SHARES
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,6 @@ _MAX_FAULTS = 5
 
 # Of why a call was not admitted, which may name a key, or the origin of a page.
 _MAX_REASON = 200
-
-SHARES = 10_000
-"""In as many parts a share of the calls is given."""
 
 # What is not the caller's doing.
 _OWN_FAULTS = (code_pb2.INTERNAL, code_pb2.UNAVAILABLE)

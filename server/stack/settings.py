@@ -20,6 +20,7 @@ from server.settings import (
     read_plaintext,
     read_tls_files,
 )
+from server.tracing.make import read_endpoint, read_share
 from server.variables import ConfigurationError, read_number
 
 PROJECT_ROOT = Path(__file__).parents[2]
@@ -68,8 +69,12 @@ class StackSettings:
     """What AUTH says, if it says anything."""
     provider: ProviderSettings | None = None
     """The identity provider, if there is one."""
+    traces: str = ""
+    """Where traces go, as a URL, or "" if calls are not traced."""
+    traced_share: float = 1.0
+    """Which share of the requests is traced whose callers do not say whether they are."""
     access_log: int = 0
-    """Of how many in 10,000 requests the logs tell, besides those that fail."""
+    """Of how many in `SHARES` requests the logs tell, besides those that fail."""
 
     @property
     def connect_address(self) -> str:
@@ -129,6 +134,8 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         metrics_address=_read_address(environment, "METRICS_ADDRESS", "127.0.0.1"),
         auth=read_auth(environment),
         provider=read_provider(environment),
+        traces=read_endpoint(environment),
+        traced_share=read_share(environment),
         access_log=read_access_log(environment),
     )
 

@@ -1,10 +1,14 @@
 """Whether calls are traced, as OpenTelemetry's own variables say, and what then traces them."""
 
 import importlib.util
+import re
 from collections.abc import Mapping
 
 from server.tracing.interface import Tracer
 from server.variables import ConfigurationError, read_word
+
+# What follows the port has no meaning for gRPC.
+_ENDPOINT = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]{1,5}(/.*)?", re.ASCII)
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
@@ -30,12 +34,30 @@ def read_endpoint(environment: Mapping[str, str]) -> str:
         return ""
     for name in _PROTOCOLS:
         read_word(environment, name, ("grpc",))
-    if read_word(environment, "OTEL_TRACES_SAMPLER", _SAMPLERS).endswith("ratio"):
-        _check_ratio(environment.get("OTEL_TRACES_SAMPLER_ARG", ""))
+    read_share(environment)
     url = environment[variable]
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{variable} is {url!r}: it must be a URL, such as http://localhost:4317")
+    if not _ENDPOINT.fullmatch(url):
+        raise ConfigurationError(f"{variable} is {url!r}: it must be a URL with a port, such as http://localhost:4317")
     return url
+
+
+def read_share(environment: Mapping[str, str]) -> float:
+    """Return which share of the calls is traced whose callers do not say whether they are.
+
+    Raises:
+        ConfigurationError: a variable is malformed.
+    """
+    sampler = read_word(environment, "OTEL_TRACES_SAMPLER", _SAMPLERS)
+    if not sampler.endswith("ratio"):
+        return float(sampler.endswith("on"))
+    text = environment.get("OTEL_TRACES_SAMPLER_ARG") or "1"
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"OTEL_TRACES_SAMPLER_ARG is {text!r}: it must be a share from 0 to 1")
+    return share
 
 
 def make_tracer() -> Tracer:
@@ -54,12 +76,3 @@ def make_tracer() -> Tracer:
         return Telemetry(make_exporter())
     except ValueError as error:
         raise ConfigurationError(f"a variable of OpenTelemetry (OTEL_…) is malformed: {error}") from None
-
-
-def _check_ratio(text: str) -> None:
-    try:
-        is_share = 0 <= float(text or 1) <= 1
-    except ValueError:
-        is_share = False
-    if not is_share:
-        raise ConfigurationError(f"OTEL_TRACES_SAMPLER_ARG is {text!r}: it must be a share from 0 to 1")

@@ -1,6 +1,7 @@
 """OpenTelemetry's SDK within bounds: what it samples, what waits to be exported, and how long a stop waits for it."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -64,7 +65,8 @@ class Telemetry(SpanMaker):
 
         def shut_down() -> None:
             self._provider.shutdown()
-            loop.call_soon_threadsafe(closed.set)
+            with contextlib.suppress(RuntimeError):  # It has taken longer than the stop, and the loop is closed.
+                loop.call_soon_threadsafe(closed.set)
 
         threading.Thread(target=shut_down, name="traces", daemon=True).start()
         try:

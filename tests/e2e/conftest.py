@@ -13,6 +13,7 @@ from tests.support.http import Http
 from tests.support.in_process import Client
 from tests.support.postgres import make_passable
 from tests.support.stack import Stack, running
+from tests.support.traces import Receiver, receiving
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +60,20 @@ def browser(chromium: Chromium) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Run a stack whose callers need credentials, at the log level that says most."""
+def receiver() -> Iterator[Receiver]:
+    """Run what receives the traces of this stack."""
+    with receiving() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Stack]:
+    """Run a stack whose callers need credentials and are traced, at the log level that says most."""
     directory = tmp_path_factory.mktemp("guarded")
     make_passable(directory)
     provider = write_jwks(directory / "jwks.json")
     variables = {"JWKS_FILE": provider.jwks_file, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "LOG_LEVEL": "DEBUG"}
-    variables["METRICS_PORT"] = "off"
+    variables |= {"METRICS_PORT": "off", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}"}
+    variables |= {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_TRACES_SAMPLER": "parentbased_always_off"}
     with running(directory / "stack", **variables) as stack:
         yield stack.wait_until_up()

@@ -22,7 +22,9 @@ ENVOY = """
         - endpoint: { address: { pipe: { path: run/50051.prom } } }
 - max_active_downstream_connections: 10000 # why
 - allow_origin_string_match: [] # why
-- { numerator: 0, denominator: TEN_THOUSAND }
+- percent_sampled: { numerator: 0, denominator: TEN_THOUSAND }
+#traces c: { socket_address: { address: localhost, port_value: 4317 } }
+#traces sampling_percentage: { numerator: 10000, denominator: TEN_THOUSAND }
 #names others
 - domains: ["localhost", "*.localhost", "127.0.0.1", "[::1]", "*"]
 #tls a: { path: ./tls-certificate.yaml }
@@ -61,6 +63,10 @@ def test_an_empty_environment_has_good_defaults() -> None:
         ("BIND_ADDRESS", "localhost"),
         ("DATA_DIR", ""),
         ("LOG_LEVEL", "LOUD"),
+        *(
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", text)
+            for text in ("h:4317", "http://h", "http://u@h:1", "http://h:x", "ftp://h:1")
+        ),
         *(("ACCESS_LOG", text) for text in ("on", "0", "0.0", "0.00001", "1.5", "2", ".5", "1e-3", "-0.1", "5%")),
         ("WORKERS", "0"),
         ("WORKERS", "two"),
@@ -115,7 +121,9 @@ def test_the_addresses_of_envoy_are_replaced() -> None:
         '        - endpoint: { address: { pipe: { path: "/run/8080.prom" } } }',
         "- max_active_downstream_connections: 800 # why",
         "- allow_origin_string_match: [] # why",
-        "- { numerator: 205, denominator: TEN_THOUSAND }",
+        "- percent_sampled: { numerator: 205, denominator: TEN_THOUSAND }",
+        '#traces c: { socket_address: { address: "localhost", port_value: 4317 } }',
+        "#traces sampling_percentage: { numerator: 10000, denominator: TEN_THOUSAND }",
         "#names others",
         '- domains: ["localhost", "*.localhost", "127.0.0.1", "[::1]", "*"]',
         '#tls a: { path: "/run/tls-certificate.json" }',
@@ -172,6 +180,22 @@ def test_the_command_that_is_shown_trusts_the_certificate() -> None:
 )
 def test_pages_of_these_origins_may_read_responses(environment: dict[str, str], matchers: str) -> None:
     assert f"allow_origin_string_match: {matchers} #" in render_envoy(read_stack_settings(environment))
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("http://collector:4317", '\nc: { socket_address: { address: "collector", port_value: 4317 } }'),
+        ("http://[::1]:80/v1/traces", '\nc: { socket_address: { address: "::1", port_value: 80 } }'),
+        ("https://collector:4317", "\n#traces c: "),
+    ],
+)
+def test_envoy_sends_traces_to_a_collector_without_tls(url: str, line: str) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}
+    environment |= {"OTEL_TRACES_SAMPLER_ARG": "0.015", "ACCESS_LOG": "1"}
+    text = render_envoy(read_stack_settings(environment))
+    assert line in text
+    assert "sampling_percentage: { numerator: 150, denominator: TEN_THOUSAND }" in text
 
 
 @pytest.mark.parametrize(
