@@ -1,6 +1,7 @@
 """The spans of calls and of commits, named as OpenTelemetry's conventions have it. They hold nothing of a customer."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -9,11 +10,16 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from server.metrics.catalog import SPANS_DROPPED
 from server.request_ids import Metadata, find_request_ids
 from server.tracing.interface import CallSpan, call_span
 
 # What the conventions for gRPC call an error of the server.
 _ERRORS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+
+CALLS_EACH_SECOND = 100
+"""How many calls a worker traces a second. Callers say by their traceparent which of their calls are traced, so without
+a bound anybody could slow it down."""
 
 _PARENT_METADATA = "traceparent"
 _W3C = TraceContextTextMapPropagator()
@@ -70,13 +76,18 @@ class DatabaseSpan:
 class SpanMaker:
     """Makes the spans of one server."""
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, calls_each_second: int) -> None:
         """Create it.
 
         Args:
             tracer: OpenTelemetry's.
+            calls_each_second: how many calls are traced a second, at most.
         """
         self._tracer = tracer
+        self._calls_each_second = calls_each_second
+        self._second = 0
+        self._traced = 0
+        """How many calls were traced in that second."""
 
     def wrap(self, handler: Any, rpc: str, door: str) -> Any:
         """Return a handler as `server.tracing.interface.Tracer` has it."""
@@ -88,7 +99,8 @@ class SpanMaker:
             try:
                 return await inner(request, context)
             finally:
-                span.end()
+                if span is not None:
+                    span.end()
 
         async def stream(requests: Any, context: Any) -> AsyncIterator[Any]:
             span = self._begin_call(attributes, context.invocation_metadata() or ())
@@ -97,7 +109,8 @@ class SpanMaker:
                     async for response in responses:
                         yield response
             finally:
-                span.end()
+                if span is not None:
+                    span.end()
 
         make, behaviour = _find_form(handler, answer, stream)
         return make(behaviour, handler.request_deserializer, handler.response_serializer)
@@ -120,15 +133,24 @@ class SpanMaker:
             )
         )
 
-    def _begin_call(self, attributes: dict[str, Any], metadata: Metadata) -> RpcSpan:
+    def _begin_call(self, attributes: dict[str, Any], metadata: Metadata) -> RpcSpan | None:
+        """Begin the span of a call, and set it for the call. Return None if the call is not traced."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._traced = second, 0
+        if self._traced >= self._calls_each_second:
+            SPANS_DROPPED.add("over_rate")
+            return None
         span = self._tracer.start_span(
             attributes["rpc.method"], find_parent(metadata), SpanKind.SERVER, attributes=attributes
         )
+        if not span.is_recording():
+            return None
+        self._traced += 1
+        if request_id := find_request_ids(metadata).request_id:
+            span.set_attribute("rpc.request.metadata.x-request-id", [request_id])
         call = RpcSpan(span)
-        if span.is_recording():
-            if request_id := find_request_ids(metadata).request_id:
-                span.set_attribute("rpc.request.metadata.x-request-id", [request_id])
-            call_span.set(call)
+        call_span.set(call)
         return call
 
 

@@ -6,24 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import get_current_span
 
 from server.metrics.catalog import SPANS_DROPPED, SPANS_EXPORTED
-from server.tracing.spans import SpanMaker
+from server.tracing.spans import CALLS_EACH_SECOND, SpanMaker
 from server.version import PACKAGE, find_version
 
 log = logging.getLogger(__name__)
-
-# A traced call takes about 0.2 ms of the processor, so that 100 take 2 % of it. Callers choose by their traceparent
-# which of their calls are traced, so without a bound anybody could slow the worker down.
-_CALLS_EACH_SECOND = 100
 
 _MAX_WAITING = 2_048
 _CLOSE_SECONDS = 1.0
@@ -38,7 +31,7 @@ def make_exporter() -> SpanExporter:
 class Telemetry(SpanMaker):
     """What traces the calls of one server: see `server.tracing.interface.Tracer`."""
 
-    def __init__(self, exporter: SpanExporter, calls_each_second: int = _CALLS_EACH_SECOND) -> None:
+    def __init__(self, exporter: SpanExporter, calls_each_second: int = CALLS_EACH_SECOND) -> None:
         """Begin to export.
 
         Args:
@@ -54,9 +47,8 @@ class Telemetry(SpanMaker):
         self._exporter = _CountedExporter(exporter)
         self._spans = _BoundedQueue(self._exporter)
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.sampler = _BoundedSampler(self._provider.sampler, calls_each_second)
         self._provider.add_span_processor(self._spans)
-        super().__init__(self._provider.get_tracer(PACKAGE, find_version()))
+        super().__init__(self._provider.get_tracer(PACKAGE, find_version()), calls_each_second)
 
     async def close(self) -> None:
         """Export what is left, but not for long."""
@@ -74,35 +66,6 @@ class Telemetry(SpanMaker):
                 await closed.wait()
         except TimeoutError:
             log.warning("spans are not exported: there is no more time", extra={"spans": self._spans.waiting})
-
-
-class _BoundedSampler(Sampler):
-    """Samples what another sampler does, up to a number of calls a second. What is within a call goes with it."""
-
-    def __init__(self, inner: Sampler, calls_each_second: int) -> None:
-        self._inner = inner
-        self._calls_each_second = calls_each_second
-        self._second = 0
-        self._calls = 0
-
-    def should_sample(self, parent_context: Any, *arguments: Any, **more: Any) -> SamplingResult:
-        """Return whether a span is recorded."""
-        result = self._inner.should_sample(parent_context, *arguments, **more)
-        parent = get_current_span(parent_context).get_span_context()
-        if result.decision is not Decision.RECORD_AND_SAMPLE or (parent.is_valid and not parent.is_remote):
-            return result
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._calls = second, 0
-        self._calls += 1
-        if self._calls <= self._calls_each_second:
-            return result
-        SPANS_DROPPED.add("over_rate")
-        return SamplingResult(Decision.DROP)
-
-    def get_description(self) -> str:
-        """Return what it is called."""
-        return f"Bounded{{{self._inner.get_description()}}}"
 
 
 class _CountedExporter(SpanExporter):
