@@ -24,6 +24,9 @@ EVENTS_FAILED = Counter(
 EVENTS_REFUSED = Counter(
     "analytics_events_refused_total", "Requests, and events of batches, that broke a rule.", ("door", "rule")
 )
+TRANSPORT_REFUSED = Counter(
+    "analytics_transport_refused_total", "Calls that the transport refused or ended itself, and why.", ("cause",)
+)
 LOG_DROPPED = Counter("analytics_log_lines_dropped_total", "Lines that nobody read, and that are missing in the log.")
 LOG_DROPPED.begin()
 SPANS_EXPORTED = Counter("analytics_spans_exported_total", "Spans that were exported.")
@@ -64,6 +67,7 @@ COUNTERS = (
     EVENTS_REPLAYED,
     EVENTS_FAILED,
     EVENTS_REFUSED,
+    TRANSPORT_REFUSED,
     LOG_DROPPED,
     SPANS_EXPORTED,
     SPANS_DROPPED,

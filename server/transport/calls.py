@@ -6,12 +6,16 @@ from typing import NamedTuple, Protocol
 
 import grpc
 
+from server.metrics.catalog import TRANSPORT_REFUSED
 from server.transport.gate import Gate
 from server.transport.time_limit import TimeLimit
 
 _LATE = b"the request did not arrive in time"
 _SLOW = b"the request arrived too slowly while others waited: send it again"
 _UNREAD = b"the response was not read while others waited"
+
+for _cause in ("slow_request", "late_request", "unread_response", "out_of_time"):
+    TRANSPORT_REFUSED.begin(_cause)
 
 # How many calls are looked at to find one whose caller does not take its response.
 _LOOK_AT = 100
@@ -86,12 +90,10 @@ class Calls:
             slow_places=bounds.slow_messages,
             get_address=lambda call: call.get_address(),
             on_enter=lambda call: call.receive(),
-            on_slow=lambda call: call.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _SLOW),
+            on_slow=_cut_slow,
         )
-        self.arriving: TimeLimit[OpenCall] = TimeLimit(
-            loop, bounds.message_seconds, lambda call: call.cut_off(grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
-        )
-        self.answering: TimeLimit[OpenCall] = TimeLimit(loop, bounds.answer_seconds, lambda call: call.expire())
+        self.arriving: TimeLimit[OpenCall] = TimeLimit(loop, bounds.message_seconds, _cut_late)
+        self.answering: TimeLimit[OpenCall] = TimeLimit(loop, bounds.answer_seconds, _expire)
         self.departing: TimeLimit[OpenCall] = TimeLimit(
             loop, bounds.farewell_seconds, lambda call: call.cut_off(grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
         )
@@ -128,13 +130,14 @@ class Calls:
         waiting = self.gate.drop()
         if waiting is None:
             return self._cut_unread()
-        waiting.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _SLOW)
+        _cut_slow(waiting)
         return True
 
     def _cut_unread(self) -> bool:
         for call in islice(self.answering, _LOOK_AT):
             if call.has_status:
                 self.answering.end(call)
+                TRANSPORT_REFUSED.add("unread_response")
                 call.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _UNREAD)
                 return True
         return False
@@ -157,3 +160,18 @@ class Calls:
             call.abandon()
         for part in (self.gate, self.arriving, self.answering, self.departing):
             part.close()
+
+
+def _cut_slow(call: OpenCall) -> None:
+    TRANSPORT_REFUSED.add("slow_request")
+    call.cut_off(grpc.StatusCode.RESOURCE_EXHAUSTED, _SLOW)
+
+
+def _cut_late(call: OpenCall) -> None:
+    TRANSPORT_REFUSED.add("late_request")
+    call.cut_off(grpc.StatusCode.DEADLINE_EXCEEDED, _LATE)
+
+
+def _expire(call: OpenCall) -> None:
+    TRANSPORT_REFUSED.add("unread_response" if call.has_status else "out_of_time")
+    call.expire()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from server.metrics.catalog import TRANSPORT_REFUSED
 from server.transport.calls import Bounds, Calls
 from server.transport.context import CallContext
 from server.transport.core import (
@@ -34,6 +35,11 @@ _CANCEL_SECONDS = 0.5
 
 # How long a client may take to answer the GOAWAY of a stop.
 _GOAWAY_SECONDS = 0.3
+
+# What metrics call the causes of refusals.
+_TOO_MANY, _UNKNOWN = "too_many_calls", "no_such_method"
+for _cause in (_TOO_MANY, _UNKNOWN):
+    TRANSPORT_REFUSED.begin(_cause)
 
 _STOPPING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 _NO_SUCH_METHOD = Refusal(grpc.StatusCode.UNIMPLEMENTED, "no such method")
@@ -178,6 +184,7 @@ class CoreServer:
             self._refuse(event.call, _NO_SUCH_METHOD)
             return
         if len(self._calls) >= self._max_calls and not self._find_room(method):
+            TRANSPORT_REFUSED.add(_TOO_MANY)
             self._refuse(event.call, self._too_many)
             return
         # A new context, because the current one may be another call's. The look-up may set variables for the handler.
@@ -194,6 +201,7 @@ class CoreServer:
             self._refuse(event.call, verdict)
         elif len(self._deciding) >= self._max_calls:
             verdict.close()
+            TRANSPORT_REFUSED.add(_TOO_MANY)
             self._refuse(event.call, self._too_many)
         else:
             deciding = self._decide(event, method, handler, verdict, variables)
@@ -236,6 +244,7 @@ class CoreServer:
         for each in self._handlers:
             if (handler := each.service(details)) is not None:
                 return handler, None if self._admit is None else self._admit(*details)
+        TRANSPORT_REFUSED.add(_UNKNOWN)
         return None, _NO_SUCH_METHOD
 
     def _refuse(self, call: Any, refusal: Refusal) -> None:
