@@ -27,6 +27,15 @@ EVENTS_REFUSED = Counter(
 TRANSPORT_REFUSED = Counter(
     "analytics_transport_refused_total", "Calls that the transport refused or ended itself, and why.", ("cause",)
 )
+for _cause in (
+    "too_many_calls",
+    "slow_request",
+    "late_request",
+    "unread_response",
+    "out_of_time",
+    "no_such_method",
+):
+    TRANSPORT_REFUSED.begin(_cause)
 LOG_DROPPED = Counter("analytics_log_lines_dropped_total", "Lines that nobody read, and that are missing in the log.")
 LOG_DROPPED.begin()
 SPANS_EXPORTED = Counter("analytics_spans_exported_total", "Spans that were exported.")

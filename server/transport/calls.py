@@ -14,9 +14,6 @@ _LATE = b"the request did not arrive in time"
 _SLOW = b"the request arrived too slowly while others waited: send it again"
 _UNREAD = b"the response was not read while others waited"
 
-for _cause in ("slow_request", "late_request", "unread_response", "out_of_time"):
-    TRANSPORT_REFUSED.begin(_cause)
-
 # How many calls are looked at to find one whose caller does not take its response.
 _LOOK_AT = 100
 

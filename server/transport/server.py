@@ -36,10 +36,8 @@ _CANCEL_SECONDS = 0.5
 # How long a client may take to answer the GOAWAY of a stop.
 _GOAWAY_SECONDS = 0.3
 
-# What metrics call the causes of refusals.
-_TOO_MANY, _UNKNOWN = "too_many_calls", "no_such_method"
-for _cause in (_TOO_MANY, _UNKNOWN):
-    TRANSPORT_REFUSED.begin(_cause)
+_TOO_MANY = "too_many_calls"
+"""What metrics call this cause of a refusal."""
 
 _STOPPING = Refusal(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 _NO_SUCH_METHOD = Refusal(grpc.StatusCode.UNIMPLEMENTED, "no such method")
@@ -244,7 +242,7 @@ class CoreServer:
         for each in self._handlers:
             if (handler := each.service(details)) is not None:
                 return handler, None if self._admit is None else self._admit(*details)
-        TRANSPORT_REFUSED.add(_UNKNOWN)
+        TRANSPORT_REFUSED.add("no_such_method")
         return None, _NO_SUCH_METHOD
 
     def _refuse(self, call: Any, refusal: Refusal) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
+from server.metrics.catalog import TRANSPORT_REFUSED
 from server.transport import CORE
 from server.transport.calls import Bounds
 from tests.support.http2 import INITIAL_WINDOW_SIZE, Http2Client, make_message
@@ -56,6 +57,15 @@ def running_with(bounds: Bounds, **arguments: Any) -> Iterator[RunningTransport]
         yield running
 
 
+@contextlib.contextmanager
+def counted(cause: str, least: int) -> Iterator[None]:
+    """Check that so many calls or more are counted as refused for this cause. Decorates a test."""
+    before = TRANSPORT_REFUSED.values[cause,]
+    yield
+    assert TRANSPORT_REFUSED.values[cause,] >= before + least
+
+
+@counted("too_many_calls", 20)
 def test_calls_over_the_limit_are_refused_and_some_services_are_not() -> None:
     arguments = {"unbounded_services": ["test.Health"], "refusal_metadata": (("retry-after", "1"), ("x-bin", b"\0"))}
     with running_with(Bounds(calls=10), **arguments) as running, running.channel() as channel:
@@ -84,6 +94,7 @@ def test_callers_that_hold_all_calls_without_a_message_make_room() -> None:
                 assert channel.unary_unary(path("Echo"))(b"%d" % number, timeout=20) == b"%d" % number
 
 
+@counted("unread_response", 1)
 def test_callers_that_hold_all_calls_without_reading_make_room() -> None:
     with running_with(Bounds(calls=20)) as running, Http2Client(running.port, {INITIAL_WINDOW_SIZE: 0}) as holder:
         for stream in range(1, 41, 2):
@@ -131,6 +142,7 @@ def test_refusals_that_nobody_reads_are_limited_too() -> None:
         until(lambda: running.server.calls_in_flight == 5)
 
 
+@counted("slow_request", 96)
 def test_messages_that_never_end_do_not_keep_others_out() -> None:
     bounds = Bounds(messages=8, slow_messages=4)
     with running_with(bounds) as running, contextlib.ExitStack() as stack:
@@ -183,6 +195,7 @@ def test_those_who_leave_while_they_wait_take_no_place() -> None:
         until(lambda: running.server.calls_in_flight == 0)
 
 
+@counted("out_of_time", 1)
 def test_a_handler_that_takes_too_long_is_out_of_time() -> None:
     with running_with(Bounds(answer_seconds=0.3)) as running, running.channel() as channel:
         call = channel.unary_unary(path("Hang")).future(b"", timeout=30)
@@ -210,6 +223,7 @@ def test_streams_may_last() -> None:
         upload.cancel()
 
 
+@counted("late_request", 200)
 def test_each_cut_off_call_is_told_why() -> None:
     with running_with(Bounds(message_seconds=0.05)) as running, Http2Client(running.port) as client:
         streams = range(1, 401, 2)
