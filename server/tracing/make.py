@@ -74,5 +74,5 @@ def make_tracer() -> Tracer:
 
     try:
         return Telemetry(make_exporter())
-    except ValueError as error:
+    except Exception as error:  # noqa: BLE001 - it raises what it likes for each variable
         raise ConfigurationError(f"a variable of OpenTelemetry (OTEL_…) is malformed: {error}") from None

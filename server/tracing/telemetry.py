@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -39,11 +39,11 @@ class Telemetry(SpanMaker):
             calls_each_second: how many calls are traced a second, at most.
 
         Raises:
-            ValueError: a variable of OpenTelemetry is malformed.
+            Exception: a variable of OpenTelemetry is malformed.
         """
-        resource = Resource.create({SERVICE_NAME: PACKAGE, "service.version": find_version()})
-        if resource.attributes[SERVICE_NAME] == "":
-            raise ValueError("OTEL_SERVICE_NAME is empty")
+        resource = Resource.create({SERVICE_VERSION: find_version()})
+        if str(resource.attributes[SERVICE_NAME]).startswith("unknown_service"):  # No variable says another.
+            resource = resource.merge(Resource({SERVICE_NAME: PACKAGE}))
         self._exporter = _CountedExporter(exporter)
         self._spans = _BoundedQueue(self._exporter)
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)

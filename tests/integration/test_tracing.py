@@ -218,6 +218,7 @@ def test_spans_that_nobody_takes_are_counted(database_url: str, customer: str) -
         patch.setenv(ENDPOINT, f"http://127.0.0.1:{free_port()}")
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
         patch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+        patch.setenv("OTEL_SERVICE_NAME", "another")
         with running_server(database_url, tracing=True) as server:
             server.client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5)
             until(lambda: SPANS_DROPPED.values["export_failed",] >= before + 2)
@@ -295,6 +296,13 @@ def test_a_malformed_variable_is_named(name: str, value: str) -> None:
     environment = {ENDPOINT: "http://h:4317", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}
     with pytest.raises(ConfigurationError, match=f"^{name} is '{value}'"):
         read_endpoint({**environment, name: value})
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_COMPRESSION"])
+def test_what_opentelemetry_finds_malformed_is_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "soon")
+    with pytest.raises(ConfigurationError, match="OTEL_"):
+        make_tracer()
 
 
 def test_it_is_said_that_opentelemetry_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
