@@ -41,7 +41,9 @@ LOG_DROPPED.begin()
 SPANS_EXPORTED = Counter("analytics_spans_exported_total", "Spans that were exported.")
 SPANS_EXPORTED.begin()
 SPANS_DROPPED = Counter(
-    "analytics_spans_dropped_total", "Spans that were not exported, and calls that were not traced.", ("cause",)
+    "analytics_spans_dropped_total",
+    "Spans that were not exported, and calls and commits that were not traced.",
+    ("cause",),
 )
 for _cause in ("over_rate", "queue_full", "export_failed"):
     SPANS_DROPPED.begin(_cause)

@@ -44,8 +44,8 @@ class Tracer(Protocol):
             door: by which it is called.
         """
 
-    def begin_commit(self, lane: str, calls: Sequence[CallSpan], events: int) -> CommitSpan:
-        """Begin the span of a commit.
+    def begin_commit(self, lane: str, calls: Sequence[CallSpan], events: int) -> CommitSpan | None:
+        """Begin the span of a commit, unless there are too many.
 
         Args:
             lane: what metrics call the write queue.

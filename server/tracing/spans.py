@@ -18,8 +18,8 @@ from server.tracing.interface import CallSpan, call_span
 _ERRORS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 
 CALLS_EACH_SECOND = 100
-"""How many calls a worker traces a second. Callers say by their traceparent which of their calls are traced, so without
-a bound anybody could slow it down."""
+"""How many calls a worker traces a second, and how many commits. Callers say by their traceparent which of their calls
+are traced, so without a bound anybody could slow it down."""
 
 _PARENT_METADATA = "traceparent"
 _W3C = TraceContextTextMapPropagator()
@@ -73,6 +73,29 @@ class DatabaseSpan:
         self._span.end()
 
 
+class _Budget:
+    """How many spans may still be made within this second."""
+
+    def __init__(self, each_second: int) -> None:
+        self._each_second = each_second
+        self._second = 0
+        self._spent = 0
+
+    def is_spent(self) -> bool:
+        """Return whether nothing is left, which is counted."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._spent = second, 0
+        if self._spent < self._each_second:
+            return False
+        SPANS_DROPPED.add("over_rate")
+        return True
+
+    def spend(self) -> None:
+        """Count a span."""
+        self._spent += 1
+
+
 class SpanMaker:
     """Makes the spans of one server."""
 
@@ -81,13 +104,11 @@ class SpanMaker:
 
         Args:
             tracer: OpenTelemetry's.
-            calls_each_second: how many calls are traced a second, at most.
+            calls_each_second: how many calls, and as many commits, are traced a second, at most.
         """
         self._tracer = tracer
-        self._calls_each_second = calls_each_second
-        self._second = 0
-        self._traced = 0
-        """How many calls were traced in that second."""
+        self._calls = _Budget(calls_each_second)
+        self._commits = _Budget(calls_each_second)  # A stream has many.
 
     def wrap(self, handler: Any, rpc: str, door: str) -> Any:
         """Return a handler as `server.tracing.interface.Tracer` has it."""
@@ -115,8 +136,14 @@ class SpanMaker:
         make, behaviour = _find_form(handler, answer, stream)
         return make(behaviour, handler.request_deserializer, handler.response_serializer)
 
-    def begin_commit(self, lane: str, calls: Sequence[CallSpan], events: int) -> DatabaseSpan:
-        """Begin the span of a commit: a child of the first call's, linked to those of all calls."""
+    def begin_commit(self, lane: str, calls: Sequence[CallSpan], events: int) -> DatabaseSpan | None:
+        """Begin the span of a commit: a child of the first call's, linked to those of all calls.
+
+        Return None if there are too many of them.
+        """
+        if self._commits.is_spent():
+            return None
+        self._commits.spend()
         spans = [call.span for call in calls if isinstance(call, RpcSpan)]
         return DatabaseSpan(
             self._tracer.start_span(
@@ -135,18 +162,14 @@ class SpanMaker:
 
     def _begin_call(self, attributes: dict[str, Any], metadata: Metadata) -> RpcSpan | None:
         """Begin the span of a call, and set it for the call. Return None if the call is not traced."""
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._traced = second, 0
-        if self._traced >= self._calls_each_second:
-            SPANS_DROPPED.add("over_rate")
+        if self._calls.is_spent():
             return None
         span = self._tracer.start_span(
             attributes["rpc.method"], find_parent(metadata), SpanKind.SERVER, attributes=attributes
         )
         if not span.is_recording():
             return None
-        self._traced += 1
+        self._calls.spend()
         if request_id := find_request_ids(metadata).request_id:
             span.set_attribute("rpc.request.metadata.x-request-id", [request_id])
         call = RpcSpan(span)

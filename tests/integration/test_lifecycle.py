@@ -251,12 +251,14 @@ def test_a_request_has_a_line_in_the_log_only_if_it_fails(database_url: str, cus
         client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5)
         client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
         with pytest.raises(grpc.RpcError):
-            client.leads.SearchLeadAnalyticsEvents(requests.lead_search(""), timeout=5)
+            metadata = (("x-request-id", "their id"), ("x-caller-request-id", "x" * 65))
+            client.leads.SearchLeadAnalyticsEvents(requests.lead_search(""), timeout=5, metadata=metadata)
         process.terminate()
         _, stderr = process.communicate(timeout=10)
     refused, *others = [json.loads(line) for line in stderr.splitlines()]
     assert [line["event"] for line in others] == ["stopping", "stopped"]
     assert (refused["event"], refused["level"], refused["cause"]) == ("refused", "INFO", "invalid_request")
+    assert (refused["request_id"], refused.get("caller_request_id")) == ("their id", None)
 
 
 def test_at_debug_each_request_is_logged_without_its_contents(database_url: str, customer: str) -> None:

@@ -19,6 +19,7 @@ from data_analytics.v1.analytics_event_service_pb2 import (
 )
 from data_analytics.v1.export_pb2 import ExportAnalyticsEventsRequest
 from server.metrics.catalog import SPANS_DROPPED, SPANS_EXPORTED
+from server.tracing.interface import call_span
 from server.tracing.make import make_tracer, read_endpoint
 from server.tracing.telemetry import Telemetry
 from server.variables import ConfigurationError
@@ -232,12 +233,17 @@ def test_spans_that_are_exported_are_counted(client: Client, receiver: Receiver,
     until(lambda: SPANS_EXPORTED.values[()] >= before + 2)
 
 
-def test_calls_are_traced_up_to_a_number_a_second() -> None:
+def test_calls_and_commits_are_traced_up_to_a_number_a_second() -> None:
     kept = InMemorySpanExporter()
     telemetry = Telemetry(kept, calls_each_second=3)
     before, calls = SPANS_DROPPED.values["over_rate",], 50
 
     async def answer(request: bytes, _: object) -> bytes:
+        if (span := call_span.get()) is not None:
+            for _ in range(calls):
+                if commit := telemetry.begin_commit("batches", [span], 1):
+                    commit.end(0, "")
+            call_span.set(None)
         return request
 
     async def call() -> None:
@@ -248,8 +254,11 @@ def test_calls_are_traced_up_to_a_number_a_second() -> None:
         await telemetry.close()
 
     asyncio.run(call())
-    assert 0 < len(kept.get_finished_spans()) < calls
-    assert len(kept.get_finished_spans()) + SPANS_DROPPED.values["over_rate",] - before == calls
+    traced = [span.name for span in kept.get_finished_spans()]
+    assert 0 < traced.count("Service/Method") < calls
+    assert 0 < traced.count("commit") < calls
+    begun = calls + calls * traced.count("Service/Method")
+    assert len(traced) + SPANS_DROPPED.values["over_rate",] - before == begun
 
 
 class Asked(NamedTuple):
