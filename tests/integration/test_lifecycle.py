@@ -250,8 +250,8 @@ def test_a_request_has_a_line_in_the_log_only_if_it_fails(database_url: str, cus
         client = Client(channel)
         client.leads.CreateLeadAnalyticsEvent(requests.lead_event(customer), timeout=5)
         client.leads.SearchLeadAnalyticsEvents(requests.lead_search(customer), timeout=5)
+        metadata = (("x-request-id", "their id"), ("x-caller-request-id", "x" * 65))
         with pytest.raises(grpc.RpcError):
-            metadata = (("x-request-id", "their id"), ("x-caller-request-id", "x" * 65))
             client.leads.SearchLeadAnalyticsEvents(requests.lead_search(""), timeout=5, metadata=metadata)
         process.terminate()
         _, stderr = process.communicate(timeout=10)
