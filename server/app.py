@@ -280,7 +280,7 @@ class Application:
         metrics.add_state(
             lambda: not self._find_fault(), lambda: availability.up, lambda: availability.write_fault is CommitsWait
         )
-        metrics.add_replica(self._store.replica)
+        metrics.add_replica(self._store.reads.replica)
         metrics.add_commits("creates", self.commits)
         metrics.add_commits("batches", self._batch_commits)
         metrics.add_reads(

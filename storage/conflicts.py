@@ -23,7 +23,10 @@ _ROW = "(" + ", ".join(["%s"] * TEXT_COUNT) + ", %s::jsonb, %s::uuid)"
 # A row may be on the primary's disk alone, as after its restart, while the standby that acknowledged events have to
 # reach is away. With this in its list, a SELECT that finds a row commits something after it, and so waits as a write
 # does. To lock the row would do the same, but the server's role may not.
-_WAIT = "pg_logical_emit_message(true, 'analytics', '')"
+_WAIT = (
+    "CASE WHEN current_setting('synchronous_standby_names') <> ''"
+    " THEN pg_logical_emit_message(true, 'analytics', '') END"
+)
 
 # For each event sent, the one stored with its id or key: one look-up in the index each, whatever the statistics say.
 _SELECT = f"""

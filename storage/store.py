@@ -1,9 +1,7 @@
 """The event store: all that anybody outside of storage needs."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from enum import Enum, auto
-from typing import Any, TypeVar
 
 from storage.availability import Availability
 from storage.copy_thread import CopyThread
@@ -13,16 +11,14 @@ from storage.event import Event, Outcome, Page, Query
 from storage.export import Export, ExportQuery
 from storage.inserter import Inserter
 from storage.listing import Listing, ListQuery
-from storage.readers import Readers, may_lag
+from storage.reads import Reads
 from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
-from storage.replica import LOST, SETTLE_SECONDS, Replica, ReplicaExport
+from storage.replica import SETTLE_SECONDS, ReplicaExport
 from storage.rows import Row
 from storage.snapshot import WatchPosition
 from storage.summary import Summaries, Summary, SummaryQuery
 from storage.watching import Watched, Watches
-
-T = TypeVar("T")
 
 
 class Lane(Enum):
@@ -54,8 +50,7 @@ class EventStore:
         self.refusals = Refusals(url)
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
-        self._readers = Readers(url)
-        self.replica = Replica(read_url, url, self.availability) if read_url else None
+        self.reads = Reads(url, self.availability, read_url)
         self._summaries = Summaries(url)
         self._watches = Watches(url)
         self._loop = asyncio.get_running_loop()
@@ -65,8 +60,8 @@ class EventStore:
     async def start(self) -> None:
         """Begin to watch the database, and connect ahead of the first event."""
         self._tasks = [asyncio.create_task(self.availability.watch()), asyncio.create_task(self._abandon_on_outage())]
-        if self.replica is not None:
-            self._tasks.append(asyncio.create_task(self.replica.watch()))
+        if self.reads.replica is not None:
+            self._tasks.append(asyncio.create_task(self.reads.replica.watch()))
         await self._inserter.connect()
         await self.erasures.start()
 
@@ -106,28 +101,19 @@ class EventStore:
             SearchTimedOut: the search took more than its 5 s.
             PageTooLarge: the messages of the page are over 16 MiB.
         """
-        return await self._read(query, lambda readers: readers.searches.find(query))
+        return await self.reads.find(query)
 
     async def list_events(self, query: ListQuery) -> Listing:
         """Return one page of the events that `query` asks for, whole. Raises what `find` raises."""
-        return await self._read(query, lambda readers: readers.lists.list_events(query))
+        return await self.reads.list_events(query)
 
     async def get_event(self, customer_id: str, event_id: str) -> Event | None:
         """Return a customer's event with this id, a UUID, or None. Raises what `find` raises."""
-        self._check_up()
-        events = await self._readers.lists.fetch(customer_id, [event_id])
-        return events[0] if events else None
+        return await self.reads.get_event(customer_id, event_id)
 
     async def begin_export(self, query: ExportQuery) -> Export | ReplicaExport:
         """Return an export that ends at what is now the newest event. Raises TooManySearches, DatabaseUnavailable."""
-
-        async def begin(readers: Readers) -> Export | ReplicaExport:
-            export = await readers.exports.begin(query)
-            if self.replica is None or readers is not self.replica.readers:
-                return export
-            return ReplicaExport(self.replica, self._readers.exports, export, query)
-
-        return await self._read(query, begin)
+        return await self.reads.begin_export(query)
 
     async def list_refusals(self, query: RefusalQuery) -> list[Refusal]:
         """Return what `Refusals.find` returns. Raises DatabaseUnavailable."""
@@ -164,9 +150,7 @@ class EventStore:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
             task.cancel()
-        await self._readers.close()
-        if self.replica is not None:
-            await self.replica.readers.close()
+        await self.reads.close()
         await self._summaries.close()
         await self._watches.close()
         if writes := set().union(*self._writes.values()):
@@ -175,18 +159,6 @@ class EventStore:
         self.refusals.disconnect()
         await self.erasures.close()
         await asyncio.gather(*[thread.close() for thread in self._copy_threads.values()])
-
-    async def _read(
-        self, query: Query | ListQuery | ExportQuery, read: Callable[[Readers], Coroutine[Any, Any, T]]
-    ) -> T:
-        """Return what `read` returns: from the replica if there is one, and it will do, or else from the primary."""
-        self._check_up()
-        if self.replica is not None and self.replica.is_used and may_lag(query):
-            try:
-                return await read(self.replica.readers)
-            except LOST:
-                self._check_up()
-        return await read(self._readers)
 
     def _check_up(self) -> None:
         if not self.availability.up:
@@ -231,8 +203,6 @@ class EventStore:
             if self.availability.up:
                 continue
             self.refusals.disconnect()
-            self._readers.abandon()
-            if self.replica is not None:
-                self.replica.readers.abandon()
+            self.reads.abandon()
             self._summaries.abandon()
             self._watches.abandon()

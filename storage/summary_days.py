@@ -75,7 +75,9 @@ class SummaryDays:
         Args:
             url: a libpq connection URI or string of a database that can be written to.
         """
-        self._connection = SingleConnection(url, "analytics summary days", SESSION, _STATEMENT_SECONDS)
+        # What is lost with a machine is kept anew. So no day waits for a standby, and none hangs while that is away.
+        settings = SESSION | {"synchronous_commit": "local"}
+        self._connection = SingleConnection(url, "analytics summary days", settings, _STATEMENT_SECONDS)
         self._asked: dict[tuple[str, int], None] = {}
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()

@@ -36,6 +36,7 @@ def assert_one_line(stderr: str, *parts: str) -> None:
         ({"DATABASE_URL": "postgresql:///x", "GRPC_PORT": "http"}, ["GRPC_PORT", "'http'"]),
         ({"DATABASE_URL": "postgresql:///x", "LOG_LEVEL": "loud"}, ["LOG_LEVEL", "'loud'"]),
         ({"DATABASE_URL": "postgresql:///x", "RETENTION_DAYS": "-1"}, ["RETENTION_DAYS", "'-1'"]),
+        ({"DATABASE_URL": "postgresql:///x", "READ_DATABASE_URL": "postgresql://a,b/x"}, ["READ_DATABASE_URL", "one"]),
     ],
 )
 def test_an_invalid_variable_is_named_in_one_line(variables: dict[str, str], parts: list[str]) -> None:

@@ -160,7 +160,7 @@ def test_an_export_from_a_replica_that_is_lost_goes_on_at_the_primary(pair: Pair
         store = EventStore(pair.server_url, read_url=as_server(pair.standby.url))
         try:
             await store.start()
-            await asyncio.to_thread(until, lambda: store.replica is not None and store.replica.is_used)
+            await asyncio.to_thread(until, lambda: store.reads.replica is not None and store.reads.replica.is_used)
             running = await store.begin_export(ExportQuery(customer, (), FIRST, LAST))
             first = await running.read()
             pair.primary.wait_for_standbys()
