@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.chaos.faults import Fault
 from tests.support.postgres import running_postgres
-from tests.support.stack import Stack, running
+from tests.support.stack import SEARCH, Stack, running
 from tests.support.standby import Pair, running_pair
 
 # What whoever watches over the two takes to notice that the primary is lost.
@@ -31,10 +31,12 @@ def make_faults(pair: Pair, kind: str) -> dict[str, Fault]:
         """Kill the primary for good, and let the standby take over."""
         pair.fail_over(_NOTICE_SECONDS)
 
-    def lose_the_standby(_: Stack) -> None:
-        """Kill the standby, and start it again."""
+    def lose_the_standby(stack: Stack) -> None:
+        """Kill the standby, and start it again. Meanwhile searches are answered, and nothing can be committed."""
         pair.standby.kill()
         time.sleep(_AWAY_SECONDS)
+        assert (stack.request("/readyz"), stack.request("/healthz")) == (503, 200)
+        assert stack.request(SEARCH) != 503
         pair.standby.start(pair.primary)
 
     def lose_the_primary_far_ahead(_: Stack) -> None:

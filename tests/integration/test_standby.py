@@ -64,7 +64,7 @@ def create(server: RunningServer, customer: str, timeout: float = 10) -> str:
 def is_acknowledged(server: RunningServer, customer: str) -> bool:
     """Return whether the server says within a moment that the event is stored."""
     try:
-        return bool(create(server, customer, timeout=0.7))
+        return bool(create(server, customer, timeout=0.5))
     except grpc.RpcError:
         return False
 
@@ -182,7 +182,7 @@ def test_an_export_from_a_replica_that_is_lost_goes_on_at_the_primary(pair: Pair
 
 def test_an_erasure_is_finished_once_no_replica_has_its_events(pair: Pair, customer: str) -> None:
     async def erase() -> list[bool]:
-        erasures = Erasures(pair.server_url, Availability(pair.server_url), settle_seconds=1.0)
+        erasures = Erasures(pair.server_url, Availability(pair.server_url), settle_seconds=0.4)
         await erasures.start()
         receipt = await erasures.begin(Erasure(customer, all_events=True), "test")
         finished: list[bool] = []

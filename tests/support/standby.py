@@ -52,9 +52,8 @@ class Node:
         self.sockets = directory / name
         self._log = directory / f"{name}.log"
         self._process: subprocess.Popen[Any] | None = None
-        self.sockets.mkdir()
-        if os.geteuid() == 0:
-            os.chown(self.sockets, pwd.getpwnam(ACCOUNT).pw_uid, -1)
+        make_own(directory)
+        make_own(self.sockets)
 
     @property
     def url(self) -> str:
@@ -66,9 +65,14 @@ class Node:
         shutil.rmtree(self.data, ignore_errors=True)
         _run("pg_basebackup", f"--dbname={url}", f"--pgdata={self.data}", "--checkpoint=fast", "--no-sync")
 
-    def start(self, primary: "Node | None" = None) -> None:
-        """Start it, as a standby of `primary` if there is one, and return once it accepts connections."""
-        options = {**_OPTIONS, "unix_socket_directories": str(self.sockets)}
+    def start(self, primary: "Node | None" = None, **options: str) -> None:
+        """Start it, as a standby of `primary` if there is one, and return once it accepts connections.
+
+        Args:
+            primary: the one that it follows.
+            options: further parameters of PostgreSQL.
+        """
+        options = {**_OPTIONS, "unix_socket_directories": str(self.sockets), **options}
         if primary is not None:
             (self.data / "standby.signal").touch()
             dsn = psycopg2.extensions.make_dsn(primary.url, dbname="", application_name=self.name)
@@ -179,10 +183,6 @@ class Pair:
 @contextlib.contextmanager
 def running_pair(directory: Path, source: str) -> Iterator[Pair]:
     """Run a primary with the data of the PostgreSQL at `source`, and a standby on which its commits wait."""
-    directory.mkdir(exist_ok=True)
-    make_passable(directory)
-    if os.geteuid() == 0:
-        os.chown(directory, pwd.getpwnam(ACCOUNT).pw_uid, -1)
     pair = Pair(directory)
     try:
         pair.primary.copy(source)
@@ -193,6 +193,14 @@ def running_pair(directory: Path, source: str) -> Iterator[Pair]:
     finally:
         pair.primary.kill()
         pair.standby.kill()
+
+
+def make_own(directory: Path) -> None:
+    """Make a directory that belongs to the account of PostgreSQL."""
+    directory.mkdir(exist_ok=True)
+    make_passable(directory)
+    if os.geteuid() == 0:
+        os.chown(directory, pwd.getpwnam(ACCOUNT).pw_uid, -1)
 
 
 def _as_account(program: str, *arguments: str) -> list[str]:
