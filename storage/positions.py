@@ -13,6 +13,10 @@ class Positions:
     def __init__(self) -> None:
         self._noted: tuple[tuple[float, int], ...] = ()
 
+    def __bool__(self) -> bool:
+        """Return whether any is known."""
+        return bool(self._noted)
+
     def note(self, moment: float, position: int) -> None:
         """Note where the log ended at some moment or later, by the monotonic clock. A position is in bytes."""
         # Replaced, because another thread may read it.

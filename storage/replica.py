@@ -31,7 +31,11 @@ SETTLE_SECONDS = 10.0
 _INTERVAL_SECONDS = 0.5
 _TIMEOUT_SECONDS = 3.0
 
-_LOOK = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint"
+# One that receives nothing may have what the primary lost when it was a standby of another one.
+_LOOK = """
+SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_stat_wal_receiver),
+  (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint
+"""
 _IDENTIFY = "SELECT system_identifier FROM pg_control_system()"
 
 
@@ -73,6 +77,8 @@ class Replica:
             await asyncio.sleep(_INTERVAL_SECONDS)
 
     def _compare(self, replayed: int) -> None:
+        if not self._availability.positions:
+            return  # The primary has not been asked yet.
         self.age = self._availability.positions.find_age(replayed, time.monotonic())
         # It is used again only once it is clearly within the limit.
         if self.age > (MAX_AGE_SECONDS if self.is_used else MAX_AGE_SECONDS / 2):
@@ -98,7 +104,10 @@ class Replica:
         except DatabaseUnavailable as error:
             reason = str(error) or "it is unavailable"
         except psycopg2.Error as error:
-            reason = f"SQLSTATE {error.pgcode}"
+            reason = f"SQLSTATE {error.pgcode}" if error.pgcode else "its connection is lost"
+        except Exception:
+            log.exception("unexpected error while looking at the read replica")  # Without an end to `watch`.
+            reason = "unexpected error"
         self._disconnect()
         return reason
 
@@ -160,22 +169,26 @@ def measure_age(url: str, primary_url: str) -> float | None:
 
 def _connect(url: str, primary_url: str) -> psycopg2.extensions.connection:
     """Return a connection to the replica, once it is known to be one of the primary."""
-    with contextlib.closing(connect(primary_url, "analytics replica", {})) as primary:
-        system = _identify(primary)
     connection = connect(url, "analytics replica", {})
-    if _identify(connection) != system:
+    try:
+        with contextlib.closing(connect(primary_url, "analytics replica", {})) as primary:
+            if _identify(connection) != _identify(primary):
+                raise DatabaseUnavailable("it is a copy of another database")
+    except BaseException:
         connection.close()
-        raise DatabaseUnavailable("it is a copy of another database")
+        raise
     return connection
 
 
 def _find_replayed(connection: psycopg2.extensions.connection) -> int:
-    """Return up to where a replica has replayed the log. Raise DatabaseUnavailable if it is no standby."""
+    """Return up to where a replica has replayed the log. Raise DatabaseUnavailable if it is none, or follows nobody."""
     with connection.cursor() as cursor:
         cursor.execute(_LOOK)
-        ((is_standby, replayed),) = cursor.fetchall()
+        ((is_standby, is_receiving, replayed),) = cursor.fetchall()
     if not is_standby:
         raise DatabaseUnavailable("it is no standby")
+    if not is_receiving:
+        raise DatabaseUnavailable("it receives nothing from a primary")
     return int(replayed)
 
 
