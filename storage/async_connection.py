@@ -18,10 +18,11 @@ from storage.connection import (
     is_lost,
     make_configuration,
     make_parameters,
+    make_unavailable,
     translated_errors,
 )
 from storage.daemon_thread import run_in_daemon_thread
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, NodeUnavailable
 from storage.hosts import try_hosts
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class AsyncConnection:
         """Execute a statement and return its rows. If the awaiting task is cancelled, close the connection.
 
         Raises:
+            NodeUnavailable: the connection is good, but a node of the database is away.
             DatabaseUnavailable: the connection is lost, and now closed.
             psycopg2.Error: the database rejected the statement.
         """
@@ -152,10 +154,13 @@ class AsyncConnection:
 
     def _examine(self, error: Exception) -> Exception:
         """Return what to report for `error`. Close the connection, unless the database merely rejected a statement."""
-        if isinstance(error, psycopg2.Error) and not is_lost(self._connection, error):
-            return error
-        self._disconnect()
-        return DatabaseUnavailable(f"SQLSTATE {error.pgcode}") if isinstance(error, psycopg2.Error) else error
+        if isinstance(error, psycopg2.Error):
+            if not is_lost(self._connection, error):
+                return error
+            error = make_unavailable(self._connection, error)
+        if not isinstance(error, NodeUnavailable):
+            self._disconnect()
+        return error
 
     def _disconnect(self) -> None:
         if self._closed:  # Another connection may have the descriptor by now.

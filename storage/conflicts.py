@@ -4,11 +4,12 @@ The database compares them, so that no more than their ids and times are fetched
 sent: in a jsonb, 1e99 has a hundred digits.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import psycopg2.errors
 import psycopg2.extensions
-from psycopg2.extras import execute_values
 
 from storage.erased_keys import find_erased
 from storage.errors import KeyErased, KeyReused
@@ -31,16 +32,17 @@ _WAIT = (
 # For each event sent, the one stored with its id or key: one look-up in the index each, whatever the statistics say.
 _SELECT = f"""
 SELECT sent.id::text, event.id::text,
-  to_char(event.created_at, '{TIME_FORMAT}'), to_char(event.updated_at, '{TIME_FORMAT}'),
+  to_char(event.created_at AT TIME ZONE 'UTC', '{TIME_FORMAT}'),
+  to_char(event.updated_at AT TIME ZONE 'UTC', '{TIME_FORMAT}'),
   {_IS_SAME} AND event.version_info IS NOT DISTINCT FROM sent.version_info, {_WAIT}
-FROM (VALUES %s) AS sent ({_SENT})
+FROM (VALUES {{rows}}) AS sent ({_SENT})
 CROSS JOIN LATERAL (
   SELECT * FROM "{AnalyticsEvent._meta.table_name}" AS stored
-  WHERE stored.customer_id = sent.customer_id AND {{condition}} LIMIT 1
+  WHERE stored.customer_id = {{customer}} AND {{condition}} LIMIT 1
 ) AS event
 """  # noqa: S608 - the names are the model's
-_BY_ID = _SELECT.format(condition="stored.id = sent.id")
-_BY_KEY = _SELECT.format(condition="stored.idempotency_key = sent.idempotency_key AND stored.idempotency_key <> ''")
+_BY_ID = "stored.id = sent.id"
+_BY_KEY = "stored.idempotency_key = sent.idempotency_key AND stored.idempotency_key <> ''"
 
 
 def find_conflicts(
@@ -65,12 +67,31 @@ def find_conflicts(
     with connection.cursor() as cursor:
         if with_key:
             outcomes |= {event.id: KeyErased() for event in find_erased(cursor, with_key)}
-        for statement, sent in ((_BY_KEY, with_key), (_BY_ID, events)):
-            if not sent:
-                continue
-            values = [(*event[:TEXT_COUNT], event.version_info, event.id) for event in sent]
-            rows: Any = execute_values(cursor, statement, values, _ROW, page_size=len(values), fetch=True)
-            for sent_id, stored_id, created_at, updated_at, is_same, _ in rows:
+        for condition, sent in ((_BY_KEY, with_key), (_BY_ID, events)):
+            for sent_id, stored_id, created_at, updated_at, is_same, _ in _find(cursor, condition, sent):
                 stored = by_id[sent_id]._replace(id=stored_id, created_at=created_at, updated_at=updated_at)
                 outcomes[sent_id] = stored if is_same else KeyReused()
     return outcomes
+
+
+def _find(cursor: psycopg2.extensions.cursor, condition: str, events: Sequence[Event]) -> list[Any]:
+    of_customers: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        of_customers[event.customer_id].append(event)
+    if len(of_customers) > 1:
+        try:
+            return _select(cursor, condition, events, "sent.customer_id", [])
+        except psycopg2.errors.FeatureNotSupported:
+            pass  # The table is distributed by customer, and a statement must name one.
+    return [
+        row for customer, sent in of_customers.items() for row in _select(cursor, condition, sent, "%s", [customer])
+    ]
+
+
+def _select(
+    cursor: psycopg2.extensions.cursor, condition: str, events: Sequence[Event], customer: str, values: list[Any]
+) -> list[Any]:
+    rows = ", ".join([_ROW] * len(events))
+    sent = [value for event in events for value in (*event[:TEXT_COUNT], event.version_info, event.id)]
+    cursor.execute(_SELECT.format(rows=rows, customer=customer, condition=condition), [*sent, *values])
+    return list(cursor.fetchall())

@@ -9,7 +9,7 @@ import psycopg2
 import psycopg2.extensions
 
 from storage import sqlstates
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, NodeUnavailable
 from storage.hosts import try_hosts
 
 CONNECT_SECONDS = 2
@@ -30,6 +30,13 @@ _WAIT_FOR_COMMITS = (
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     " WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)"
 )
+
+# For Citus; PostgreSQL alone ignores them. A statement on many shards opens one connection to each node, not one for
+# each shard. A node that accepts no connection is not waited for.
+_CITUS = {
+    "citus.max_adaptive_executor_pool_size": "1",
+    "citus.node_connection_timeout": f"{CONNECT_SECONDS}s",
+}
 
 
 def check_url(url: str) -> None:
@@ -99,7 +106,7 @@ def make_configuration(settings: Mapping[str, str]) -> tuple[str, list[str]]:
 
     It is a statement because poolers refuse, or drop, the settings that are sent when a connection is opened.
     """
-    settings = {"timezone": "UTC", **settings}
+    settings = {"timezone": "UTC", **_CITUS, **settings}
     calls = ["set_config(%s, %s, false)"] * len(settings)
     if "synchronous_commit" not in settings:
         calls.append(_WAIT_FOR_COMMITS)
@@ -137,3 +144,9 @@ def is_lost(connection: psycopg2.extensions.connection, error: psycopg2.Error) -
         # libpq reported this, not the server. A bare DatabaseError is a reply that broke off in the middle of a COPY.
         return isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError
     return sqlstates.is_unavailable(error.pgcode)
+
+
+def make_unavailable(connection: psycopg2.extensions.connection, error: psycopg2.Error) -> DatabaseUnavailable:
+    """Return what to report for an error of which `is_lost` is true."""
+    of_node = not connection.closed and sqlstates.is_of_node(error.pgcode or "")
+    return (NodeUnavailable if of_node else DatabaseUnavailable)(f"SQLSTATE {error.pgcode}")

@@ -1,21 +1,17 @@
 """Batches of events into the table: one COPY and one commit, whatever stands in the way."""
 
-import io
 import logging
 import time
 from collections.abc import Callable, Mapping
 
-import psycopg2
-import psycopg2.extensions
-from psycopg2.errorcodes import DISK_FULL, LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION
+from psycopg2.errorcodes import INTERNAL_ERROR, LOCK_NOT_AVAILABLE, QUERY_CANCELED, UNIQUE_VIOLATION
 
-from storage import sqlstates
-from storage.conflicts import find_conflicts
-from storage.connection import connect, has_ended_wait, is_lost
-from storage.erased_keys import KEY_ERASED, PREPARE_CHECKS, make_check
-from storage.errors import DatabaseFull, DatabaseUnavailable, EventRefused, KeyInProgress, StorageError, WriteFailed
+from storage.copy_session import CopySession
+from storage.erased_keys import KEY_ERASED
+from storage.errors import DatabaseUnavailable, EventRefused, KeyInProgress, NodeUnavailable, StorageError, WriteFailed
 from storage.event import Outcome
-from storage.rows import COPY_STATEMENT, Row
+from storage.nodes import Nodes
+from storage.rows import Row
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +39,8 @@ class Copier:
     """A writer of batches, with one connection that it opens when it needs it. Belongs to one thread."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._connection: psycopg2.extensions.connection | None = None
+        self._session = CopySession(url, SESSION)
+        self._nodes = Nodes()
         self._last_attempt = 0.0
 
     def write(self, rows: list[Row], handed_over: float) -> list[Outcome]:
@@ -76,16 +72,42 @@ class Copier:
 
     def close(self) -> None:
         """Close the connection. The next batch would open another."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._session.close()
 
     def _write(self, rows: list[Row]) -> list[Outcome]:
-        """Commit rows whose idempotency keys are distinct, and return their outcomes. Never raises."""
+        """Commit rows whose idempotency keys are distinct, and return their outcomes. Never raises.
+
+        Of a node that has just failed, the rows fail at once.
+        """
+        resting = self._nodes.find_resting()
+        if not resting:
+            return self._write_together(rows)
+        of_nodes = self._nodes.split(self._session.connection, rows)
+        failed = [row for node in resting for row in of_nodes.get(node, [])]
+        return self._write_rest(rows, {row.event.id: NodeUnavailable() for row in failed})
+
+    def _write_together(self, rows: list[Row]) -> list[Outcome]:
+        """Commit rows, those of each node by themselves if one node fails, and return their outcomes. Never raises."""
+        began = time.monotonic()
         try:
             return self._resolve(rows)
+        except NodeUnavailable as error:
+            of_nodes = self._nodes.split(self._session.connection, rows)
+            if len(of_nodes) > 1:
+                return self._write_parts(rows, list(of_nodes.values()))
+            self._nodes.rest(next(iter(of_nodes)), time.monotonic() - began)
+            return self._fail(error, rows)
         except Exception as error:  # noqa: BLE001 - logged, and reported for each row
             return self._fail(error, rows)
+
+    def _write_parts(self, rows: list[Row], parts: list[list[Row]]) -> list[Outcome]:
+        """Write each part of the rows by itself, and return the outcomes of all."""
+        written = {
+            row.event.id: outcome
+            for part in parts
+            for row, outcome in zip(part, self._write_together(part), strict=True)
+        }
+        return [written[row.event.id] for row in rows]
 
     def _fail(self, error: Exception, rows: list[Row]) -> list[Outcome]:
         """Log why rows could not be written or looked up, and return the outcomes that say so."""
@@ -99,15 +121,19 @@ class Copier:
 
     def _resolve(self, rows: list[Row]) -> list[Outcome]:
         """Commit the rows; if one is in the way, find out which, and write the others without it."""
-        while (sqlstate := self._try_copy(rows)) == LOCK_NOT_AVAILABLE and not _have_keys(rows):
+        while (sqlstate := self._session.write(rows, self._last_attempt)) == LOCK_NOT_AVAILABLE and not _have_keys(
+            rows
+        ):
             pass
         if sqlstate is None:
             return [row.event for row in rows]
-        if sqlstate == LOCK_NOT_AVAILABLE:
+        if sqlstate == QUERY_CANCELED:
+            self._session.find_conflicts(rows)  # Which raises NodeUnavailable if it is no lock.
+        if sqlstate in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
             log.warning("an idempotency key, or the table, stays locked", extra={"events": len(rows)})
             return self._write_rest(rows, {row.event.id: KeyInProgress() for row in rows if row.event.idempotency_key})
         is_conflict = sqlstate in (UNIQUE_VIOLATION, KEY_ERASED)
-        if is_conflict and (known := self._find_conflicts(rows)):
+        if (is_conflict or sqlstate == INTERNAL_ERROR) and (known := self._session.find_conflicts(rows)):
             return self._write_rest(rows, known)
         if len(rows) > 1:
             half = len(rows) // 2
@@ -120,7 +146,7 @@ class Copier:
     def _write_rest(self, rows: list[Row], known: Mapping[str, Outcome]) -> list[Outcome]:
         """Write the rows whose outcome is not `known` by id, and return the outcomes of all."""
         rest = [row for row in rows if row.event.id not in known]
-        written = dict(zip((row.event.id for row in rest), self._write(rest) if rest else [], strict=True))
+        written = dict(zip((row.event.id for row in rest), self._write_together(rest) if rest else [], strict=True))
         return [known.get(row.event.id) or written[row.event.id] for row in rows]
 
     def _find_firsts(self, rows: list[Row], written: Mapping[tuple[str, str], Outcome]) -> Mapping[str, Outcome]:
@@ -138,76 +164,10 @@ class Copier:
                 stored.append(row)
         if stored:
             try:
-                outcomes |= self._find_conflicts(stored)
+                outcomes |= self._session.find_conflicts(stored)
             except Exception as error:  # noqa: BLE001 - logged, and reported for each row
                 outcomes |= zip((row.event.id for row in stored), self._fail(error, stored), strict=True)
         return outcomes
-
-    def _find_conflicts(self, rows: list[Row]) -> Mapping[str, Outcome]:
-        if self._connection is None:  # Another row of the batch has lost it.
-            raise DatabaseUnavailable("the connection is lost")
-        try:
-            found = find_conflicts(self._connection, [row.event for row in rows])
-        except psycopg2.Error as error:
-            raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
-        _check_wait(self._connection)
-        return {**found}
-
-    def _try_copy(self, rows: list[Row]) -> str | None:
-        """Commit the rows in one COPY. Return None, or the SQLSTATE if the database refuses one of the rows.
-
-        If the connection turns out to be lost, try once more on a new one. If the first attempt was committed after
-        all, the second meets its rows: a unique violation, which `find_conflicts` resolves.
-
-        Raises:
-            DatabaseUnavailable: the database cannot be reached.
-            psycopg2.Error: the statement failed for a reason other than one of its rows.
-        """
-        if self._connection is not None:
-            try:
-                return self._try_copy_on(self._connection, rows)
-            except DatabaseUnavailable:
-                self.close()
-        self._connection = self._connect()
-        return self._try_copy_on(self._connection, rows)
-
-    def _connect(self) -> psycopg2.extensions.connection:
-        connection = connect(self._url, "analytics writer", SESSION)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(PREPARE_CHECKS)
-        except psycopg2.Error as error:
-            connection.close()
-            raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
-        return connection
-
-    def _try_copy_on(self, connection: psycopg2.extensions.connection, rows: list[Row]) -> str | None:
-        if time.monotonic() > self._last_attempt:
-            raise DatabaseUnavailable("too long ago")
-        try:
-            with connection.cursor() as cursor:
-                statement = COPY_STATEMENT.encode()
-                if with_key := [row.event for row in rows if row.event.idempotency_key]:
-                    statement += b"; " + make_check(cursor, with_key)
-                cursor.copy_expert(statement, io.BytesIO(b"".join([row.line for row in rows])), size=1 << 20)
-        except psycopg2.Error as error:
-            sqlstate = error.pgcode or ""
-            if sqlstate == DISK_FULL:
-                raise DatabaseFull(f"SQLSTATE {sqlstate}") from None
-            if is_lost(connection, error) or sqlstates.is_retryable(sqlstate):
-                raise DatabaseUnavailable(f"SQLSTATE {error.pgcode}") from None
-            if sqlstates.is_row_error(sqlstate):
-                return sqlstate
-            raise
-        _check_wait(connection)
-        return None
-
-
-def _check_wait(connection: psycopg2.extensions.connection) -> None:
-    """Raise DatabaseUnavailable, and close the connection, if the last commit may be on this machine alone."""
-    if has_ended_wait(connection):
-        connection.close()
-        raise DatabaseUnavailable("somebody has ended its wait for a standby")
 
 
 def _have_keys(rows: list[Row]) -> bool:

@@ -25,9 +25,9 @@ PREPARE_CHECK = (
 CHECK = "EXECUTE meet_erased_key (%s, %s)"
 """The check of one key, after PREPARE_CHECK. Its values are the customer and what `hash_key` returns."""
 
-_SENT = (
-    "FROM unnest({}::text[], {}::uuid[]) AS sent (customer_id, key_hash) JOIN erased_key USING (customer_id, key_hash)"
-)
+# By hash alone, since a hash is of the customer too: one look-up in the index each. The customers tell a cluster where
+# to look.
+_SENT = "FROM erased_key WHERE customer_id = ANY ({}::text[]) AND key_hash = ANY ({}::uuid[])"
 PREPARE_CHECKS = f"PREPARE meet_erased_keys (text[], uuid[]) AS SELECT {_EXISTS_NONE} {_SENT.format('$1', '$2')}"
 _CHECKS = "EXECUTE meet_erased_keys (%s, %s)"
 _FIND = f"SELECT customer_id, replace(key_hash::text, '-', '') {_SENT.format('%s', '%s')}"
@@ -62,4 +62,4 @@ def _list_keys(events: Sequence[Event]) -> tuple[list[str], str]:
     # psycopg2 refuses to send U+0000, which no stored event has.
     events = [event for event in events if "\0" not in event.customer_id]
     hashes = ",".join([hash_key(event.customer_id, event.idempotency_key) for event in events])
-    return [event.customer_id for event in events], f"{{{hashes}}}"
+    return list({event.customer_id for event in events}), f"{{{hashes}}}"

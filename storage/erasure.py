@@ -52,7 +52,6 @@ class Receipt(NamedTuple):
 
 
 def _print_time(column: str) -> str:
-    # The sessions of a distributed table's other nodes are not in UTC.
     return f"coalesce(to_char({column} AT TIME ZONE 'UTC', '{TIME_FORMAT}'), '')"
 
 

@@ -9,6 +9,10 @@ class DatabaseUnavailable(StorageError):
     """The database cannot be reached. A write in flight may have been committed. A retry may succeed."""
 
 
+class NodeUnavailable(DatabaseUnavailable):
+    """The database can be reached, but not one of its nodes. Other customers' events may be on others."""
+
+
 class DatabaseFull(DatabaseUnavailable):
     """The database can be reached, and its disk is full."""
 

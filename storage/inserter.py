@@ -11,7 +11,7 @@ import psycopg2
 from storage.async_connection import AsyncConnection
 from storage.copier import SESSION
 from storage.erased_keys import CHECK, PREPARE_CHECK, hash_key
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, NodeUnavailable
 from storage.event import Event
 from storage.model import make_search_key
 from storage.rows import COLUMNS, INTO
@@ -74,7 +74,7 @@ class Inserter:
             else:
                 await self._connection.execute(_EXECUTE, (*event, search_key))
         except (DatabaseUnavailable, psycopg2.Error) as error:
-            if not is_row_error(getattr(error, "pgcode", None) or ""):
+            if not isinstance(error, NodeUnavailable) and not is_row_error(getattr(error, "pgcode", None) or ""):
                 self.disconnect()
             return False
         except Exception:
@@ -99,7 +99,8 @@ class Inserter:
 
     async def _connect(self) -> None:
         # Short, because waiting for another worker's key, or for an operator's lock, is left to the copier's thread.
-        settings = SESSION | {"lock_timeout": "50ms"}
+        # On another node of a cluster, only the time limit of the statement ends that wait.
+        settings = SESSION | {"lock_timeout": "50ms", "statement_timeout": f"{int(_TIMEOUT_SECONDS)}s"}
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 self._connection = await AsyncConnection.open(

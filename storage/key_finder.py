@@ -125,7 +125,7 @@ class KeyFinder:
                     if self._connection is not None:
                         with contextlib.suppress(DatabaseUnavailable):  # It may have been closed while it was idle.
                             return await self._connection.execute(sql, values)
-                        self._connection = None
+                        self._forget()
                     self._connection = await AsyncConnection.open(self._url, "analytics access", _SETTINGS)
                     return await self._connection.execute(sql, values)
             except TimeoutError:

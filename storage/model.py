@@ -6,7 +6,10 @@ from typing import Any
 from peewee import SQL, CompositeKey, DateTimeField, Field, Model, TextField, UUIDField
 
 TIME_FORMAT = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
-"""The to_char format of `storage.event.Event.created_at`, for a session in UTC."""
+"""The to_char format of `storage.event.Event.created_at`, of a time AT TIME ZONE 'UTC'.
+
+The sessions of a cluster's other nodes have whatever time zone those nodes have.
+"""
 
 
 class TimestampField(DateTimeField):

@@ -33,31 +33,41 @@ _NEEDED = (
 # Of one column: when a key was last used.
 _NEEDED_OF_COLUMNS = (("UPDATE", "last_used_at", "access_key"),)
 
-# What deletes events, within bounds that only the owner can change.
-_FUNCTIONS = (
+FUNCTIONS = (
     "begin_erasure(text, uuid, boolean, text, text, text, timestamptz, boolean, text, uuid)",
     "erase_step(text, uuid, text, int)",
     "forget_erased_keys(text, uuid, int)",
 )
+"""What deletes events, within bounds that only the owner can change."""
 
 _LACKING = """
-SELECT current_user, privilege, relation FROM unnest(%s, %s) AS needed (privilege, relation)
-WHERE NOT has_table_privilege(to_regclass(relation), privilege)
+SELECT privilege, 'TABLE ' || relation FROM unnest(%s, %s) AS needed (privilege, relation)
+WHERE NOT has_table_privilege(%s, to_regclass(relation), privilege)
 UNION ALL
-SELECT current_user, 'EXECUTE', name FROM unnest(%s) AS function (name)
-WHERE NOT has_function_privilege(to_regprocedure(name), 'EXECUTE')
+SELECT privilege || ' (' || name || ')', 'TABLE ' || relation
+FROM unnest(%s, %s, %s) AS needed (privilege, name, relation)
+WHERE NOT has_column_privilege(%s, to_regclass(relation), name, privilege)
+UNION ALL
+SELECT 'EXECUTE', 'FUNCTION ' || name FROM unnest(%s) AS function (name)
+WHERE NOT has_function_privilege(%s, to_regprocedure(name), 'EXECUTE')
 """
 
+_OPEN = "SELECT name FROM unnest(%s) AS function (name) WHERE has_function_privilege('public', name, 'EXECUTE')"
+
 _MAY_GRANT = """
-SELECT pg_has_role(current_user, relowner, 'USAGE'), relnamespace::regnamespace::text
-FROM pg_class WHERE oid = 'analytics_event'::regclass
+SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'analytics_event'::regclass
+"""
+_SCHEMA = """
+SELECT relnamespace::regnamespace::text FROM pg_class
+WHERE oid = 'analytics_event'::regclass AND NOT has_schema_privilege(%s, relnamespace, 'USAGE')
 """
 
 
 def grant_privileges(database: Any, role: str) -> None:
     """Grant the server's role what it needs, and nobody else what erases events. Create the role if it is missing.
 
-    Does nothing if the current role does not own the events table, or if it may not create the missing role.
+    Does nothing if the current role does not own the events table, or if it may not create the missing role. Grants
+    only what is missing: the nodes of a cluster that are not its coordinator take no grants.
 
     Args:
         database: a Peewee database that is in a transaction.
@@ -66,11 +76,11 @@ def grant_privileges(database: Any, role: str) -> None:
     Raises:
         peewee.DatabaseError: PostgreSQL refuses a grant.
     """
-    is_owner, schema = database.execute_sql(_MAY_GRANT).fetchone()
+    (is_owner,) = database.execute_sql(_MAY_GRANT).fetchone()
     if not is_owner:
         return
     # Everybody may execute a function that is new, such as one that was restored without its privileges.
-    for function in _FUNCTIONS:
+    for (function,) in database.execute_sql(_OPEN, (list(FUNCTIONS),)).fetchall():
         database.execute_sql(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
     name = quote(role)
     if not role_exists(database, role):
@@ -78,24 +88,26 @@ def grant_privileges(database: Any, role: str) -> None:
         with contextlib.suppress(peewee.ProgrammingError, peewee.IntegrityError), database.atomic():
             database.execute_sql(f"CREATE ROLE {name} NOLOGIN")
     if role_exists(database, role):
-        database.execute_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
-        for privilege, table in _NEEDED:
-            database.execute_sql(f"GRANT {privilege} ON {table} TO {name}")
-        for privilege, column, table in _NEEDED_OF_COLUMNS:
-            database.execute_sql(f"GRANT {privilege} ({column}) ON {table} TO {name}")
-        for function in _FUNCTIONS:
-            database.execute_sql(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
+        for (schema,) in database.execute_sql(_SCHEMA, (role,)).fetchall():
+            database.execute_sql(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
+        for privilege, target in _find_lacking(database, role):
+            database.execute_sql(f"GRANT {privilege} ON {target} TO {name}")
 
 
 def check_privileges(database: Any) -> None:
     """Raise PrivilegesMissing if the current role lacks what the server's role needs on the tables that exist."""
-    needed = [list(each) for each in zip(*_NEEDED, strict=True)]
-    lacking = database.execute_sql(_LACKING, [*needed, list(_FUNCTIONS)]).fetchall()
-    if lacking:
-        role, _, _ = lacking[0]
-        raise PrivilegesMissing(
-            f"the role {role} lacks " + ", ".join(f"{privilege} on {table}" for _, privilege, table in lacking)
-        )
+    (role,) = database.execute_sql("SELECT current_user").fetchone()
+    if lacking := _find_lacking(database, role):
+        names = [f"{privilege} on {target.partition(' ')[2]}" for privilege, target in lacking]
+        raise PrivilegesMissing(f"the role {role} lacks {', '.join(names)}")
+
+
+def _find_lacking(database: Any, role: str) -> list[tuple[str, str]]:
+    """Return each privilege that a role needs and lacks, and on what, as GRANT names it."""
+    of_tables = [list(each) for each in zip(*_NEEDED, strict=True)]
+    of_columns = [list(each) for each in zip(*_NEEDED_OF_COLUMNS, strict=True)]
+    values = [*of_tables, role, *of_columns, role, list(FUNCTIONS), role]
+    return list(database.execute_sql(_LACKING, values).fetchall())
 
 
 def quote(name: str) -> str:

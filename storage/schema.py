@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import peewee
-from peewee import SQL, PostgresqlDatabase
+from peewee import PostgresqlDatabase
 from playhouse.migrations import Runner
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 
@@ -21,8 +21,8 @@ _LOCK = 0x616E616C79746963
 
 _POLL_SECONDS = 0.2
 
-# For which others write, after a second in which they may have had to wait.
-_PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 2.0
+"""For which others write, after a second in which they may have had to wait."""
 
 _FIND_BLOCKERS = """
 SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start)::int
@@ -83,10 +83,7 @@ def migrate(url: str, server_role: str = SERVER_ROLE, report: Callable[[str], No
     database: Any = _Database(url)
     with database.connection_context():  # Unlike the database itself, no transaction.
         check_database(database.cursor())
-        # Released when the connection closes. Not a statement that waits: an index that is built concurrently would
-        # wait for its end.
-        while not database.execute(SQL("SELECT pg_try_advisory_lock(%s)", (_LOCK,))).fetchone()[0]:
-            time.sleep(_POLL_SECONDS)
+        wait_for_lock(database.cursor())
         runner = Runner(database, str(MIGRATIONS))
         # With nothing to do, another role than the owner, which may create no tables, may call this.
         pending = [each.name for each in runner.status() if not each.applied]
@@ -123,18 +120,28 @@ def _apply(database: Any, runner: Runner, name: str, report: Callable[[str], Non
         except peewee.OperationalError as error:
             if getattr(error.__cause__ or error.__context__, "pgcode", None) != LOCK_NOT_AVAILABLE:
                 raise
-            report(f"{name} waits for {_find_blockers(database)}")
-            time.sleep(_PAUSE_SECONDS)
+            report(f"{name} waits for {find_blockers(database.cursor())}")
+            time.sleep(PAUSE_SECONDS)
         else:
             return
         finally:
             database.execute_sql("SET lock_timeout = 0")
 
 
-def _find_blockers(database: Any) -> str:
+def wait_for_lock(cursor: Any) -> None:
+    """Wait until nobody else changes the schema. It is then locked until the connection closes."""
+    # Not by a statement that waits: an index that is built concurrently would wait for its end.
+    while True:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        if cursor.fetchone() == (True,):
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def find_blockers(cursor: Any) -> str:
     """Return who has used the events table for the longest time."""
-    rows = database.execute_sql(_FIND_BLOCKERS).fetchall()
-    names = [f"pid {pid} ({name or 'no name'}, for {seconds} s)" for pid, name, seconds in rows]
+    cursor.execute(_FIND_BLOCKERS)
+    names = [f"pid {pid} ({name or 'no name'}, for {seconds} s)" for pid, name, seconds in cursor.fetchall()]
     return ", ".join(names) or "a lock"
 
 

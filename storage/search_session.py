@@ -11,7 +11,7 @@ import psycopg2.errors
 
 from storage.async_connection import AsyncConnection, Outcome, settle
 from storage.canceller import Canceller
-from storage.errors import DatabaseUnavailable, SearchTimedOut
+from storage.errors import DatabaseUnavailable, NodeUnavailable, SearchTimedOut
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,8 @@ class SearchSession:
 
     def _end_or_repeat(self, search: Search, outcome: Outcome) -> None:
         """End a search, or, if the connection was lost, run it once more on another."""
-        if isinstance(outcome, DatabaseUnavailable) and search is self._search:
+        is_lost = isinstance(outcome, DatabaseUnavailable) and not isinstance(outcome, NodeUnavailable)
+        if is_lost and search is self._search:
             log.info("connection lost during a search", extra={"reason": str(outcome)})
             self._connection = None
             self._opening = self._loop.create_task(self._open_and_run(search))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.async_connection import AsyncConnection
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, NodeUnavailable
 
 
 class SingleConnection:
@@ -40,6 +40,8 @@ class SingleConnection:
             try:
                 async with asyncio.timeout(self._seconds + 1):
                     return await self._connection.execute(sql, values)
+            except NodeUnavailable:
+                raise
             except (DatabaseUnavailable, asyncio.CancelledError):
                 self._connection = None
                 raise

@@ -7,17 +7,7 @@ import psycopg2
 
 from storage.async_connection import AsyncConnection
 from storage.errors import DatabaseUnavailable
-
-TABLES = (
-    "access_key",
-    "access_rate",
-    "analytics_event",
-    "blocked_user",
-    "erased_key",
-    "erasure",
-    "refusal",
-    "schema_migration",
-)
+from storage.tables import TABLES
 
 # A table that is being altered is not waited for.
 _SETTINGS = {"statement_timeout": "2000", "lock_timeout": "500"}

@@ -20,6 +20,7 @@ from storage import (
     KeyErased,
     KeyInProgress,
     KeyReused,
+    NodeUnavailable,
     Outcome,
     StorageError,
     UserBlocked,
@@ -34,6 +35,7 @@ _ERRORS = (
     KeyErased,
     KeyInProgress,
     KeyReused,
+    NodeUnavailable,
     UserBlocked,
     WriteFailed,
 )

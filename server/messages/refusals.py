@@ -35,6 +35,7 @@ from storage import (
     KeyErased,
     KeyInProgress,
     KeyReused,
+    NodeUnavailable,
     PageTooLarge,
     PositionLost,
     SearchTimedOut,
@@ -159,6 +160,7 @@ _REFUSALS: dict[type[Exception], _Refusal] = {
     DatabaseUnavailable: (_UNAVAILABLE := _Refusal(UNAVAILABLE, "the database is unavailable", is_retryable=True)),
     DatabaseFull: _UNAVAILABLE,
     CommitsWait: _Refusal(UNAVAILABLE, "commits wait for a synchronous standby", is_retryable=True),
+    NodeUnavailable: _UNAVAILABLE,
     WriteFailed: _Refusal(INTERNAL, "internal error"),  # Storage has logged it, once for all callers of a batch.
 }
 _BUG = _Refusal(INTERNAL, "internal error")

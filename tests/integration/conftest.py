@@ -1,10 +1,14 @@
-"""A real PostgreSQL for all tests of this tier, and a server that uses it."""
+"""A real PostgreSQL for all tests of this tier, or a Citus cluster, and a server that uses it."""
 
+import contextlib
+import os
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
+from storage.distribution import distribute
+from storage.privileges import SERVER_ROLE
 from storage.schema import migrate
 from tests.support import database
 from tests.support.database import execute
@@ -14,7 +18,13 @@ from tests.support.postgres import running_postgres
 
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the URL of a migrated database."""
+    """Yield the URL of a migrated database: of the cluster whose coordinator is CITUS_URL, if that is set."""
+    if url := os.environ.get("CITUS_URL"):
+        migrate(url)
+        distribute(url, 8, print)
+        execute(url, f"ALTER ROLE {SERVER_ROLE} LOGIN")
+        yield url
+        return
     with running_postgres(tmp_path_factory.mktemp("database")) as url:
         migrate(url)
         yield url
@@ -23,16 +33,20 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def guarded_url(database_url: str) -> Iterator[str]:
     """Yield the URL of a migrated database for the tests that make keys: with the first key, others would need some."""
-    execute(database_url, "CREATE DATABASE guarded")
-    url = database_url.replace("/analytics?", "/guarded?")
-    migrate(url)
-    yield url
-    execute(database_url, "DROP DATABASE guarded WITH (FORCE)")
+    with own_database(database_url) as url:
+        yield url
 
 
 @pytest.fixture
 def own_database_url(database_url: str) -> Iterator[str]:
     """Yield the URL of a migrated database for one test, which may then break it."""
+    with own_database(database_url) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def own_database(database_url: str) -> Iterator[str]:
+    """Yield the URL of another migrated database of the same PostgreSQL."""
     name = f"own_{uuid.uuid4().hex}"
     execute(database_url, f"CREATE DATABASE {name}")
     url = database_url.replace("/analytics?", f"/{name}?")

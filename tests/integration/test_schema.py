@@ -25,6 +25,7 @@ MIGRATIONS = [
     "0005_list_index",
     "0006_refusal",
     "0007_summary_day",
+    "0008_erased_key_by_hash",
 ]
 
 
