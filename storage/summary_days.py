@@ -44,12 +44,13 @@ _WRITERS_SECONDS = 5.0
 
 _COLUMNS = [f"{name}_{part}" for name in TEXTS for part in ("codes", "hashes")]
 
+# Citus allows no now() behind ON CONFLICT.
 _CLAIM = """
 INSERT INTO summary_day (customer_id, day, token, claimed_at)
 SELECT %s, day, %s::uuid, now() FROM (SELECT date 'epoch' + %s AS day) AS asked
 WHERE now() >= (day + 1)::timestamp AT TIME ZONE 'UTC' + interval '1 hour'
 ON CONFLICT (customer_id, day) DO UPDATE SET token = excluded.token, claimed_at = excluded.claimed_at
-  WHERE summary_day.events IS NULL AND summary_day.claimed_at < now() - interval '1 minute'
+  WHERE summary_day.events IS NULL AND excluded.claimed_at - summary_day.claimed_at > interval '1 minute'
 RETURNING 1
 """
 # What writes locks the table before it writes, and everybody may see that.

@@ -22,7 +22,14 @@ from storage.schema import migrate
 from storage.search import Searches
 from tests.chaos.faults import small_disk
 from tests.support import requests
-from tests.support.database import blocked_backends, execute, locked_table, refusing_connections, terminate_backends
+from tests.support.database import (
+    ONE_NODE,
+    blocked_backends,
+    execute,
+    locked_table,
+    refusing_connections,
+    terminate_backends,
+)
 from tests.support.in_process import Client, RunningServer, running_server
 from tests.support.postgres import running_postgres
 from tests.support.refusals import refused
@@ -161,6 +168,7 @@ def test_a_store_that_closes_leaves_no_search_waiting(database_url: str, custome
         runner.run(close())
 
 
+@ONE_NODE
 def test_of_several_hosts_a_silent_one_is_skipped(database_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host, port = re.search(r"host=([^&]+)&port=(\d+)", database_url).groups()  # type: ignore[union-attr] # it is there

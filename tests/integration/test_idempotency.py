@@ -12,7 +12,7 @@ import pytest
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest, WriteAnalyticsEventsRequest
 from server.messages.refusals import KEY_REUSED
 from tests.support import requests
-from tests.support.database import blocked_backends
+from tests.support.database import ONE_NODE, blocked_backends
 from tests.support.in_process import Client, RunningServer, running_server
 from tests.support.proxy import proxied
 from tests.support.refusals import refused
@@ -157,6 +157,7 @@ def test_a_chunk_that_is_retried_is_stored_once(client: Client, customer: str) -
     assert count_stored(client, customer) == 50
 
 
+@ONE_NODE
 def test_a_key_that_another_worker_is_writing_is_waited_for(client: Client, customer: str, database_url: str) -> None:
     # An open transaction stands for a worker that hangs in the middle of its commit.
     template, _ = create_lead(client, "template " + customer, ())

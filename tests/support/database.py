@@ -9,10 +9,14 @@ from typing import Any
 
 import psycopg2
 import psycopg2.extensions
+import pytest
 from psycopg2 import sql as composed
 
 from storage.privileges import SERVER_ROLE
 from tests.support.until import until
+
+ONE_NODE = pytest.mark.skipif(bool(os.environ.get("CITUS_URL")), reason="looks at a single PostgreSQL from within")
+"""For tests that see what the nodes of a cluster do not show."""
 
 AVAILABILITY = "analytics availability"
 """The application_name of the connection that checks whether the database answers."""

@@ -1,0 +1,101 @@
+"""The service on a real Citus cluster, if CITUS_URL names one: an empty database called analytics on its coordinator.
+
+The other tests of this tier then run on the cluster too, but for those that need a PostgreSQL of their own. The cluster
+has to trust the roles postgres and analytics_server, and to have been prepared as docs/citus.md says.
+"""
+
+import os
+from collections.abc import Iterator
+
+import psycopg2.extensions
+import pytest
+
+from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from storage.distribute import main
+from storage.migrate import main as migrate_main
+from storage.tables import DISTRIBUTED, LOCAL, REFERENCE
+from tests.support import requests
+from tests.support.database import execute, query
+from tests.support.in_process import RunningServer, running_server
+from tests.support.searching import search
+
+pytestmark = pytest.mark.skipif(not os.environ.get("CITUS_URL"), reason="needs a Citus cluster, named by CITUS_URL")
+
+CUSTOMERS = 20
+
+
+@pytest.fixture(scope="module")
+def node_url(database_url: str) -> str:
+    """Return the URL of the database on a node that is not the coordinator."""
+    ((host, port),) = query(database_url, "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid <> 0 LIMIT 1")
+    url: str = psycopg2.extensions.make_dsn(database_url, host=host, port=port)
+    return url
+
+
+@pytest.fixture
+def in_another_time_zone(database_url: str) -> Iterator[None]:
+    """Let the new sessions of all nodes be in another time zone, until the test ends."""
+    nodes = query(database_url, "SELECT nodename, nodeport FROM pg_dist_node")
+    urls = [psycopg2.extensions.make_dsn(database_url, host=host, port=port) for host, port in nodes]
+    for url in urls:
+        execute(url, "SET citus.enable_ddl_propagation = off; ALTER DATABASE analytics SET timezone = 'Asia/Kolkata'")
+    yield
+    for url in urls:
+        execute(url, "SET citus.enable_ddl_propagation = off; ALTER DATABASE analytics RESET timezone")
+
+
+def make_batch(customer: str, message: str = "") -> BatchCreateAnalyticsEventsRequest:
+    """Return a batch of an event of each of many customers, with one key for all."""
+    return BatchCreateAnalyticsEventsRequest(
+        events=[
+            requests.analytics_event(f"{customer} {number}", message=message, idempotency_key="key")
+            for number in range(CUSTOMERS)
+        ]
+    )
+
+
+def test_the_tables_are_where_they_belong(database_url: str) -> None:
+    types = dict(query(database_url, "SELECT table_name::text, citus_table_type FROM citus_tables"))
+    kinds = {"distributed": DISTRIBUTED, "reference": REFERENCE, "local": LOCAL}
+    assert types == {table: kind for kind, tables in kinds.items() for table in tables}
+
+
+def test_to_distribute_again_changes_nothing_and_says_so(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--shards", "4"], {"DATABASE_URL": database_url}) == 0
+    said, *shares = capsys.readouterr().err.splitlines()
+    assert said == "nothing to distribute"
+    assert shares
+    assert all("shards" in share for share in shares)
+
+
+def test_only_the_coordinator_distributes(node_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], {"DATABASE_URL": node_url}) == 2
+    assert "this is not the coordinator" in capsys.readouterr().err
+
+
+def test_a_server_works_on_any_node(node_url: str, customer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert migrate_main([], {"DATABASE_URL": node_url}) == 0
+    assert capsys.readouterr().err == "nothing to migrate\n"
+    with running_server(node_url) as server:
+        answer = server.client.events.BatchCreateAnalyticsEvents(make_batch(customer), timeout=10)
+        assert answer.stored_count == CUSTOMERS
+        assert search(server.client, f"{customer} 1").meta.row_count == 1
+
+
+def test_a_batch_of_many_customers_is_replayed(server: RunningServer, customer: str) -> None:
+    first = server.client.events.BatchCreateAnalyticsEvents(make_batch(customer), timeout=10)
+    again = server.client.events.BatchCreateAnalyticsEvents(make_batch(customer), timeout=10)
+    assert [each.stored.id for each in again.outcomes] == [each.stored.id for each in first.outcomes]
+    assert all(each.stored.replayed for each in again.outcomes)
+    another = server.client.events.BatchCreateAnalyticsEvents(make_batch(customer, "another"), timeout=10)
+    assert another.refused_count == CUSTOMERS
+
+
+@pytest.mark.usefixtures("in_another_time_zone")
+def test_times_are_in_utc_whatever_the_nodes_are_in(database_url: str, customer: str) -> None:
+    with running_server(database_url) as server:
+        request = requests.lead_event(customer, idempotency_key="key")
+        first = server.client.leads.CreateLeadAnalyticsEvent(request, timeout=10)
+        assert server.client.leads.CreateLeadAnalyticsEvent(request, timeout=10) == first
+        (found,) = search(server.client, customer).recordings
+        assert (found.created_at, found.updated_at) == (first.created_at, first.updated_at)
