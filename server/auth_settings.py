@@ -1,10 +1,14 @@
 """The settings that say who may call: AUTH, and the identity provider."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from server.access.provider import Provider, ProviderSettings, check_url
+from server.access.provider_settings import ProviderSettings, check_url
 from server.addresses import is_loopback
 from server.variables import ConfigurationError, read_word
+
+if TYPE_CHECKING:
+    from server.access.provider import Provider
 
 
 def read_auth(environment: Mapping[str, str]) -> bool | None:
@@ -33,16 +37,19 @@ def read_provider(environment: Mapping[str, str]) -> ProviderSettings | None:
     return ProviderSettings(issuer, audience, file, url)
 
 
-def make_provider(settings: ProviderSettings | None) -> Provider | None:
+def make_provider(settings: ProviderSettings | None) -> "Provider | None":
     """Return the identity provider, or None if there is none.
 
     Raises:
         ConfigurationError: its file cannot be used.
     """
+    if settings is None:
+        return None
+    from server.access.provider import Provider  # Its libraries take a tenth of a second to load.
+
     try:
-        return None if settings is None else Provider(settings)
+        return Provider(settings)
     except ValueError as error:
-        assert settings is not None
         raise ConfigurationError(f"JWKS_FILE={settings.jwks_file} cannot be used: {error}") from None
 
 

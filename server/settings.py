@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from server.access.provider import ProviderSettings
+from server.access.provider_settings import ProviderSettings
 from server.auth_settings import read_auth, read_provider
 from server.tracing.make import read_endpoint
 from server.transport import CORE, TRANSPORTS

@@ -9,11 +9,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import jwt
 
+from server.access.provider_settings import ProviderSettings
 from server.access.token import PublicKey, find_algorithm
 from storage.daemon_thread import run_in_daemon_thread
 
@@ -27,16 +27,6 @@ _FRESH_SECONDS = 300.0
 
 # A key that is not known may be new. A flood of such must not become a flood of requests to the provider.
 _PAUSE_SECONDS = 10.0
-
-
-class ProviderSettings(NamedTuple):
-    """The identity provider whose tokens are accepted."""
-
-    issuer: str
-    audience: str
-    jwks_file: str = ""
-    jwks_url: str = ""
-    """One of the two is empty."""
 
 
 class Provider:
@@ -126,14 +116,6 @@ def _make_request(url: str) -> Callable[[], bytes]:
             raise
 
     return request
-
-
-def check_url(url: str) -> None:
-    """Raise ValueError if keys may not be fetched from that URL: anybody on the way could replace them."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")):
-        return
-    raise ValueError("it must begin with https://")
 
 
 def parse_keys(text: bytes) -> dict[str, PublicKey]:

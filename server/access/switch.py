@@ -2,7 +2,7 @@
 
 import asyncio
 
-from server.access.provider import ProviderSettings
+from server.access.provider_settings import ProviderSettings
 from storage import DatabaseUnavailable
 from storage.access_keys import has_keys
 from storage.key_finder import KeyFinder

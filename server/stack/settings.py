@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from server.access.provider import ProviderSettings
+from server.access.provider_settings import ProviderSettings
 from server.addresses import check_reach
 from server.auth_settings import read_auth, read_provider
 from server.settings import (

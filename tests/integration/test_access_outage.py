@@ -15,7 +15,8 @@ import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
 from server.access.caller import Unauthenticated
-from server.access.provider import Provider, ProviderSettings
+from server.access.provider import Provider
+from server.access.provider_settings import ProviderSettings
 from server.access.verifier import Verifier
 from storage import DatabaseUnavailable, TooManyLookups
 from storage.key_finder import KeyFinder

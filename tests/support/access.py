@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.access.__main__ import main
-from server.access.provider import ProviderSettings
+from server.access.provider_settings import ProviderSettings
 from tests.support.in_process import RunningServer
 from tests.support.requests import lead_event
 
