@@ -68,6 +68,7 @@ def run(
     *,
     prepare: Callable[[], None] = lambda: None,
     keys: bool = False,
+    pause: float = 0.0,
 ) -> tuple[Load, list[Round], Verdict]:
     """Run `rounds` rounds: every fault once, in random order, then all of them again in another order.
 
@@ -78,6 +79,7 @@ def run(
         faults: by their names.
         prepare: called before each.
         keys: whether callers need credentials, and have them.
+        pause: how many seconds callers wait after what they have stored.
     """
     chance = random.Random(seed)
     done: list[Round] = []
@@ -85,7 +87,7 @@ def run(
     key = make_key(stack.database_url, "secret", customer) if keys else ""
     if keys:
         until(lambda: all(stack.request(SEARCH) == UNAUTHENTICATED for _ in range(10)))
-    with Load(stack.http_port, customer, key=key) as load:
+    with Load(stack.http_port, customer, key=key, pause=pause) as load:
         until(lambda: len(load.receipts) > 100)
         queue: list[str] = []
         for number in range(rounds):

@@ -60,9 +60,8 @@ def numbered_event(customer: str, number: int) -> dict[str, Any]:
 class Load:
     """A context manager that runs callers, through Envoy: some by JSON, some by gRPC, some in batches."""
 
-    def __init__(
-        self, port: int, customer: str, *, key: str = "", http: int = 6, rpc: int = 3, batches: int = 1
-    ) -> None:
+    def __init__(self, port: int, customer: str, *, key: str = "", pause: float = 0.0) -> None:
+        """Prepare the callers, each of which waits for `pause` seconds after what it has stored."""
         self.customer = customer
         self.receipts: list[Receipt] = []
         self.failures: list[Failure] = []
@@ -70,6 +69,7 @@ class Load:
         """Answers that no fault excuses."""
         self._port = port
         self.credentials = {"authorization": f"Bearer {key}"} if key else {}
+        self._pause = pause
         self._numbers = itertools.count()
         self._stop = threading.Event()
         callers = [*[self._by_http] * 6, *[self._by_grpc] * 3, self._by_batch]
@@ -132,6 +132,7 @@ class Load:
                 if answer.status == 201:
                     identifier = json.loads(data)["partitionKey"].partition("|")[2]
                     self.receipts.append(Receipt(number, identifier, started))
+                    self._stop.wait(self._pause)
                     break
                 if answer.status not in _RETRYABLE_HTTP:
                     self.unexpected.append(f"{answer.status} {data.decode()}")
@@ -165,6 +166,7 @@ class Load:
                         self._record_failure(f"gRPC {error.code().name}")
                         continue
                     self.receipts.append(Receipt(number, answer.partition_key.partition("|")[2], started))
+                    self._stop.wait(self._pause)
                     break
 
     def _by_batch(self, chance: random.Random) -> None:
@@ -194,6 +196,7 @@ class Load:
                         outcome["index"]: outcome["stored"] for outcome in data["outcomes"] if "stored" in outcome
                     }
                     self.receipts += [Receipt(numbers[index], it["id"], started) for index, it in stored.items()]
+                    self._stop.wait(self._pause)
                     if len(stored) == BATCH:
                         break
                 elif answer.status not in _RETRYABLE_HTTP:

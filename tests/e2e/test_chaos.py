@@ -11,7 +11,8 @@ CAUSED = ["a worker is killed", "the postmaster is killed", "Envoy is killed", *
 
 def test_the_service_recovers_by_itself_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
     with running(tmp_path / "stack") as stack:
-        load, rounds, verdict = run(stack.wait_until_up(), len(CAUSED), 1, {name: FAULTS[name] for name in CAUSED})
+        faults = {name: FAULTS[name] for name in CAUSED}
+        load, rounds, verdict = run(stack.wait_until_up(), len(faults), 1, faults, pause=0.02)
     assert not any(verdict), verdict
     assert load.unexpected == []
     assert len(load.receipts) > 1_000

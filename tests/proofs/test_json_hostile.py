@@ -87,6 +87,11 @@ def measure(read: Callable[[], Any]) -> tuple[float, float]:
     return end - start, max(longest, end - last)
 
 
+def is_quick(read: Callable[[], Any], plain: float) -> bool:
+    """Return whether the whole is quick enough in one of three attempts: others may use the machine as well."""
+    return any(measure(read)[0] < MOST * plain for _ in range(3))
+
+
 @pytest.fixture(scope="module")
 def plain() -> float:
     """Return the time of a plain parse of a mebibyte."""
@@ -103,8 +108,7 @@ def test_a_hostile_event_takes_no_longer_than_some_plain_parses(name: str, plain
         def read_once(read: Any = read) -> list[Any]:
             return [read(body)]
 
-        # The least of three, because others may use the machine at the same time.
-        assert min(measure(read_once)[0] for _ in range(3)) < MOST * plain
+        assert is_quick(read_once, plain)
 
 
 @pytest.mark.parametrize("shape", ["the whole", "one event", "every event", "every event and a bad one"])
@@ -133,7 +137,7 @@ def test_a_hostile_batch_takes_bounded_time_in_bounded_steps(name: str, shape: s
 def test_a_hostile_member_beside_the_events_takes_bounded_time(name: str, plain: float) -> None:
     body = b'{"events":[{"customer_id":"c"}],"x":' + BODIES[name](SIZE) + b"}"
     for reader in BATCHES:
-        assert min(measure(lambda reader=reader: reader.read(body))[0] for _ in range(3)) < MOST * plain  # type: ignore[misc]
+        assert is_quick(lambda reader=reader: reader.read(body), plain)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("element", ["{}", "[]", "0", '"\\j"', "[" * 40 + "]" * 40])

@@ -1,6 +1,7 @@
 """Rules for the tests themselves."""
 
 import ast
+import functools
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,11 @@ PROGRAMS = ("bench", "chaos")
 # Private in name only: documented parts of named tuples, Peewee models and the sys and os modules.
 PUBLIC = {"_asdict", "_current_frames", "_exit", "_fields", "_getframe", "_make", "_meta", "_replace"}
 
-MODULES = {path: ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
+
+@functools.cache
+def parse_all() -> dict[Path, ast.Module]:
+    """Return the modules of the tests."""
+    return {path: ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
 
 
 def test_names_of_tests_are_short_sentences() -> None:
@@ -30,7 +35,7 @@ def test_names_of_tests_are_short_sentences() -> None:
 
 def test_a_helper_is_written_once_and_shared() -> None:
     definitions: dict[str, list[str]] = defaultdict(list)
-    for path, module in MODULES.items():
+    for path, module in parse_all().items():
         if path.relative_to(TESTS).parts[0] not in PROGRAMS:
             for node in module.body:
                 if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -79,7 +84,7 @@ def is_private(name: str) -> bool:
 
 
 def walk(kind: type[Node]) -> Iterator[tuple[Path, Node]]:
-    for path, module in MODULES.items():
+    for path, module in parse_all().items():
         for node in ast.walk(module):
             if isinstance(node, kind):
                 yield path, node
