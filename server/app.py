@@ -24,7 +24,8 @@ from server.ingest.refusal_log import RefusalLog
 from server.ingest.stream import ChunkBudget
 from server.memory import release_memory
 from server.messages.convert import ANALYTICS, CONTACT, LEAD
-from server.messages.refusals import RETRY_AFTER_SECONDS, TooManyCalls, make_status
+from server.messages.refusals import TooManyCalls
+from server.messages.statuses import RETRY_AFTER_SECONDS, make_status
 from server.metrics.endpoint import Endpoint
 from server.metrics.loop_lag import watch_loop
 from server.ports import bind, check

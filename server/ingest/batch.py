@@ -14,14 +14,10 @@ from server.messages.batch_response import EventResult, to_batch_response
 from server.messages.convert import ANALYTICS
 from server.messages.explanations import Explanations
 from server.messages.parse import MAX_EVENTS, parse_slice, split_events
-from server.messages.refusals import (
-    EVENT_NOT_PERMITTED,
-    InvalidRequest,
-    Reporter,
-    TooManyWaiting,
-    find_event_violation,
-)
+from server.messages.refusals import InvalidRequest, Reporter, TooManyWaiting
+from server.messages.statuses import find_event_violation
 from server.messages.validation import check_count
+from server.messages.wording import EVENT_NOT_PERMITTED
 from storage import Event, Outcome, Row, StorageError, encode_rows
 
 # How long a batch may wait after its events were given their ids: see `storage.copier.LATEST_SECONDS`.

@@ -8,7 +8,8 @@ from server.messages.convert import CreateKind
 from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.format import CreateFormatter
 from server.messages.parse import parse_create
-from server.messages.refusals import KEY_METADATA, InvalidRequest, find_event_violation
+from server.messages.refusals import KEY_METADATA, InvalidRequest
+from server.messages.statuses import find_event_violation
 from storage import Event, KeyErased, KeyReused, Outcome, Row, StorageError, encode_row
 
 

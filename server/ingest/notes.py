@@ -12,8 +12,9 @@ from server.access.caller import Caller, get_caller
 from server.ingest.batch import EventBatch
 from server.ingest.refusal_log import RefusalLog
 from server.messages.faults import Fault, find_event_fault, find_fault, format_violations, is_about_request
-from server.messages.refusals import InvalidRequest, Reporter, find_violations
+from server.messages.refusals import InvalidRequest, Reporter
 from server.messages.rules import name_rule
+from server.messages.statuses import find_violations
 from server.metrics.catalog import EVENTS_REFUSED
 from server.request_ids import Metadata, find_request_ids
 from storage import Event, Refusal, make_id_and_time

@@ -15,7 +15,8 @@ from server.ingest.batch import EventBatch, read_batch, write_batch
 from server.ingest.group_commit import GroupCommit
 from server.ingest.notes import Notes
 from server.messages.customer import find_customer_of_batch, find_reporter_of_batch
-from server.messages.refusals import Reporter, TooManyWaiting, forget_frames, make_status
+from server.messages.refusals import Reporter, TooManyWaiting, forget_frames
+from server.messages.statuses import make_status
 from server.request_ids import Metadata
 from server.sharing.places import Places
 from server.sharing.shares import Shares

@@ -11,9 +11,10 @@ from data_analytics.v1.event_pb2 import AnalyticsEvent, ContactAnalyticsEvent, L
 from data_analytics.v1.lead_analytics_service_pb2 import CreateLeadAnalyticsEventRequest
 from server.messages.compiled_rules import CompiledRules
 from server.messages.explanations import Explanations
-from server.messages.refusals import KEY_MALFORMED, KEY_MISMATCH, FieldViolation, InvalidRequest, Reporter
+from server.messages.refusals import FieldViolation, InvalidRequest, Reporter
 from server.messages.validation import find_violations
 from server.messages.version_info import InvalidVersionInfo, format_version_info
+from server.messages.wording import KEY_MALFORMED, KEY_MISMATCH
 from storage import TEXT_COUNT, Event, make_id_and_time, make_ids_and_times
 
 T = TypeVar("T", bound=Message)

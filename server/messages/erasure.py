@@ -3,16 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 from data_analytics.v1 import analytics_event_service_pb2 as pb
-from server.messages.refusals import (
-    BLOCK_WITHOUT_USER,
-    ENTITY_TYPE,
-    IN_THE_FUTURE,
-    NOT_A_TIME,
-    NOT_ONE_FILTER,
-    InvalidRequest,
-)
+from server.messages.refusals import InvalidRequest
 from server.messages.times import parse_time
 from server.messages.validation import check, find_violations
+from server.messages.wording import BLOCK_WITHOUT_USER, ENTITY_TYPE, IN_THE_FUTURE, NOT_A_TIME, NOT_ONE_FILTER
 from storage import Erasure, Receipt
 
 

@@ -1,6 +1,7 @@
 """How much a batch tells about its refused events, so that a thousand of them cost no more than as many good ones."""
 
-from server.messages.refusals import NOT_EXPLAINED, UNKNOWN_REPORTER, FieldViolation, InvalidRequest, Reporter
+from server.messages.refusals import UNKNOWN_REPORTER, FieldViolation, InvalidRequest, Reporter
+from server.messages.wording import NOT_EXPLAINED
 
 _MAX_EVENTS = 100
 _MAX_CHARACTERS = 64 << 10

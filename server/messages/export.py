@@ -7,7 +7,8 @@ from typing import NamedTuple
 from data_analytics.v1.export_pb2 import ExportAnalyticsEventsRequest, ExportAnalyticsEventsResponse, ExportEnd
 from server.messages.listing import encode_record, read_selection, slice_events
 from server.messages.page_token import seal, unseal
-from server.messages.refusals import NOT_THIS_RESUME_TOKEN, InvalidRequest
+from server.messages.refusals import InvalidRequest
+from server.messages.wording import NOT_THIS_RESUME_TOKEN
 from storage import ExportQuery, Step
 
 _ID_BYTES = 16

@@ -18,21 +18,19 @@ from data_analytics.v1.contact_analytics_service_pb2 import DESCRIPTOR as CONTAC
 from data_analytics.v1.lead_analytics_service_pb2 import DESCRIPTOR as LEAD_ANALYTICS_SERVICE
 from server.access.caller import Unauthenticated
 from server.messages.json_codec.query import KEY_PARAMETER
-from server.messages.refusals import (
+from server.messages.refusals import KEY_METADATA, MAX_VIOLATIONS, FieldViolation
+from server.messages.statuses import make_status
+from server.messages.wording import (
     EVENT_NOT_PERMITTED,
     KEY_IN_PROGRESS,
-    KEY_METADATA,
-    MAX_VIOLATIONS,
     NOT_JSON,
     STRING_WITHOUT_END,
     TEXT_NOT_UTF8,
     UNMATCHED_BRACKETS,
-    FieldViolation,
     describe_half_pair,
     describe_last_comma,
     describe_no_escape,
     describe_no_value,
-    make_status,
 )
 from storage import DatabaseUnavailable
 

@@ -9,9 +9,10 @@ from google.protobuf.struct_pb2 import Struct
 from data_analytics.v1 import analytics_event_service_pb2 as pb
 from data_analytics.v1.event_pb2 import EventRecord
 from server.messages.page_token import Position, make_token, read_token
-from server.messages.refusals import NOT_A_TIME_TEXT, NOT_THIS_TOKEN, FieldViolation, InvalidRequest
+from server.messages.refusals import FieldViolation, InvalidRequest
 from server.messages.times import parse_milliseconds
 from server.messages.validation import check, find_violations
+from server.messages.wording import NOT_A_TIME_TEXT, NOT_THIS_TOKEN
 from storage import Event, Listing, ListQuery
 from storage.ids import FIRST, LAST, make_bound
 from storage.listing import FILTERS

@@ -14,9 +14,10 @@ from data_analytics.v1.analytics_event_service_pb2 import (
     CreateAnalyticsEventRequest,
 )
 from server.messages.compiled_rules import get_field_rules
-from server.messages.refusals import FieldViolation, InvalidRequest, MalformedMessage, limit_json_bytes
+from server.messages.refusals import FieldViolation, InvalidRequest, MalformedMessage
 from server.messages.version_info import MAX_VERSION_INFO_BYTES
 from server.messages.wire import make_key, measure_field, read_field
+from server.messages.wording import limit_json_bytes
 
 T = TypeVar("T", bound=Message)
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from data_analytics.v1 import refusal_pb2 as pb
 from server.messages.page_token import Position, make_token, read_token
-from server.messages.refusals import NOT_A_TIME_TEXT, NOT_THIS_TOKEN, FieldViolation, InvalidRequest
+from server.messages.refusals import FieldViolation, InvalidRequest
 from server.messages.times import parse_milliseconds
 from server.messages.validation import find_violations
+from server.messages.wording import NOT_A_TIME_TEXT, NOT_THIS_TOKEN
 from storage import Refusal, RefusalQuery
 from storage.ids import FIRST, LAST, make_bound, to_time
 

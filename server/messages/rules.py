@@ -2,11 +2,10 @@
 
 from functools import lru_cache
 
-from server.messages.refusals import (
+from server.messages.refusals import KEY_FIELD, KEY_METADATA, FieldViolation
+from server.messages.wording import (
     EVENT_NOT_PERMITTED,
     GIVEN_TWICE,
-    KEY_FIELD,
-    KEY_METADATA,
     NOT_A_BOOLEAN,
     NOT_A_LIST,
     NOT_A_STRING,
@@ -14,7 +13,6 @@ from server.messages.refusals import (
     NOT_AN_OBJECT,
     NOT_JSON,
     NOT_UTF8,
-    FieldViolation,
 )
 
 REQUIRED, TOO_LONG, UNKNOWN, WRONG_TYPE = "required", "too_long", "unknown_field", "wrong_type"

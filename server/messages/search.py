@@ -14,16 +14,10 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
 )
 from server.messages.compiled_rules import get_field_rules
 from server.messages.page_token import Position, make_token, read_token
-from server.messages.refusals import (
-    NOT_A_TIME_TEXT,
-    NOT_THIS_TOKEN,
-    PAGE_WITH_TOKEN,
-    FieldViolation,
-    InvalidRequest,
-    limit_reach,
-)
+from server.messages.refusals import FieldViolation, InvalidRequest
 from server.messages.times import parse_milliseconds
 from server.messages.validation import check
+from server.messages.wording import NOT_A_TIME_TEXT, NOT_THIS_TOKEN, PAGE_WITH_TOKEN, limit_reach
 from storage import Found, Page, Place, Query
 from storage.ids import LAST, make_bound
 

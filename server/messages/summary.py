@@ -9,7 +9,8 @@ from data_analytics.v1.summary_pb2 import (
     SummaryRow,
 )
 from server.messages.listing import read_selection
-from server.messages.refusals import SUMMARY_TOO_LONG, InvalidRequest
+from server.messages.refusals import InvalidRequest
+from server.messages.wording import SUMMARY_TOO_LONG
 from storage import Group, Summary, SummaryQuery
 from storage.ids import get_milliseconds, make_bound
 

@@ -7,7 +7,8 @@ from google.protobuf.message import Message
 from protovalidate import Validator
 
 from server.messages.compiled_rules import get_message_rules
-from server.messages.refusals import FieldViolation, InvalidRequest, require_equal, require_one_of
+from server.messages.refusals import FieldViolation, InvalidRequest
+from server.messages.wording import require_equal, require_one_of
 
 _validator = Validator()
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from google.protobuf.struct_pb2 import Struct, Value
 
-from server.messages import refusals
+from server.messages import wording
 
 MAX_VERSION_INFO_BYTES = 16 * 1024
 """The limit on the object as compact JSON in UTF-8."""
@@ -49,7 +49,7 @@ def _format(data: bytes) -> str:
     # As a message, JSON grows at most eightfold, so a larger message need not be parsed.
     text = orjson.dumps(_to_object(Struct.FromString(data))) if len(data) <= 8 * MAX_VERSION_INFO_BYTES else b""
     if not text or len(text) > MAX_VERSION_INFO_BYTES:
-        raise InvalidVersionInfo(refusals.limit_json_bytes(MAX_VERSION_INFO_BYTES))
+        raise InvalidVersionInfo(wording.limit_json_bytes(MAX_VERSION_INFO_BYTES))
     return text.decode()
 
 
@@ -77,28 +77,28 @@ def _to_plain(value: Value, depth: int) -> Any:
             _check_depth(depth + 1)
             return [_to_plain(item, depth + 1) for item in value.list_value.values]
         case _:
-            raise InvalidVersionInfo(refusals.VERSION_INFO_NOT_SET)
+            raise InvalidVersionInfo(wording.VERSION_INFO_NOT_SET)
 
 
 def _check_depth(depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise InvalidVersionInfo(refusals.limit_depth(MAX_DEPTH))
+        raise InvalidVersionInfo(wording.limit_depth(MAX_DEPTH))
 
 
 def _check_text(text: str) -> str:
     if "\0" in text:
-        raise InvalidVersionInfo(refusals.VERSION_INFO_HAS_NUL)
+        raise InvalidVersionInfo(wording.VERSION_INFO_HAS_NUL)
     return text
 
 
 def _to_number(number: float) -> float | int:
     if not math.isfinite(number):
-        raise InvalidVersionInfo(refusals.VERSION_INFO_NOT_FINITE)
+        raise InvalidVersionInfo(wording.VERSION_INFO_NOT_FINITE)
     # As the caller wrote it: {"build": 3}, not {"build": 3.0}.
     if number.is_integer() and abs(number) < _MAX_INTEGER:
         return int(number)
     if has_too_many_digits(repr(number)):
-        raise InvalidVersionInfo(refusals.limit_digits(MAX_DIGITS))
+        raise InvalidVersionInfo(wording.limit_digits(MAX_DIGITS))
     return number
 
 

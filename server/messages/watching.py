@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from data_analytics.v1.watch_pb2 import WatchAnalyticsEventsRequest, WatchAnalyticsEventsResponse
 from server.messages.listing import encode_record, read_selection, slice_events
-from server.messages.refusals import NOT_THIS_RESUME_TOKEN, RESUME_TOKEN_TOO_OLD, InvalidRequest
+from server.messages.refusals import InvalidRequest
 from server.messages.watch_token import TokenMaker, read_token
+from server.messages.wording import NOT_THIS_RESUME_TOKEN, RESUME_TOKEN_TOO_OLD
 from storage import ListQuery, Watched, WatchPosition
 
 # How many events one step has at most.

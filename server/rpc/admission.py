@@ -31,7 +31,7 @@ from server.access.verifier import Verifier
 from server.ingest.notes import GRPC, JSON
 from server.messages.json_codec.query import find_keys
 from server.messages.json_codec.status import format_status
-from server.messages.refusals import get_http_status, make_headers, make_status
+from server.messages.statuses import get_http_status, make_headers, make_status
 from server.metrics.catalog import CALLS_FAILED
 from server.rpc.call_log import CallLog
 from server.rpc.call_meter import name_cause, name_rpc

@@ -11,7 +11,8 @@ from google.rpc import code_pb2
 from server.access.caller import get_caller
 from server.ingest.notes import JSON
 from server.messages.faults import find_fault
-from server.messages.refusals import FieldViolation, get_code, get_http_status
+from server.messages.refusals import FieldViolation
+from server.messages.statuses import get_code, get_http_status
 from server.request_ids import Metadata, RequestIds, find_request_ids
 from server.tracing.interface import call_span
 from server.variables import SHARES

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.rpc.code_pb2 import Code
 
 from server.ingest.notes import GRPC, JSON
-from server.messages.refusals import get_code, is_bug, list_causes
+from server.messages.statuses import get_code, is_bug, list_causes
 from server.metrics.catalog import CALLS, CALLS_FAILED
 from server.metrics.names import name_type
 from server.rpc.call_log import CallLog, now

@@ -10,7 +10,8 @@ from server.messages.json_codec.erasure import read_erasure, read_receipt_id
 from server.messages.json_codec.format import format_receipt
 from server.messages.json_codec.query import refuse_parameters
 from server.messages.parse import parse
-from server.messages.refusals import ERASURE_NOT_JSON, ErasureNotFound, InvalidRequest
+from server.messages.refusals import ErasureNotFound, InvalidRequest
+from server.messages.wording import ERASURE_NOT_JSON
 from server.rpc.http_services import URL_METADATA, HttpCall, HttpRead, HttpWrite
 from storage import Erasure, Erasures, Receipt
 

@@ -10,7 +10,8 @@ from google.protobuf.descriptor import Descriptor
 from google.rpc.code_pb2 import RESOURCE_EXHAUSTED
 from google.rpc.status_pb2 import Status
 
-from server.messages.refusals import find_retry_seconds, forget_frames, is_bug, make_headers, make_status
+from server.messages.refusals import forget_frames
+from server.messages.statuses import find_retry_seconds, is_bug, make_headers, make_status
 from server.request_ids import Metadata, find_request_ids
 
 log = logging.getLogger(__name__)

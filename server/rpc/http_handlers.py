@@ -15,14 +15,8 @@ from server.ingest.notes import JSON as BY_JSON
 from server.ingest.notes import Notes
 from server.messages.json_codec.body import ENCODINGS
 from server.messages.json_codec.status import format_status
-from server.messages.refusals import (
-    MessageTooLarge,
-    RequestLate,
-    UnsupportedEncoding,
-    get_http_status,
-    make_headers,
-    make_status,
-)
+from server.messages.refusals import MessageTooLarge, RequestLate, UnsupportedEncoding
+from server.messages.statuses import get_http_status, make_headers, make_status
 from server.rpc.call_log import CallLog, now
 from server.rpc.call_meter import CallMeter
 from server.rpc.erasures import HttpErase, HttpGetErasure

@@ -29,15 +29,9 @@ from server.messages.json_codec.batch import BatchReader
 from server.messages.json_codec.body import unpack, unpack_beginning
 from server.messages.json_codec.format import format_batch, format_page
 from server.messages.json_codec.query import QueryReader, refuse_parameters
-from server.messages.refusals import (
-    BODY_WITH_SEARCH,
-    KEY_METADATA,
-    KEY_WITH_BATCH,
-    InvalidRequest,
-    Reporter,
-    UnsupportedEncoding,
-)
+from server.messages.refusals import KEY_METADATA, InvalidRequest, Reporter, UnsupportedEncoding
 from server.messages.search import SearchRequest
+from server.messages.wording import BODY_WITH_SEARCH, KEY_WITH_BATCH
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page

@@ -17,7 +17,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from server.access.caller import renew_caller
 from server.ingest.notes import JSON
 from server.messages.json_codec.status import format_status
-from server.messages.refusals import make_status
+from server.messages.statuses import make_status
 from server.rpc.call_log import CallLog
 from server.rpc.call_meter import CallMeter, measure
 from server.rpc.errors import log_bug

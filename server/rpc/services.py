@@ -26,8 +26,9 @@ from server.ingest.refusal_log import RefusalLog
 from server.ingest.stream import ChunkBudget, write_stream
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.parse import parse
-from server.messages.refusals import KEY_METADATA, KEY_WITH_BATCH, InvalidRequest
+from server.messages.refusals import KEY_METADATA, InvalidRequest
 from server.messages.search import SearchResponse, encode_page, to_query
+from server.messages.wording import KEY_WITH_BATCH
 from server.rpc.erasures import Eraser
 from server.rpc.exports import Exporter, TypedExport
 from server.rpc.limits import UnreadPageLimiter

@@ -7,8 +7,9 @@ from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsRequest
 from server.messages.json_codec.format import format_summary
 from server.messages.json_codec.query import ParameterReader
 from server.messages.parse import parse
-from server.messages.refusals import SUMMARY_TOO_LARGE, InvalidRequest
+from server.messages.refusals import InvalidRequest
 from server.messages.summary import encode_summary, to_summary_query
+from server.messages.wording import SUMMARY_TOO_LARGE
 from server.rpc.http_services import HttpCall, HttpRead, send_headers
 from server.rpc.ignored_fields import IgnoredFields
 from server.rpc.limits import UnreadPageLimiter

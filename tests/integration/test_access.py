@@ -19,7 +19,7 @@ from data_analytics.v1.refusal_pb2 import ListRefusalsRequest
 from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsRequest
 from server.access.key import format_key, make_id, parse_key
 from server.access.key import make_key as new_key
-from server.messages.refusals import EVENT_NOT_PERMITTED
+from server.messages.wording import EVENT_NOT_PERMITTED
 from server.transport import TRANSPORTS
 from tests.support.access import (
     bearer,

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest, WriteAnalyticsEventsRequest
-from server.messages.refusals import KEY_REUSED
+from server.messages.wording import KEY_REUSED
 from tests.support import requests
 from tests.support.database import ONE_NODE, blocked_backends
 from tests.support.in_process import Client, RunningServer, running_server

@@ -15,7 +15,8 @@ from server.messages.convert import ANALYTICS
 from server.messages.explanations import Explanations
 from server.messages.json_codec.batch import BatchReader
 from server.messages.json_codec.split import MAX_VALUE_BYTES
-from server.messages.refusals import GIVEN_TWICE, NOT_A_LIST, NOT_AN_OBJECT, NOT_EXPLAINED, InvalidRequest
+from server.messages.refusals import InvalidRequest
+from server.messages.wording import GIVEN_TWICE, NOT_A_LIST, NOT_AN_OBJECT, NOT_EXPLAINED
 from storage import Event
 from tests.support import json_oracle
 

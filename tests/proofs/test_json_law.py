@@ -26,8 +26,9 @@ from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.fields import Read
 from server.messages.json_codec.query import QueryReader
 from server.messages.json_codec.strict import Unreadable
-from server.messages.refusals import VERSION_INFO_NOT_SET, FieldViolation, InvalidRequest, limit_json_bytes
+from server.messages.refusals import FieldViolation, InvalidRequest
 from server.messages.search import to_query
+from server.messages.wording import VERSION_INFO_NOT_SET, limit_json_bytes
 from storage import Event
 from tests.support import json_oracle
 from tests.support.contract import MAX_JSON

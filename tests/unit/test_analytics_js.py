@@ -4,7 +4,8 @@ import gzip
 import re
 
 from data_analytics.v1.analytics_event_service_pb2 import CreateAnalyticsEventRequest
-from server.messages.refusals import KEY_REUSED, find_event_violation
+from server.messages.statuses import find_event_violation
+from server.messages.wording import KEY_REUSED
 from storage import KeyInProgress
 from tests.support.processes import ROOT
 

@@ -22,8 +22,10 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
 from server.messages.convert import ANALYTICS, CONTACT, LEAD, CreateKind
 from server.messages.json_codec.format import CreateFormatter, format_batch, format_page
 from server.messages.json_codec.status import format_status
-from server.messages.refusals import EVENT_REFUSED, FieldViolation, InvalidRequest, TooManyCalls, make_status
+from server.messages.refusals import FieldViolation, InvalidRequest, TooManyCalls
 from server.messages.search import MAX_PAGE_BYTES, encode_page
+from server.messages.statuses import make_status
+from server.messages.wording import EVENT_REFUSED
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page
 from storage import Event, Found, Page, PageTooLarge, Query

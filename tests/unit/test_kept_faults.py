@@ -15,15 +15,8 @@ from server.messages.convert import ANALYTICS, LEAD
 from server.messages.faults import Fault, find_event_fault, find_fault, format_violations, is_about_request, strip
 from server.messages.json_codec.batch import BatchReader
 from server.messages.json_codec.create import CreateReader
-from server.messages.refusals import (
-    EVENT_NOT_PERMITTED,
-    KEY_IN_PROGRESS,
-    KEY_REUSED,
-    FieldViolation,
-    InvalidRequest,
-    MalformedMessage,
-    MessageTooLarge,
-)
+from server.messages.refusals import FieldViolation, InvalidRequest, MalformedMessage, MessageTooLarge
+from server.messages.wording import EVENT_NOT_PERMITTED, KEY_IN_PROGRESS, KEY_REUSED
 from storage import DatabaseUnavailable, KeyInProgress, UserBlocked
 
 # Characters that no rule has.

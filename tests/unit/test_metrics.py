@@ -4,9 +4,11 @@ import pytest
 
 from server.messages.convert import ANALYTICS, LEAD
 from server.messages.json_codec.create import CreateReader
-from server.messages.refusals import EVENT_NOT_PERMITTED, FieldViolation, InvalidRequest, list_causes
+from server.messages.refusals import FieldViolation, InvalidRequest
 from server.messages.rules import RULES, name_rule
+from server.messages.statuses import list_causes
 from server.messages.validation import find_violations
+from server.messages.wording import EVENT_NOT_PERMITTED
 from server.metrics.exposition import Exposition, merge
 from server.metrics.instruments import Counter, Histogram, Reading
 from server.metrics.names import name_type

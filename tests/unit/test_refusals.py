@@ -10,7 +10,9 @@ from data_analytics.v1.lead_analytics_service_pb2 import (
     SearchLeadAnalyticsEventsRequest,
 )
 from server.messages import refusals
-from server.messages.refusals import EVENT_REFUSED, FieldViolation, InvalidRequest, is_bug, make_status
+from server.messages.refusals import FieldViolation, InvalidRequest
+from server.messages.statuses import is_bug, make_status
+from server.messages.wording import EVENT_REFUSED
 from storage import EventRefused, KeyInProgress, PageTooLarge, StorageError
 
 CREATE: Any = CreateLeadAnalyticsEventRequest.DESCRIPTOR

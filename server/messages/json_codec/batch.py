@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from google.protobuf.message import Message
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.compiled_rules import get_field_rules
 from server.messages.convert import CreateKind
 from server.messages.explanations import Explanations
@@ -174,7 +174,7 @@ class BatchReading:
                 check_ignored(name, value)
                 self._one_by_one.count_ignored([name])
             else:
-                unknown = refusals.describe_unknown("field", find_nearest(name, frozenset([reader.name])))
+                unknown = wording.describe_unknown("field", find_nearest(name, frozenset([reader.name])))
                 violations.append(FieldViolation(print_name(name), unknown))
         if violations:
             raise InvalidRequest(list(dict.fromkeys(violations)))

@@ -2,7 +2,8 @@
 
 import zlib
 
-from server.messages.refusals import NOT_COMPRESSED, InvalidRequest, MessageTooLarge, UnsupportedEncoding
+from server.messages.refusals import InvalidRequest, MessageTooLarge, UnsupportedEncoding
+from server.messages.wording import NOT_COMPRESSED
 
 ENCODINGS = ("gzip", "deflate")
 """The content-encodings that are taken, for the `accept-encoding` of a 415."""

@@ -9,7 +9,8 @@ from server.messages.json_codec.fields import FieldReader, Read
 from server.messages.json_codec.places import Place
 from server.messages.json_codec.strict import Unreadable
 from server.messages.json_codec.walk import Budget
-from server.messages.refusals import InvalidRequest, Reporter, require_one_of
+from server.messages.refusals import InvalidRequest, Reporter
+from server.messages.wording import require_one_of
 from storage import Event
 
 _BOM = b"\xef\xbb\xbf"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.json_codec.places import Place
 from server.messages.json_codec.tokens import blank_escapes
 from server.messages.json_codec.walk import Budget, Exhausted, Stop, Walker
@@ -61,11 +61,11 @@ class Elements:
         brackets = _reduce_brackets(self.texts[index])
         self._brackets_left -= len(brackets)
         if self._brackets_left < 0:
-            raise InvalidRequest([FieldViolation("", refusals.TOO_DEEP_TO_SPLIT)])
+            raise InvalidRequest([FieldViolation("", wording.TOO_DEEP_TO_SPLIT)])
         if _brackets_match(brackets):
             return
         walker = Walker(self.texts[index].decode("utf-8", "surrogateescape"), place, Budget(_WORDING_BUDGET))
-        description = refusals.describe_malformed(*place, refusals.UNMATCHED_BRACKETS)
+        description = wording.describe_malformed(*place, wording.UNMATCHED_BRACKETS)
         try:
             while walker.peek():
                 walker.pass_brackets(None)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Generator
 from typing import NoReturn
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.json_codec.places import Places
 from server.messages.json_codec.tokens import blank_escapes, show
 from server.messages.refusals import FieldViolation, InvalidRequest
@@ -72,7 +72,7 @@ class EndFinder:
         """Return where the string at `at` ends. Raise InvalidRequest if there is none."""
         match = _NAME.match(self._text, at)
         if match is None:
-            self.refuse(at, refusals.NAME)
+            self.refuse(at, wording.NAME)
         return match.end()
 
     def pass_space(self, at: int) -> int:
@@ -96,8 +96,8 @@ class EndFinder:
         line, column = Places(self._body).find(at)
         if expected:
             found = show(self._body[at : at + _MAX_SHOWN_BYTES].decode("utf-8", "replace"))
-            fault = refusals.describe_unexpected(expected, found)
-        raise InvalidRequest([FieldViolation("", refusals.describe_malformed(line, column, fault))])
+            fault = wording.describe_unexpected(expected, found)
+        raise InvalidRequest([FieldViolation("", wording.describe_malformed(line, column, fault))])
 
     def _pass_brackets(self, at: int) -> Pauses:
         text, depth = self._text, 0
@@ -119,7 +119,7 @@ class EndFinder:
                 if not depth:
                     return at
             elif not bracket:
-                self.refuse(at, refusals.MATCHING_BRACKETS)
+                self.refuse(at, wording.MATCHING_BRACKETS)
             self._steps += 1
             if self._steps > _MAX_STEPS:
                 self._refuse_deep()
@@ -130,8 +130,8 @@ class EndFinder:
     def _pass_string(self, at: int) -> int:
         end = self._text.find(b'"', at + 1)
         if end < 0:
-            self.refuse(at, "", refusals.STRING_WITHOUT_END)
+            self.refuse(at, "", wording.STRING_WITHOUT_END)
         return end + 1
 
     def _refuse_deep(self) -> NoReturn:
-        raise InvalidRequest([FieldViolation("", refusals.TOO_DEEP_TO_SPLIT)])
+        raise InvalidRequest([FieldViolation("", wording.TOO_DEEP_TO_SPLIT)])

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from data_analytics.v1.analytics_event_service_pb2 import EraseAnalyticsEventsRequest, GetErasureRequest
-from server.messages import refusals
+from server.messages import wording
 from server.messages.erasure import to_erasure, to_receipt_id
 from server.messages.json_codec.create import strip_bom
 from server.messages.json_codec.names import Path, find_nearest, print_path
@@ -48,7 +48,7 @@ def read_erasure(body: bytes) -> Erasure:
     except Stop:
         pass
     except Exhausted:
-        walker.faults.append((None, refusals.TOO_MANY_PARTS))
+        walker.faults.append((None, wording.TOO_MANY_PARTS))
     if walker.faults:
         raise InvalidRequest([FieldViolation(print_path(path), text) for path, text in walker.faults])
     return to_erasure(_REQUEST(**values))
@@ -66,7 +66,7 @@ def read_receipt_id(url: str) -> tuple[str, str]:
 
 def _read_members(walker: Walker, values: dict[str, Any]) -> None:
     if walker.peek() != "{":
-        walker.add(None, refusals.NOT_AN_OBJECT)
+        walker.add(None, wording.NOT_AN_OBJECT)
         return
     for name, path in walker.read_members(None):
         field = _FIELDS.get(name or "")
@@ -76,23 +76,23 @@ def _read_members(walker: Walker, values: dict[str, Any]) -> None:
                 values[field.name] = value
         else:
             if name is not None:
-                walker.add(path, refusals.describe_unknown("field", find_nearest(name, _KNOWN)))
+                walker.add(path, wording.describe_unknown("field", find_nearest(name, _KNOWN)))
             _pass_value(walker, path)
     if walker.peek():
-        walker.stop(None, refusals.NOTHING)
+        walker.stop(None, wording.NOTHING)
 
 
 def _read_text(walker: Walker, path: Path) -> str | None:
     if walker.peek() == '"':
         return walker.read_string(path)
-    _refuse_unless_null(walker, path, refusals.NOT_A_STRING)
+    _refuse_unless_null(walker, path, wording.NOT_A_STRING)
     return None
 
 
 def _read_boolean(walker: Walker, path: Path) -> bool | None:
     if walker.peek() and walker.match_scalar() in ("true", "false"):
         return walker.read_scalar(path) == "true"
-    _refuse_unless_null(walker, path, refusals.NOT_A_BOOLEAN)
+    _refuse_unless_null(walker, path, wording.NOT_A_BOOLEAN)
     return None
 
 
@@ -103,7 +103,7 @@ def _read_integer(walker: Walker, path: Path) -> int | None:
     if match is not None and abs(int(match[1])) <= _MAX_INTEGER:
         walker.read_scalar(path)
         return int(match[1])
-    _refuse_unless_null(walker, path, refusals.NOT_AN_INTEGER)
+    _refuse_unless_null(walker, path, wording.NOT_AN_INTEGER)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.json_codec.names import Path, find_nearest, print_path
 from server.messages.json_codec.objects import read_object
 from server.messages.json_codec.places import Place
@@ -57,7 +57,7 @@ class Explanation:
             pass
         except Exhausted:
             if not self._walker.faults:
-                self._walker.faults.append((None, refusals.TOO_MANY_PARTS))
+                self._walker.faults.append((None, wording.TOO_MANY_PARTS))
         self.faults: list[FieldViolation] = []
         """The faults outside of `version_info`."""
         self.version_info_faults: list[FieldViolation] = []
@@ -74,8 +74,8 @@ class Explanation:
         first = walker.peek()
         if first != "{":
             if first and first not in ('"', "[") and not is_scalar(walker.match_scalar()):
-                walker.stop(None, refusals.OBJECT)
-            walker.add(None, refusals.NOT_AN_OBJECT)
+                walker.stop(None, wording.OBJECT)
+            walker.add(None, wording.NOT_AN_OBJECT)
             return
         for name, path in walker.read_members(None):
             if name in self._names.texts:
@@ -88,7 +88,7 @@ class Explanation:
                 self._read_value(path, 1)
         self.is_whole = True
         if walker.peek():
-            walker.stop(None, refusals.NOTHING)
+            walker.stop(None, wording.NOTHING)
 
     def _add_unknown(self, name: str, path: Path) -> None:
         if self._names.ignore_unknown:
@@ -96,7 +96,7 @@ class Explanation:
             return
         budget = self._walker.budget
         nearest = find_nearest(name, self._known) if budget.tokens > _NEAREST_COST else ""
-        self._walker.add(path, refusals.describe_unknown("field", nearest))
+        self._walker.add(path, wording.describe_unknown("field", nearest))
         budget.spend(_NEAREST_COST)
 
     def _read_text(self, name: str, path: Path) -> None:
@@ -108,7 +108,7 @@ class Explanation:
                 self.texts[name] = text
         elif not self._pass_null():
             if first in ("{", "[") or is_scalar(walker.match_scalar()):
-                walker.add(path, refusals.NOT_A_STRING)
+                walker.add(path, wording.NOT_A_STRING)
             self._read_value(path, 1)
 
     def _read_version_info(self, path: Path) -> None:
@@ -118,7 +118,7 @@ class Explanation:
             self._read_object(path)
         elif not self._pass_null():
             if first in ('"', "[") or is_scalar(walker.match_scalar()):
-                walker.add(path, refusals.NOT_AN_OBJECT)
+                walker.add(path, wording.NOT_AN_OBJECT)
             self._read_value(path, 1)
 
     def _read_object(self, path: Path) -> None:
@@ -136,12 +136,12 @@ class Explanation:
             if budget.tokens < 0:
                 raise
             budget.least = 0
-            walker.add(path, refusals.limit_json_bytes(MAX_VERSION_INFO_BYTES))
+            walker.add(path, wording.limit_json_bytes(MAX_VERSION_INFO_BYTES))
             walker.at = start
             walker.pass_brackets(path)
         except Unreadable:
             # Its size is all that was not looked at yet.
-            walker.add(path, refusals.limit_json_bytes(MAX_VERSION_INFO_BYTES))
+            walker.add(path, wording.limit_json_bytes(MAX_VERSION_INFO_BYTES))
         finally:
             self._in_version_info = False
             budget.least = 0
@@ -155,7 +155,7 @@ class Explanation:
         elif first not in ("{", "["):
             self._check_scalar(path, walker.read_scalar(path))
         elif depth > MAX_DEPTH:
-            walker.add(path, refusals.limit_depth(MAX_DEPTH))
+            walker.add(path, wording.limit_depth(MAX_DEPTH))
             walker.pass_brackets(path)
         elif first == "[":
             for item in walker.read_items(path):
@@ -167,12 +167,12 @@ class Explanation:
 
     def _check_text(self, path: Path, text: str) -> None:
         if self._in_version_info and "\0" in text:
-            self._walker.add(path, refusals.VERSION_INFO_HAS_NUL)
+            self._walker.add(path, wording.VERSION_INFO_HAS_NUL)
 
     def _check_scalar(self, path: Path, scalar: str) -> None:
         is_number = scalar[:1].isdigit() or scalar[:1] == "-"
         if self._in_version_info and is_number and has_too_many_digits(scalar):
-            self._walker.add(path, refusals.limit_digits(MAX_DIGITS))
+            self._walker.add(path, wording.limit_digits(MAX_DIGITS))
 
     def _pass_null(self) -> bool:
         """Pass a null, if it is next, and return whether it was."""

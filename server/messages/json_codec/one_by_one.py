@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.explanations import Explanations
 from server.messages.json_codec.create import CreateReader
 from server.messages.json_codec.elements import Elements
@@ -62,7 +62,7 @@ class OneByOne:
     def _read_one(self, elements: Elements, index: int) -> Event | InvalidRequest:
         text = bytes(elements.texts[index])
         if len(text) > MAX_VALUE_BYTES:
-            return self._explanations.refuse([FieldViolation("", refusals.TOO_LARGE)])
+            return self._explanations.refuse([FieldViolation("", wording.TOO_LARGE)])
         try:
             return self._make_event(Read(*self._creates.fields.read(text)))
         except Unreadable:

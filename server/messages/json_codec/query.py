@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote_plus, unquote_to_bytes
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.compiled_rules import get_field_rules
 from server.messages.json_codec.names import find_nearest, print_name
 from server.messages.refusals import MAX_VIOLATIONS, FieldViolation, InvalidRequest
@@ -73,7 +73,7 @@ class ParameterReader(Generic[T]):
         ignored: list[str] = []
         text = path.partition("?")[2]
         if text.count("&") > _MAX_PARAMETERS:
-            raise InvalidRequest([refusals.TOO_MANY_PARAMETERS])
+            raise InvalidRequest([wording.TOO_MANY_PARAMETERS])
         for each in text.split("&"):
             name, _, value = each.partition("=")
             parameter = self._parameters.get(name) or self._find_parameter(name)
@@ -159,7 +159,7 @@ def _add(parameter: _Parameter, values: dict[str, Any], raw: str) -> FieldViolat
         json_name = f"{json_name}[{len(items)}]"
         items.append("")
     elif name in values:
-        return FieldViolation(json_name, refusals.GIVEN_TWICE)
+        return FieldViolation(json_name, wording.GIVEN_TWICE)
     else:
         values[name] = None
     try:
@@ -203,14 +203,14 @@ def refuse_parameters(path: str) -> None:
     others = [each for each in parameters if not each.startswith(f"{KEY_PARAMETER}pk_")]
     faults = [_describe_unknown(_try_decode(each.partition("=")[0]), frozenset()) for each in others[:MAX_VIOLATIONS]]
     if len(parameters) - len(others) > 1:
-        faults.append(FieldViolation(KEY_PARAMETER.removesuffix("="), refusals.GIVEN_TWICE))
+        faults.append(FieldViolation(KEY_PARAMETER.removesuffix("="), wording.GIVEN_TWICE))
     if faults:
         raise InvalidRequest(faults)
 
 
 def _describe_unknown(name: str, known: frozenset[str]) -> FieldViolation:
     # A parameter without a name is shown as what is there of it.
-    return FieldViolation(print_name(name) or "=", refusals.describe_unknown("parameter", find_nearest(name, known)))
+    return FieldViolation(print_name(name) or "=", wording.describe_unknown("parameter", find_nearest(name, known)))
 
 
 def _decode(text: str) -> str:
@@ -230,13 +230,13 @@ def _parse_text(raw: str) -> str:
     try:
         return _decode(raw)
     except UnicodeDecodeError:
-        raise _Fault(refusals.NOT_UTF8) from None
+        raise _Fault(wording.NOT_UTF8) from None
 
 
 def _parse_boolean(raw: str) -> bool:
     text = _parse_text(raw)
     if text not in ("true", "false"):
-        raise _Fault(refusals.NOT_A_BOOLEAN)
+        raise _Fault(wording.NOT_A_BOOLEAN)
     return text == "true"
 
 
@@ -244,7 +244,7 @@ def _parse_integer(raw: str) -> int:
     text = _parse_text(raw)
     match = _INTEGER.fullmatch(text)
     if match is None or int(match[1]) > _MAX_INTEGER:
-        raise _Fault(refusals.NOT_AN_INTEGER)
+        raise _Fault(wording.NOT_AN_INTEGER)
     return -int(match[1]) if text.startswith("-") else int(match[1])
 
 

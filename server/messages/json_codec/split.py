@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import NoReturn
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.json_codec.ends import EndFinder, Pauses
 from server.messages.json_codec.names import print_name
 from server.messages.json_codec.strict import Unreadable, decode
@@ -63,18 +63,18 @@ class Splitter:
             has_members = self._finder.is_next(at, b",")
             at = self._finder.pass_space(at + 1) if has_members else at
         if not self._finder.is_next(at, b"}"):
-            self._finder.refuse(at, refusals.expect_comma_or("}"))
+            self._finder.refuse(at, wording.expect_comma_or("}"))
         at = self._finder.pass_space(at + 1)
         if at != len(self._body):
-            self._finder.refuse(at, refusals.NOTHING)
+            self._finder.refuse(at, wording.NOTHING)
 
     def _refuse_other(self, at: int) -> NoReturn:
         """Refuse a text that is no object, with the place if it is not JSON either."""
         first = self._body[at : at + 1]
         scalar = SCALAR.match(self._body[at : at + _MAX_SCALAR_BYTES].decode("utf-8", "replace"))
         if first in (b"", b'"', b"[") or (scalar and is_scalar(scalar[0])):
-            raise InvalidRequest([FieldViolation("", refusals.NOT_AN_OBJECT)])
-        self._finder.refuse(at, refusals.OBJECT)
+            raise InvalidRequest([FieldViolation("", wording.NOT_AN_OBJECT)])
+        self._finder.refuse(at, wording.OBJECT)
 
     def _split_member(self, at: int) -> Pauses:
         """Return where the next token after a member is."""
@@ -84,22 +84,22 @@ class Splitter:
             self._add_other(name, self._body[at:end])
         elif self._has_list:
             end = yield from self._finder.find_end(at)
-            self.violations.append(FieldViolation(name, refusals.GIVEN_TWICE))
+            self.violations.append(FieldViolation(name, wording.GIVEN_TWICE))
         elif self._finder.is_next(at, b"["):
             end = yield from self._split_list(at + 1)
         else:
             end = yield from self._finder.find_end(at)
             if self._body[at:end].rstrip(b" \t\n\r") != b"null":
-                self.violations.append(FieldViolation(name, refusals.NOT_A_LIST))
+                self.violations.append(FieldViolation(name, wording.NOT_A_LIST))
         self._has_list = self._has_list or name == self._list_name
         return self._finder.pass_space(end)
 
     def _add_other(self, name: str, value: bytes) -> None:
         if any(name == other for other, _ in self.others):
-            self.violations.append(FieldViolation(print_name(name), refusals.GIVEN_TWICE))
+            self.violations.append(FieldViolation(print_name(name), wording.GIVEN_TWICE))
         self.others.append((name, value))
         if len(self.others) > _MAX_OTHERS:
-            self.violations.append(FieldViolation("", refusals.TOO_MANY_PARTS))
+            self.violations.append(FieldViolation("", wording.TOO_MANY_PARTS))
 
     def _split_list(self, at: int) -> Pauses:
         at = self._finder.pass_space(at)
@@ -108,13 +108,13 @@ class Splitter:
         while True:
             end = yield from self._finder.find_end(at)
             if end == at:
-                self._finder.refuse(end, refusals.VALUE)
+                self._finder.refuse(end, wording.VALUE)
             self.spans.append((at, end))
             yield from self._finder.pause(end)
             if self._finder.is_next(end, b"]") or len(self.spans) > self._max_elements:
                 return end + 1
             if not self._finder.is_next(end, b","):
-                self._finder.refuse(end, refusals.expect_comma_or("]"))
+                self._finder.refuse(end, wording.expect_comma_or("]"))
             at = self._finder.pass_space(end + 1)
 
     def _read_name(self, at: int) -> tuple[str, int]:
@@ -127,7 +127,7 @@ class Splitter:
             finder.refuse(at + 1 + len(content[:place].encode("utf-8", "surrogateescape")), "", what)
         colon = finder.pass_space(end)
         if not finder.is_next(colon, b":"):
-            finder.refuse(colon, refusals.COLON)
+            finder.refuse(colon, wording.COLON)
         return decode_string(content), finder.pass_space(colon + 1)
 
 
@@ -138,8 +138,8 @@ def check_ignored(name: str, value: bytes) -> None:
         InvalidRequest: it is not.
     """
     if len(value) > MAX_VALUE_BYTES:
-        raise InvalidRequest([FieldViolation(print_name(name), refusals.TOO_LARGE)])
+        raise InvalidRequest([FieldViolation(print_name(name), wording.TOO_LARGE)])
     try:
         decode(value, _MAX_OTHER_LEVELS)
     except Unreadable:
-        raise InvalidRequest([FieldViolation(print_name(name), refusals.NOT_JSON)]) from None
+        raise InvalidRequest([FieldViolation(print_name(name), wording.NOT_JSON)]) from None

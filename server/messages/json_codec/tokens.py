@@ -3,7 +3,7 @@
 import json
 import re
 
-from server.messages import refusals
+from server.messages import wording
 
 # Each matches at every place, if need be nothing.
 SPACE = re.compile(r"[ \t\n\r]*+")
@@ -47,12 +47,12 @@ def find_string_fault(content: str) -> tuple[int, str] | None:
         return None
     character = content[at]
     if "\ud800" <= character <= "\udfff":
-        return at, refusals.TEXT_NOT_UTF8
+        return at, wording.TEXT_NOT_UTF8
     if character != "\\":
-        return at, refusals.describe_control(character)
+        return at, wording.describe_control(character)
     if _UNICODE_ESCAPE.match(content, at):
-        return at, refusals.describe_half_pair(content[at : at + 6])
-    return at, refusals.describe_no_escape(show(content[at : at + 2]))
+        return at, wording.describe_half_pair(content[at : at + 6])
+    return at, wording.describe_no_escape(show(content[at : at + 2]))
 
 
 def decode_string(content: str) -> str:

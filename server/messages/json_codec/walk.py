@@ -6,7 +6,7 @@ It goes on after a bad value, a bad string, and a comma too many. Elsewhere it s
 from collections.abc import Iterator
 from typing import NoReturn
 
-from server.messages import refusals
+from server.messages import wording
 from server.messages.json_codec.names import Path
 from server.messages.json_codec.places import Place, advance
 from server.messages.json_codec.tokens import (
@@ -75,14 +75,14 @@ class Walker:
         self.at += 1
         while not self._pass_end("}", path, is_first=not names):
             if self.peek() != '"':
-                self.stop(path, refusals.NAME)
+                self.stop(path, wording.NAME)
             name = self.read_string(path)
             member: Path = (path, "?" if name is None else name)
             if name is not None and name in names:
-                self.add(member, refusals.GIVEN_TWICE)
+                self.add(member, wording.GIVEN_TWICE)
             names.add(name)
             if self.peek() != ":":
-                self.stop(member, refusals.COLON)
+                self.stop(member, wording.COLON)
             self.at += 1
             yield name, member
 
@@ -98,7 +98,7 @@ class Walker:
         """Return the text of a string, or None if it has a fault."""
         match = STRING.match(self.text, self.at)
         if match is None:
-            self.add_malformed(path, refusals.STRING_WITHOUT_END)
+            self.add_malformed(path, wording.STRING_WITHOUT_END)
             raise Stop
         self.at = match.end()
         fault = find_string_fault(match[1])
@@ -112,10 +112,10 @@ class Walker:
         """Return a number, true, false or null as it is written, or "" if it is none of these."""
         scalar = self.match_scalar()
         if not scalar:
-            self.stop(path, refusals.VALUE)
+            self.stop(path, wording.VALUE)
         is_good = is_scalar(scalar)
         if not is_good:
-            self.add_malformed(path, refusals.describe_no_value(show(scalar)))
+            self.add_malformed(path, wording.describe_no_value(show(scalar)))
         self.at += len(scalar)
         return scalar if is_good else ""
 
@@ -135,7 +135,7 @@ class Walker:
             if bracket in ("{", "["):
                 ends.append("}" if bracket == "{" else "]")
             elif not ends or bracket != ends.pop():
-                self.stop(path, refusals.MATCHING_BRACKETS)
+                self.stop(path, wording.MATCHING_BRACKETS)
             self.at += 1
             if not ends:
                 return
@@ -143,13 +143,13 @@ class Walker:
     def stop(self, path: Path, expected: str) -> NoReturn:
         """Add the fault that something else is expected here. Raise Stop."""
         found = self.match_scalar() or self.text[self.at : self.at + 1]
-        self.add_malformed(path, refusals.describe_unexpected(expected, show(found)))
+        self.add_malformed(path, wording.describe_unexpected(expected, show(found)))
         raise Stop
 
     def add_malformed(self, path: Path, fault: str, at: int | None = None) -> None:
         """Add a fault of syntax, here or at another place."""
         line, column = advance(self._place, self.text[: self.at if at is None else at])
-        self.add(path, refusals.describe_malformed(line, column, fault))
+        self.add(path, wording.describe_malformed(line, column, fault))
 
     def add(self, path: Path, description: str) -> None:
         """Add a fault, if it is another one. Raise Stop if no more are wanted."""
@@ -167,11 +167,11 @@ class Walker:
         if is_first:
             return False
         if character != ",":
-            self.stop(path, refusals.expect_comma_or(end))
+            self.stop(path, wording.expect_comma_or(end))
         comma = self.at
         self.at += 1
         if self.peek() != end:
             return False
-        self.add_malformed(path, refusals.describe_last_comma(end), comma)
+        self.add_malformed(path, wording.describe_last_comma(end), comma)
         self.at += 1
         return True
