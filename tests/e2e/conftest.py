@@ -1,6 +1,7 @@
 """The stack that users run, shared by all tests of this tier that leave it as they found it."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import grpc
@@ -13,6 +14,7 @@ from tests.support.http import Http
 from tests.support.in_process import Client
 from tests.support.postgres import make_passable
 from tests.support.stack import Stack, running
+from tests.support.template import Template
 from tests.support.traces import Receiver, receiving
 
 
@@ -21,6 +23,13 @@ def pages() -> Iterator[Pages]:
     """Run a web server whose pages the stack lets in."""
     with contextlib.closing(Pages()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """Return what stacks may copy their databases from."""
+    directory = tmp_path_factory.getbasetemp()
+    return Template((directory.parent if "PYTEST_XDIST_WORKER" in os.environ else directory) / "template")
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +76,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Stack]:
+def guarded(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, template: Template) -> Iterator[Stack]:
     """Run a stack whose callers need credentials and are traced, at the log level that says most."""
     directory = tmp_path_factory.mktemp("guarded")
     make_passable(directory)
@@ -75,5 +84,5 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Ite
     variables = {"JWKS_FILE": provider.jwks_file, "JWT_ISSUER": ISSUER, "JWT_AUDIENCE": AUDIENCE, "LOG_LEVEL": "DEBUG"}
     variables |= {"METRICS_PORT": "off", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}"}
     variables |= {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_TRACES_SAMPLER": "parentbased_always_off"}
-    with running(directory / "stack", **variables) as stack:
+    with running(template.copy_to(directory / "stack"), **variables) as stack:
         yield stack.wait_until_up()

@@ -7,14 +7,15 @@ import pytest
 
 from tests.chaos.faults import kill_envoy, kill_the_postmaster
 from tests.support.stack import Stack, running
+from tests.support.template import Template
 from tests.support.until import until
 
 
 @pytest.mark.parametrize(("part", "kill"), [("envoy", kill_envoy), ("postgres", kill_the_postmaster)])
 def test_a_part_that_is_being_restarted_is_killed_again(
-    tmp_path: Path, part: str, kill: Callable[[Stack], None]
+    tmp_path: Path, template: Template, part: str, kill: Callable[[Stack], None]
 ) -> None:
-    with running(tmp_path / "stack", WORKERS="1") as stack:
+    with running(template.copy_to(tmp_path / "stack"), WORKERS="1") as stack:
         first = stack.wait_until_up().number_of(part)
         for _ in range(3):  # After the first time, it does not run for a moment.
             kill(stack)

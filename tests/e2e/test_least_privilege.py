@@ -17,6 +17,7 @@ from server.stack.os_user import ACCOUNT
 from tests.support.database import execute, query
 from tests.support.processes import ROOT, free_port
 from tests.support.stack import EVENT, Stack, running
+from tests.support.template import Template
 from tests.support.until import until
 
 CREATE = "/api/v1/lead_analytics"
@@ -75,8 +76,8 @@ def test_as_root_everything_runs_under_one_ordinary_account(stack: Stack) -> Non
         assert int(status["CapEff"], 16) == 0
 
 
-def test_a_data_directory_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
-    with running(tmp_path) as stack:
+def test_a_data_directory_of_an_earlier_version_is_taken_over(tmp_path: Path, template: Template) -> None:
+    with running(template.copy_to(tmp_path)) as stack:
         stack.wait_until_up()
         assert stack.request(CREATE, EVENT) == 201
         # Earlier versions had one role, and left what root's supervisor wrote to root.

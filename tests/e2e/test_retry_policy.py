@@ -23,6 +23,7 @@ from tests.support.processes import ROOT
 from tests.support.requests import analytics_event, lead_event
 from tests.support.retries import HASTY, exhaust, retrying_client
 from tests.support.stack import Stack, running
+from tests.support.template import Template
 from tests.support.until import until
 
 CALLS = 20
@@ -65,9 +66,9 @@ STEADY_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def common_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def common_stack(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Stack]:
     """Run a stack for the tests that kill its first worker. It has a standby."""
-    with running(tmp_path_factory.mktemp("fragile") / "stack") as stack:
+    with running(template.copy_to(tmp_path_factory.mktemp("fragile") / "stack")) as stack:
         yield stack.wait_until_up()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.processes import variables_of
 from tests.support.stack import EVENT, SEARCH, WORKERS, Stack, running
+from tests.support.template import Template
 from tests.support.until import until
 
 CREATE = "/api/v1/lead_analytics"
@@ -94,16 +95,16 @@ def is_open(connection: socket.socket) -> bool:
         return False
 
 
-def test_all_processes_get_as_many_open_files_as_the_system_allows(tmp_path: Path) -> None:
-    with running(tmp_path, shell="ulimit -Sn 300") as stack:
+def test_all_processes_get_as_many_open_files_as_the_system_allows(tmp_path: Path, template: Template) -> None:
+    with running(template.copy_to(tmp_path), shell="ulimit -Sn 300") as stack:
         stack.wait_until_up()
         _, hard = open_file_limits(stack.process.pid)
         assert hard > 300
         assert {open_file_limits(pid) for pid in stack.processes()} == {(hard, hard)}
 
 
-def test_limits_on_connections_fit_in_few_open_files(tmp_path: Path) -> None:
-    with running(tmp_path, shell="ulimit -n 400") as stack:
+def test_limits_on_connections_fit_in_few_open_files(tmp_path: Path, template: Template) -> None:
+    with running(template.copy_to(tmp_path), shell="ulimit -n 400") as stack:
         stack.wait_until_up()
         lines = [line for line in stack.log.splitlines() if "the hard limit on open files" in line]
         assert lines == [

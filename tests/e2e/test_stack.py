@@ -20,6 +20,7 @@ from server.stack.workers import find_fault
 from tests.support.http import Http
 from tests.support.processes import run_module
 from tests.support.stack import EVENT, PORTS, Stack, free_ports, running
+from tests.support.template import Template
 from tests.support.until import until
 
 CREATE = "/api/v1/lead_analytics"
@@ -35,9 +36,9 @@ class Endpoint(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def shared(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Stack]:
     """A stack for the tests that leave it as they found it, with two workers and a standby."""
-    with running(tmp_path_factory.mktemp("shared"), WORKERS="3") as stack:
+    with running(template.copy_to(tmp_path_factory.mktemp("shared")), WORKERS="3") as stack:
         yield stack.wait_until_up()
 
 
@@ -177,8 +178,8 @@ def test_requests_go_to_the_other_workers_while_one_is_down(shared: Stack) -> No
     assert "server-1 died" in shared.log
 
 
-def test_the_standby_serves_while_no_other_worker_does(tmp_path: Path) -> None:
-    with running(tmp_path, WORKERS="2") as stack:
+def test_the_standby_serves_while_no_other_worker_does(tmp_path: Path, template: Template) -> None:
+    with running(template.copy_to(tmp_path), WORKERS="2") as stack:
         stack.wait_until_up()
         hot, standby = stack.grpc_ports
         until(lambda: all(endpoint.healthy for endpoint in read_endpoints(stack).values()))
@@ -277,8 +278,10 @@ def test_a_process_that_keeps_dying_stops_the_stack(shared: Stack, tmp_path: Pat
     assert shared.serves()
 
 
-def test_a_stack_beside_another_finishes_its_requests_before_it_stops(shared: Stack, tmp_path: Path) -> None:
-    with running(tmp_path) as stack:
+def test_a_stack_beside_another_finishes_its_requests_before_it_stops(
+    shared: Stack, tmp_path: Path, template: Template
+) -> None:
+    with running(template.copy_to(tmp_path)) as stack:
         stack.wait_until_up()
         assert stack.serves()
         assert shared.serves()
@@ -305,8 +308,8 @@ def count_downstream_requests(stack: Stack) -> int:
     return sum(int(count) for count in re.findall(r"^http\.(?!admin).*: (\d+)$", stats, re.MULTILINE))
 
 
-def test_a_new_stack_can_start_at_once_after_its_supervisor_was_killed(tmp_path: Path) -> None:
-    with running(tmp_path) as stack:
+def test_a_new_stack_can_start_at_once_after_its_supervisor_was_killed(tmp_path: Path, template: Template) -> None:
+    with running(template.copy_to(tmp_path)) as stack:
         stack.wait_until_up()
         orphans = stack.processes()
         stack.process.kill()
@@ -323,8 +326,8 @@ def test_a_new_stack_can_start_at_once_after_its_supervisor_was_killed(tmp_path:
     "line",
     ["", "creating a new database", "starting postgres", "migrating", "starting server-1", "starting envoy"],
 )
-def test_it_can_be_stopped_while_it_starts(tmp_path: Path, line: str) -> None:
-    with running(tmp_path) as stack:
+def test_it_can_be_stopped_while_it_starts(tmp_path: Path, template: Template, line: str) -> None:
+    with running(tmp_path if "new database" in line else template.copy_to(tmp_path)) as stack:
         until(lambda: handles_sigterm(stack.process.pid) and line in stack.log)
         assert stack.stop() == 0
         assert not stack.processes()

@@ -10,6 +10,7 @@ from tests.support.database import query
 from tests.support.http import Answer, Http, violations
 from tests.support.json_faults import find_place, list_faults, list_outcomes
 from tests.support.stack import Stack, running
+from tests.support.template import Template
 from tests.support.until import until
 
 LEAD = "/api/v1/lead_analytics"
@@ -19,8 +20,9 @@ OWN = {"/api/v1/analytics_events": "entity_id", LEAD: "lead_id", "/api/v1/contac
 
 
 @pytest.fixture(scope="module")
-def lenient_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running(tmp_path_factory.mktemp("lenient"), UNKNOWN_FIELDS="ignore", WORKERS="1") as started:
+def lenient_stack(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Stack]:
+    directory = template.copy_to(tmp_path_factory.mktemp("lenient"))
+    with running(directory, UNKNOWN_FIELDS="ignore", WORKERS="1") as started:
         yield started.wait_until_up()
 
 
