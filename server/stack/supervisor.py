@@ -20,7 +20,7 @@ from server.stack.envoy_tls import EnvoyTls
 from server.stack.postgres import prepare_postgres
 from server.stack.preflight import check_database, check_ports, check_tls
 from server.stack.run_directory import make_run_directory
-from server.stack.settings import PROJECT_ROOT, StackError, StackSettings
+from server.stack.settings import FILES, StackError, StackSettings
 from server.stack.supervised_process import SupervisedProcess
 from server.stack.workers import make_workers
 from server.transport.options import MAX_CONNECTIONS
@@ -122,7 +122,7 @@ class Supervisor:
         workers = make_workers(settings, environment, run, self._processes[:])
         for worker in workers:
             await self._start(worker, cleanup)
-        envoy, admin = make_envoy(PROJECT_ROOT / "envoy.yaml", settings, run, max_connections, workers, auth=auth)
+        envoy, admin = make_envoy(FILES / "envoy.yaml", settings, run, max_connections, workers, auth=auth)
         await self._start(envoy, cleanup)
         console.show(format_banner(settings, urls, admin.path, auth=auth))
 

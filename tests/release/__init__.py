@@ -1,0 +1,1 @@
+"""`make release`: the wheels of a version, tried out where there is nothing else of this project."""
