@@ -12,17 +12,20 @@ from pathlib import Path
 
 from server.stack.pgdata import PROGRAMS
 from server.stack.postgres import SOCKET, make_owner_url
+from server.stack.run_directory import find_run_directory, is_directory_of
 
 
 def find_url() -> str | None:
     """Return the URL of the database, or None if there is none: then say so on standard error."""
-    run = Path(os.environ.get("DATA_DIR") or ".data").absolute() / "run"
+    data_dir = Path(os.environ.get("DATA_DIR") or ".data").absolute()
+    run = find_run_directory(data_dir)
     url = os.environ.get("OWNER_DATABASE_URL") or os.environ.get("DATABASE_URL")
     if url:
         return url
-    if (run / SOCKET).exists():
+    # In /tmp, a directory of the same name might be somebody else's.
+    if data_dir.exists() and is_directory_of(run, data_dir.stat().st_uid) and (run / SOCKET).exists():
         return make_owner_url(run)
-    print(f"no stack runs with its data in {run.parent}: set DATABASE_URL, or `make run`", file=sys.stderr)
+    print(f"no stack runs with its data in {data_dir}: set DATABASE_URL, or `make run`", file=sys.stderr)
     return None
 
 

@@ -394,5 +394,5 @@ def test_an_open_address_without_credentials_is_refused_unless_it_is_said(tmp_pa
 def test_health_needs_no_credentials_and_metrics_can_be_off(guarded: Stack, http: Http) -> None:
     assert [http("GET", path).status for path in ("/healthz", "/readyz", "/metrics")] == [200, 200, 404]
     assert "  Metrics             off\n" in guarded.output
-    socket_mode = (guarded.data / "run" / "metrics.sock").stat().st_mode
+    socket_mode = (guarded.run / "metrics.sock").stat().st_mode
     assert socket_mode & 0o777 == 0o600

@@ -44,11 +44,13 @@ def start_in_vain(stack: Stack) -> str:
 
 def test_nobody_else_can_enter_the_directories_or_use_envoys_admin_pages(stack: Stack) -> None:
     assert mode(stack.data) == 0o700
-    assert mode(stack.data / "run") == 0o700
+    assert mode(stack.run) == 0o700
     assert mode(stack.admin.path) == 0o600
     assert stack.admin.read("/ready") == "LIVE\n"
     owner = stack.data.stat().st_uid
-    assert {(stack.data / name).stat().st_uid for name in ("lock", "envoy.yaml", "run", "postgres")} == {owner}
+    assert {
+        path.stat().st_uid for path in (stack.run, *(stack.data / name for name in ("lock", "envoy.yaml", "postgres")))
+    } == {owner}
 
 
 def test_nothing_listens_on_tcp_but_envoy_and_the_workers(stack: Stack) -> None:

@@ -233,7 +233,7 @@ def test_a_worker_that_hangs_is_told_of_and_a_dead_one_is_gone(stack: Stack, tmp
     assert "AnalyticsWorkerHangs" in find_firing(tmp_path, {"hangs": to_series(samples)})["hangs"]
     until(lambda: stack.ask_envoy("/stats?filter=cluster.writes.membership_healthy").strip().endswith("2"))
     # The socket of one that was killed stays, and nobody listens on it.
-    path = stack.data / "run" / "1.prom"
+    path = stack.run / "1.prom"
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as dead:
         dead.bind(str(path))
     try:
@@ -245,7 +245,7 @@ def test_a_worker_that_hangs_is_told_of_and_a_dead_one_is_gone(stack: Stack, tmp
 
 def test_a_worker_shows_its_own_metrics_to_its_account(stack: Stack) -> None:
     first, _ = workers(stack)
-    path = stack.data / "run" / f"{first}.prom"
+    path = stack.run / f"{first}.prom"
     assert path.stat().st_mode & 0o777 == 0o600
 
     def ask(request: bytes) -> tuple[int, str]:

@@ -49,7 +49,7 @@ def test_the_embedded_database_ignores_the_variables_of_libpq(tmp_path: Path) ->
 
 def test_the_database_of_the_operator_follows_the_variables_of_libpq(stack: Stack, tmp_path: Path) -> None:
     service = tmp_path / "services"
-    service.write_text(f"[analytics]\nhost={stack.data}/run\nport=5432\ndbname=analytics\nuser=postgres\n")
+    service.write_text(f"[analytics]\nhost={stack.run}\nport=5432\ndbname=analytics\nuser=postgres\n")
     url = "service=analytics"
     with running(tmp_path / "own", DATABASE_URL=url, PGSERVICEFILE=str(service)) as own:
         service.chmod(0o644)

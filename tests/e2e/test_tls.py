@@ -181,7 +181,7 @@ def test_the_files_of_the_stack_are_its_accounts_alone(secure: Secure) -> None:
     data = secure.stack.data
     opened = [path for path in (data, *data.rglob("*")) if stat.S_IMODE(path.lstat().st_mode) & 0o077]
     assert opened == []
-    assert {path.name for path in (data / "run").glob("*.sock")} == {
+    assert {path.name for path in secure.stack.run.glob("*.sock")} == {
         "envoy.sock",
         "pages.sock",
         *(f"{port}.sock" for port in secure.stack.grpc_ports),
@@ -208,4 +208,4 @@ def test_callers_need_a_certificate_if_an_issuer_of_theirs_is_given(stack: Stack
         until(lambda: post(newer.issue()) == 201)
         assert post(CALLERS.issue()) == 0
         assert started.stop() == 0
-        assert not list((started.data / "run").glob("tls-*"))
+        assert not list(started.run.glob("tls-*"))

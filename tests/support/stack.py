@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from server.stack.envoy_admin import EnvoyAdmin
+from server.stack.run_directory import find_run_directory
 from tests.support.postgres import make_passable
 from tests.support.processes import ROOT, free_port
 from tests.support.processes import environment as environment_without_ours
@@ -93,9 +95,14 @@ class Stack:
         return self._printed("DATABASE_URL")
 
     @property
+    def run(self) -> Path:
+        """The directory of its Unix sockets."""
+        return find_run_directory(self.data)
+
+    @property
     def admin(self) -> EnvoyAdmin:
         """Envoy's admin interface."""
-        return EnvoyAdmin(self.data / "run" / "envoy.sock")
+        return EnvoyAdmin(self.run / "envoy.sock")
 
     def _printed(self, name: str) -> str:
         """Return a line of the banner. Where the owner's is not printed, there is one role for everything."""
@@ -191,3 +198,5 @@ def running(directory: Path, shell: str = ":", **environment: str) -> Iterator[S
         stack.process.kill()
         stack.process.wait()
         until(lambda: not stack.processes())
+        if stack.run.parent != stack.data:  # In /tmp, what a stack that was killed has left would stay.
+            shutil.rmtree(stack.run, ignore_errors=True)
