@@ -26,7 +26,7 @@ def read_endpoint(environment: Mapping[str, str]) -> str:
     """Return where traces go, as a URL, or "" if calls are not traced.
 
     Raises:
-        ConfigurationError: a variable is malformed, or asks for what is not supported.
+        ConfigurationError: a variable is malformed, or asks for what is not supported or not installed.
     """
     variable = next((name for name in _ENDPOINTS if environment.get(name)), "")
     is_off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
@@ -38,6 +38,8 @@ def read_endpoint(environment: Mapping[str, str]) -> str:
     url = environment[variable]
     if not _ENDPOINT.fullmatch(url):
         raise ConfigurationError(f"{variable} is {url!r}: it must be a URL with a port, such as http://localhost:4317")
+    if importlib.util.find_spec("opentelemetry") is None:
+        raise ConfigurationError(f"{variable} is set, and OpenTelemetry is not installed: see docs/tracing.md")
     return url
 
 
@@ -64,12 +66,8 @@ def make_tracer() -> Tracer:
     """Return what traces calls, as the environment says. Nothing of OpenTelemetry is imported before.
 
     Raises:
-        ConfigurationError: OpenTelemetry is not installed, or finds a variable malformed.
+        ConfigurationError: OpenTelemetry finds a variable malformed.
     """
-    if importlib.util.find_spec("opentelemetry") is None:
-        raise ConfigurationError(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: see docs/tracing.md"
-        )
     from server.tracing.telemetry import Telemetry, make_exporter
 
     try:

@@ -193,7 +193,10 @@ def test_refused_events_set_off_their_alert(stack: Stack, http: Http, tmp_path: 
 def test_a_locked_table_sets_off_the_alerts_of_the_queue(stack: Stack, http: Http, tmp_path: Path) -> None:
     with contextlib.closing(psycopg2.connect(stack.database_url)) as connection, ThreadPoolExecutor(8) as callers:
         connection.cursor().execute("LOCK TABLE analytics_event IN ACCESS EXCLUSIVE MODE")
-        answers = [callers.submit(http.post, CREATE, EVENT) for _ in range(8)]
+        answers = [callers.submit(http.post, CREATE, EVENT)]
+        # Those that come while its commit waits for the table wait for the next one.
+        until(lambda: total(scrape(stack.metrics_port), "analytics_commit_in_flight_seconds"))
+        answers += [callers.submit(http.post, CREATE, EVENT) for _ in range(7)]
         queue = "analytics_write_queue_oldest_seconds"
         samples = until(lambda: total(found := scrape(stack.metrics_port), queue) > 2 and found)
         connection.rollback()

@@ -317,4 +317,4 @@ def test_what_opentelemetry_finds_malformed_is_said(name: str, monkeypatch: pyte
 def test_it_is_said_that_opentelemetry_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ConfigurationError, match="not installed"):
-        make_tracer()
+        read_endpoint({ENDPOINT: "http://h:4317"})
