@@ -125,6 +125,7 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
     bind_address = _read_address(environment, "BIND_ADDRESS", "127.0.0.1")
     tls = read_tls_files(environment)
     check_reach(bind_address, tls=tls is not None, plaintext=read_plaintext(environment))
+    traces = read_endpoint(environment)
     return StackSettings(
         http_port=ports["HTTP_PORT"],
         grpc_ports=tuple(range(first, last + 1)),
@@ -137,8 +138,8 @@ def read_stack_settings(environment: Mapping[str, str]) -> StackSettings:
         metrics_address=_read_address(environment, "METRICS_ADDRESS", "127.0.0.1"),
         auth=read_auth(environment),
         provider=read_provider(environment),
-        traces=read_endpoint(environment),
-        traced_share=read_share(environment),
+        traces=traces,
+        traced_share=read_share(environment) if traces else 1.0,
         access_log=read_access_log(environment),
     )
 

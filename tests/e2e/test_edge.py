@@ -4,6 +4,7 @@ import json
 import re
 import time
 import uuid
+from typing import Any
 
 import grpc
 import pytest
@@ -22,6 +23,20 @@ def test_each_answer_has_a_request_id_of_our_own(http: Http) -> None:
     first, second = (http("GET", SEARCH, headers={"x-request-id": "theirs"}) for _ in range(2))
     assert UUID.fullmatch(first.headers["x-request-id"])
     assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+def test_a_grpc_call_has_a_request_id_in_its_metadata(stack: Stack, customer: str) -> None:
+    with connected(stack.http_port) as client:
+        metadata = (("x-request-id", "theirs"),)
+        create: Any = client.contacts.CreateContactAnalyticsEvent
+        _, call = create.with_call(contact_event(customer), timeout=10, metadata=metadata)
+        assert UUID.fullmatch(dict(call.initial_metadata())["x-request-id"])
+        with pytest.raises(grpc.RpcError) as caught:
+            create(contact_event(""), timeout=10, metadata=metadata)
+    failed: Any = caught.value
+    request_id = dict(failed.trailing_metadata())["x-request-id"]  # As it has no response.
+    (line,) = until(lambda: find_lines(stack, request_id))
+    assert line["caller_request_id"] == "theirs"
 
 
 def test_a_slow_request_is_logged_by_its_id_without_its_contents(stack: Stack, http: Http) -> None:
