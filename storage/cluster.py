@@ -24,7 +24,11 @@ _EXTENSION = """
 SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus'),
   EXISTS (SELECT FROM pg_available_extensions WHERE name = 'citus'), current_setting('citus.version', true) IS NOT NULL
 """
-_FIND_NODES = "SELECT groupid FROM pg_dist_node WHERE isactive AND noderole = 'primary'"
+# The coordinator is group 0.
+_FIND_GROUPS = """
+SELECT groupid, ARRAY(SELECT groupid FROM pg_dist_node WHERE isactive AND noderole = 'primary')
+FROM pg_dist_local_group
+"""
 _FIND_UNREACHABLE = """
 SELECT from_nodename || ':' || from_nodeport, to_nodename || ':' || to_nodeport
 FROM citus_check_cluster_node_health() WHERE result IS NOT TRUE
@@ -79,15 +83,12 @@ def _check_coordinator(cursor: Any) -> None:
         raise UnfitDatabase("Citus is not loaded: begin shared_preload_libraries with citus, and restart every node")
     if not is_created:
         raise UnfitDatabase("the database has no Citus: execute CREATE EXTENSION citus in it, on every node")
-    cursor.execute("SELECT citus_is_coordinator()")
-    if cursor.fetchone() != (True,):
+    cursor.execute(_FIND_GROUPS)
+    ((here, groups),) = cursor.fetchall()
+    if here != 0:
         raise UnfitDatabase("this is not the coordinator: the tables are distributed from there")
-    cursor.execute(_FIND_NODES)
-    groups = [group for (group,) in cursor.fetchall()]
     if 0 not in groups:
-        raise UnfitDatabase(
-            "the cluster does not know its coordinator: SELECT citus_set_coordinator_host('HOST', PORT)"
-        )
+        raise UnfitDatabase("the nodes do not know the coordinator: SELECT citus_set_coordinator_host('HOST', PORT)")
     if groups == [0]:
         raise UnfitDatabase("the cluster has no other node: SELECT citus_add_node('HOST', PORT)")
 

@@ -38,6 +38,11 @@ _CITUS = {
     "citus.node_connection_timeout": f"{CONNECT_SECONDS}s",
 }
 
+# Citus has no generic plans: it has to know whose events a statement is about.
+_PLAN_FOR_A_CUSTOMER = (
+    "CASE WHEN current_setting('citus.version', true) IS NOT NULL THEN set_config('plan_cache_mode', 'auto', false) END"
+)
+
 
 def check_url(url: str) -> None:
     """Raise ValueError, without quoting `url`, if libpq cannot parse it. Does not connect."""
@@ -110,6 +115,8 @@ def make_configuration(settings: Mapping[str, str]) -> tuple[str, list[str]]:
     calls = ["set_config(%s, %s, false)"] * len(settings)
     if "synchronous_commit" not in settings:
         calls.append(_WAIT_FOR_COMMITS)
+    if "plan_cache_mode" in settings:
+        calls.append(_PLAN_FOR_A_CUSTOMER)
     return f"SELECT {', '.join(calls)}", [text for pair in settings.items() for text in pair]
 
 

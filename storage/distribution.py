@@ -90,7 +90,9 @@ def _distribute(cursor: Any, report: Callable[[str], None]) -> list[str]:
         for statement in each:
             _execute(cursor, table, statement, report)
     for function in FUNCTIONS:
-        _execute(cursor, function, f"SELECT create_distributed_function('{function}')", report)
+        # At once, because everybody may execute a function that is new on a node.
+        create = f"SELECT create_distributed_function('{function}')"
+        _execute(cursor, function, f"{create}; REVOKE ALL ON FUNCTION {function} FROM PUBLIC", report)
     return list(statements)
 
 

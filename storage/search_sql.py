@@ -164,7 +164,7 @@ LATEST_BEFORE = _make_latest("find_latest_before", bounded=True)
 SESSION = {
     # These leave one plan, nested loops over the indexes. It is right at any size of the table, and statistics that are
     # out of date or miss the values cannot mislead the planner into a worse one.
-    "plan_cache_mode": "auto",  # Not the database's default. Citus plans for the customer's shard each time.
+    "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",

@@ -13,6 +13,7 @@ import pytest
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
 from storage.distribute import main
 from storage.migrate import main as migrate_main
+from storage.privileges import FUNCTIONS
 from storage.tables import DISTRIBUTED, LOCAL, REFERENCE
 from tests.support import requests
 from tests.support.database import execute, query
@@ -71,6 +72,11 @@ def test_to_distribute_again_changes_nothing_and_says_so(database_url: str, caps
 def test_only_the_coordinator_distributes(node_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], {"DATABASE_URL": node_url}) == 2
     assert "this is not the coordinator" in capsys.readouterr().err
+
+
+def test_no_node_lets_everybody_erase_events(node_url: str) -> None:
+    sql = "SELECT count(*) FROM unnest(%s) AS name WHERE has_function_privilege('public', name, 'EXECUTE')"
+    assert query(node_url, sql, list(FUNCTIONS)) == [(0,)]
 
 
 def test_a_server_works_on_any_node(node_url: str, customer: str, capsys: pytest.CaptureFixture[str]) -> None:
