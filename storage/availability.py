@@ -99,11 +99,14 @@ class Availability:
         while True:
             # Each check in a thread of its own, because it may hang.
             check = asyncio.ensure_future(run_in_daemon_thread(self._check, "availability"))
-            await asyncio.wait({check}, timeout=self._timeout)
-            if not check.done():
-                self._reason = "it does not answer"
-                self._set(DatabaseUnavailable)
-            self._set(await check)
+            try:
+                await asyncio.wait({check}, timeout=self._timeout)
+                if not check.done():
+                    self._reason = "it does not answer"
+                    self._set(DatabaseUnavailable)
+                self._set(await check)
+            finally:
+                check.cancel()
             await asyncio.sleep(self._interval)
 
     def _set(self, fault: type[DatabaseUnavailable] | None) -> None:

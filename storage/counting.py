@@ -12,11 +12,14 @@ from storage.errors import SummaryTooLarge
 TIMES = {"day": DAY_MILLISECONDS, "hour": 3_600_000}
 """The times by which events are counted, in milliseconds."""
 
-MAX_ROWS = 2_000_000
-"""They take about 100 bytes each."""
+MAX_ROWS = 1_200_000
+"""They take up to 100 bytes each."""
 
 # With so many numbers that are possible for each that there is, an array of all is faster than a sort.
 _DENSE = 8
+
+
+_Rows = NDArray[np.int32]
 
 
 class Counted(NamedTuple):
@@ -44,8 +47,8 @@ class Counts(NamedTuple):
 class Counter:
     """Counts events that are added in the order of time.
 
-    The events of each addition become rows: one for all that have the same properties and user. The rows of all
-    additions are put together in the end, when the different values of each property are known.
+    The events of each addition become rows: one for all that have the same properties and user. The rows of several
+    additions are put together when there are many, and in the end.
     """
 
     def __init__(
@@ -58,16 +61,17 @@ class Counter:
             filters: the names of columns, and the texts that must stand there.
             since: the first millisecond that counts.
             until: the first one that does not count any more.
-            most: how many rows there may be. Of 2 million, the numbers of the keys still fit into 63 bits.
+            most: how many rows there may be. There are up to half as many more before they are put together, and of
+                2 million the keys still fit into 63 bits.
         """
         self._filters = [(name, hash_text(text)) for name, text in filters]
         self._since, self._until = since, until
         # The user comes last, also as one of the two: groups of which it is a property have one user each.
         self._parts = [_Part(name) for name in (*(name for name in by if name != "user_id"), "user_id")]
         self._is_by_user = "user_id" in by
-        self._counts: list[Numbers] = []
-        self._newest: list[Numbers] = []
-        self._row_count = 0
+        self._counts: list[_Rows] = []
+        self._newest: list[_Rows] = []
+        self._row_count = self._merged_count = 0
         self._most = most
         self._starts = [0]
 
@@ -90,34 +94,27 @@ class Counter:
             different *= len(hashes)
         counts, lasts = _count(key, different)
         newest = wanted[lasts]
-        self._counts.append(counts)
-        self._newest.append(start + newest)
+        self._counts.append(counts.astype(np.int32))
+        self._newest.append((start + newest).astype(np.int32))
         for part, (codes, hashes) in zip(self._parts, columns, strict=True):
             part.add(codes[newest], hashes)
         self._row_count += len(newest)
-        if self._row_count > self._most:
-            raise SummaryTooLarge
+        if self._row_count - self._merged_count > self._most // 2:
+            self._merge()
+            if self._row_count > self._most:
+                raise SummaryTooLarge
 
     def finish(self, top: int) -> Counts:
         """Return the counts of all events, in up to `top` groups."""
         if not self._counts:
             return Counts([], 0, 0, has_more=False)
-        counts, newest = np.concatenate(self._counts), np.concatenate(self._newest)
-        key = np.zeros(len(counts), np.int64)
-        for part in self._parts:
-            numbers, different = part.number()
-            key *= different
-            key += numbers
-        users = int(np.count_nonzero(np.bincount(numbers, minlength=different)))
-        order = np.argsort(key, kind="stable")
-        key = key[order]
-        firsts = _find_firsts(key)
-        # How many users a group has is how many different keys.
-        group_firsts = _find_firsts(key[firsts] // (1 if self._is_by_user else different))
-        group_users = np.diff(np.append(group_firsts, len(firsts)))
-        starts = firsts[group_firsts]
-        counts, newest = counts[order], newest[order]
-        group_counts, group_newest = np.add.reduceat(counts, starts), np.maximum.reduceat(newest, starts)
+        key = self._merge()
+        ((counts,), (newest,)) = self._counts, self._newest
+        # A group has as many users as rows.
+        starts = _find_firsts(key // (1 if self._is_by_user else len(self._parts[-1].hashes)))
+        group_users = np.diff(np.append(starts, len(key)))
+        group_counts = np.add.reduceat(counts, starts, dtype=np.int64)
+        group_newest = np.maximum.reduceat(newest, starts).astype(np.int64)
         rank = group_counts << 32 | group_newest
         best = np.argpartition(rank, -top)[-top:] if len(rank) > top else np.arange(len(rank))
         best = best[np.argsort(-rank[best])]
@@ -125,7 +122,26 @@ class Counter:
         places = group_newest[best] - np.array(self._starts)[sources]
         chosen = (group_counts[best], group_users[best], sources, places)
         groups = [Counted(*group) for group in zip(*[each.tolist() for each in chosen], strict=True)]
-        return Counts(groups, int(counts.sum()), users, has_more=len(rank) > top)
+        users = len(self._parts[-1].hashes)
+        return Counts(groups, int(counts.sum(dtype=np.int64)), users, has_more=len(rank) > top)
+
+    def _merge(self) -> Numbers:
+        """Put together the rows that have the same values. Return their keys, in whose order they are then."""
+        counts, newest = np.concatenate(self._counts), np.concatenate(self._newest)
+        key = np.zeros(len(counts), np.int64)
+        for part in self._parts:
+            part.merge()
+            key *= len(part.hashes)
+            key += part.places
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        firsts = _find_firsts(key)
+        self._counts = [np.add.reduceat(counts[order], firsts)]
+        self._newest = [np.maximum.reduceat(newest[order], firsts)]
+        for part in self._parts:
+            part.choose(order[firsts])
+        self._row_count = self._merged_count = len(firsts)
+        return key[firsts]
 
     def _select(self, events: Events) -> Numbers:
         """Return the places of the events that count."""
@@ -147,23 +163,41 @@ class _Part:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._places: list[Numbers] = []
-        self._hashes: list[NDArray[np.uint64]] = []
+        self._all_places: list[_Rows] = []
+        self._all_hashes: list[NDArray[np.uint64]] = []
         self._hash_count = 0
 
     def add(self, codes: NDArray[Any], hashes: NDArray[np.uint64]) -> None:
         """Append rows. Of their values, only those are kept that occur."""
         used = np.flatnonzero(np.bincount(codes, minlength=len(hashes)))
-        places = np.zeros(len(hashes), np.int64)
+        places = np.zeros(len(hashes), np.int32)
         places[used] = np.arange(self._hash_count, self._hash_count + len(used))
-        self._places.append(places[codes])
-        self._hashes.append(hashes[used])
+        self._all_places.append(places[codes])
+        self._all_hashes.append(hashes[used])
         self._hash_count += len(used)
 
-    def number(self) -> tuple[Numbers, int]:
-        """Return a number for each row, the same for the same value, and how many numbers there are."""
-        _, numbers = np.unique(np.concatenate(self._hashes), return_inverse=True)
-        return numbers[np.concatenate(self._places)], int(numbers.max()) + 1
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """The different values, after `merge`."""
+        (hashes,) = self._all_hashes
+        return hashes
+
+    @property
+    def places(self) -> _Rows:
+        """Which of `hashes` each row has."""
+        (places,) = self._all_places
+        return places
+
+    def merge(self) -> None:
+        """Give the same place to the same value in all rows."""
+        hashes, numbers = np.unique(np.concatenate(self._all_hashes), return_inverse=True)
+        self._all_places = [numbers.astype(np.int32)[np.concatenate(self._all_places)]]
+        self._all_hashes = [hashes]
+        self._hash_count = len(hashes)
+
+    def choose(self, rows: Numbers) -> None:
+        """Keep these rows, among which every value occurs."""
+        self._all_places = [self.places[rows]]
 
 
 def _get_column(events: Events, name: str) -> Column:

@@ -1,10 +1,10 @@
 """Blocking calls kept off the event loop, in threads that cannot keep the process alive."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from concurrent.futures import Future
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -13,15 +13,35 @@ async def run_in_daemon_thread(function: Callable[[], T], name: str) -> T:
     """Return what `function` returns, or raise what it raises, after running it in a daemon thread.
 
     asyncio.to_thread would wait for the thread at exit, and a call to a database that hangs may never return.
+
+    The names are let go of, because the traceback of an error holds its frames: the error, and with it the caller's
+    frame and all its data, would stay until a garbage collection.
     """
-    done: Future[T] = Future()
-    done.set_running_or_notify_cancel()  # Now the thread may set a result even if the awaiting task is cancelled.
+    loop = asyncio.get_running_loop()
 
-    def run() -> None:
+    def run(done: Any) -> None:
+        result = error = None
         try:
-            done.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - raised again in the awaiting task
-            done.set_exception(error)
+            result = function()
+        except BaseException as raised:  # noqa: BLE001 - raised again in the awaiting task
+            error = raised
+        with contextlib.suppress(RuntimeError):  # The loop is closed, so nobody waits.
+            loop.call_soon_threadsafe(_settle, done, result, error)
+        done = result = error = None
 
-    Thread(target=run, name=name, daemon=True).start()
-    return await asyncio.wrap_future(done)
+    done: asyncio.Future[T] | None = loop.create_future()
+    Thread(target=run, args=(done,), name=name, daemon=True).start()
+    try:
+        assert done is not None
+        return await done
+    finally:
+        done = None
+
+
+def _settle(done: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    if done.done():  # The awaiting task was cancelled.
+        return
+    if error is None:
+        done.set_result(result)
+    else:
+        done.set_exception(error)

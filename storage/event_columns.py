@@ -12,27 +12,31 @@ from typing import Any
 from storage.columns import ID_BYTES, ColumnMaker
 from storage.model import AnalyticsEvent
 
-MOST = 5_000
-"""How many events are read at a time. The texts by which events are counted take 25 MiB at most."""
+_MOST = 5_000
+_MOST_BYTES = 2 << 20
 
-# An aggregate takes its input in the order that the subquery has.
+# An aggregate takes its input in the order that the subquery has. In JSON, a byte may take six.
 _READ = f"""
-WITH read AS MATERIALIZED (
-  SELECT id, {{columns}} FROM "{AnalyticsEvent._meta.table_name}"
-  WHERE customer_id = %s AND id >= %s AND id < %s ORDER BY id LIMIT {MOST}
+WITH next AS MATERIALIZED (
+  SELECT id, {{columns}}, {{size}} AS size FROM "{AnalyticsEvent._meta.table_name}"
+  WHERE customer_id = %s AND id >= %s AND id < %s ORDER BY id LIMIT {_MOST}
+), read AS MATERIALIZED (
+  SELECT * FROM (SELECT *, sum(size) OVER (ORDER BY id) - size AS bytes_before FROM next) AS summed
+  WHERE bytes_before < {_MOST_BYTES} ORDER BY id
 )
-SELECT string_agg(uuid_send(id), ''), {{lists}} FROM read
+SELECT count(*) < {_MOST} AND count(*) = (SELECT count(*) FROM next), string_agg(uuid_send(id), ''), {{lists}} FROM read
 """  # noqa: S608 - made of constants
 
 
 def make_read(names: Sequence[str]) -> str:
-    """Return the statement that reads columns of the next events.
+    """Return the statement that reads columns of the next events: up to 5,000, and about 2 MiB of their texts.
 
-    It takes the customer, the first id, and the id before which the events are. It returns one row: the bytes of the
-    ids, or NULL if there is no event, and for each column what `add_texts` takes.
+    It takes the customer, the first id, and the id before which the events are. It returns one row: whether these are
+    the last ones, the bytes of the ids, or NULL if there is no event, and for each column what `add_texts` takes.
     """
     lists = ", ".join(f"json_agg({name})::text" for name in names)
-    return _READ.format(columns=", ".join(names), lists=lists)
+    size = " + ".join(f"octet_length({name})" for name in names)
+    return _READ.format(columns=", ".join(names), size=size, lists=lists)
 
 
 def find_next_id(ids: bytes) -> str:

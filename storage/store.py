@@ -150,6 +150,8 @@ class EventStore:
         """Wait until the rows handed over are written, abandon searches, and close all connections."""
         for task in self._tasks:
             task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self.reads.close()
         await self._summaries.close()
         await self._watches.close()

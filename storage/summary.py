@@ -7,9 +7,9 @@ others from the events table.
 import asyncio
 import uuid
 from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,11 +26,13 @@ from storage.counting import TIMES, Counted, Counter
 from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import SearchTimedOut
 from storage.event import format_time
-from storage.event_columns import MOST, add_texts, find_next_id, make_read
+from storage.event_columns import add_texts, find_next_id, make_read
 from storage.ids import get_milliseconds, make_bound
 from storage.model import AnalyticsEvent
 from storage.sessions import Sessions
 from storage.summary_days import MIN_EVENTS, SummaryDays
+
+T = TypeVar("T")
 
 NAME = "analytics summary"
 """The name by which the database lists the connections."""
@@ -142,18 +144,18 @@ class _Reading:
         self.days: Tally[int] = Tally()
         """How many events the events table has had of each day."""
 
-    def add_read(self, read: Sequence[Any]) -> tuple[str, int]:
-        """Count events of the table. Return the id at which to go on, and how many there were."""
-        ids = read_ids(bytes(read[0]))
+    def add_read(self, ids_read: Any, lists: Sequence[str]) -> str:
+        """Count events of the table. Return the id at which to go on."""
+        ids = read_ids(bytes(ids_read))
         makers = [ColumnMaker() for _ in self.names]
-        add_texts(makers, read[1:])
+        add_texts(makers, lists)
         times = find_times(ids)
         columns = {name: maker.make() for name, maker in zip(self.names, makers, strict=True)}
         self.sources.append(ids)
         days, counts = np.unique_counts(times // DAY_MILLISECONDS)
         self.days.update(dict(zip(days.tolist(), counts.tolist(), strict=True)))
         self.counter.add(Events(len(ids), 0, times, columns))
-        return find_next_id(read[0]), len(ids)
+        return find_next_id(ids_read)
 
     def add_kept(self, kept: Sequence[Any]) -> None:
         """Count events of a day that is kept."""
@@ -178,6 +180,8 @@ class Summaries:
         self._timeout = timeout
         self._sessions = Sessions(url, NAME, SESSION, connections=connections, max_waiting=max_waiting, timeout=timeout)
         self._days = SummaryDays(url)
+        self._finishing = asyncio.Lock()
+        """What takes the most memory happens once at a time."""
 
     async def summarize(self, query: SummaryQuery) -> Summary:
         """Return the summary that `query` asks for. If the awaiting task is cancelled, end its statement.
@@ -211,19 +215,14 @@ class Summaries:
     async def _count(self, query: SummaryQuery, *, use_kept: bool) -> Summary | None:
         """Return the summary, or None if events of it were erased meanwhile."""
         reading = _Reading(query)
-        end = reading.since
-        bounds = (query.customer_id, reading.first_day, reading.last_day)
-        for days in _batch(await self._sessions.run(_FIND_DAYS, bounds) if use_kept else []):
-            kept = await self._read_days(reading, days)
-            for day in days:
-                if day in kept:  # Otherwise it was erased meanwhile.
-                    await self._read_events(reading, end, day * DAY_MILLISECONDS)
-                    await run_in_daemon_thread(partial(reading.add_kept, kept.pop(day)), "counting")
-                    end = (day + 1) * DAY_MILLISECONDS
-        await self._read_events(reading, end, reading.until)
-        self._days.ask(query.customer_id, [day for day, count in reading.days.items() if count >= MIN_EVENTS])
-        counts = await run_in_daemon_thread(partial(reading.counter.finish, query.top), "counting")
-        ids, missing = await run_in_daemon_thread(partial(_find_ids, counts.groups, reading.sources), "counting")
+        try:
+            await self._read(reading, use_kept=use_kept)
+        finally:  # Also of one that is given up, or the next one would be, too.
+            days = [day for day, count in reading.days.items() if count >= MIN_EVENTS]
+            self._days.ask(query.customer_id, days)
+        async with self._finishing:
+            counts = await _count_in_thread(partial(reading.counter.finish, query.top))
+        ids, missing = await _count_in_thread(partial(_find_ids, counts.groups, reading.sources))
         if missing:
             wanted = [list(each) for each in zip(*missing, strict=True)]
             ids |= dict(await self._sessions.run(_FIND_IDS, (*wanted, query.customer_id)))
@@ -232,8 +231,22 @@ class Summaries:
         rows = await self._sessions.run(sql, (query.customer_id, list(ids.values())))
         if len(rows) < len(counts.groups):
             return None
-        groups = await run_in_daemon_thread(partial(_make_groups, query.by, counts.groups, ids, rows), "counting")
+        groups = await _count_in_thread(partial(_make_groups, query.by, counts.groups, ids, rows))
         return Summary(groups, counts.events, counts.users, counts.has_more)
+
+    async def _read(self, reading: _Reading, *, use_kept: bool) -> None:
+        """Count all events, from the days that are kept and from the table, in the order of time."""
+        query = reading.query
+        end = reading.since
+        bounds = (query.customer_id, reading.first_day, reading.last_day)
+        for days in _batch(await self._sessions.run(_FIND_DAYS, bounds) if use_kept else []):
+            kept = await self._read_days(reading, days)
+            for day in days:
+                if day in kept:  # Otherwise it was erased meanwhile.
+                    await self._read_events(reading, end, day * DAY_MILLISECONDS)
+                    await _count_in_thread(partial(reading.add_kept, kept.pop(day)))
+                    end = (day + 1) * DAY_MILLISECONDS
+        await self._read_events(reading, end, reading.until)
 
     async def _read_days(self, reading: _Reading, days: Sequence[int]) -> dict[int, Sequence[Any]]:
         """Return what is kept of days."""
@@ -254,12 +267,21 @@ class Summaries:
         if start >= end:
             return
         sql, customer_id = make_read(reading.names), reading.query.customer_id
-        next_id, end_id, count = make_bound(start), make_bound(end), MOST
-        while count == MOST:
-            (read,) = await self._sessions.run(sql, (customer_id, next_id, end_id))
-            if read[0] is None:
-                return
-            next_id, count = await run_in_daemon_thread(partial(reading.add_read, read), "counting")
+        next_id, end_id, is_last = make_bound(start), make_bound(end), False
+        while not is_last:
+            ((is_last, ids, *lists),) = await self._sessions.run(sql, (customer_id, next_id, end_id))
+            if ids is not None:
+                next_id = await _count_in_thread(partial(reading.add_read, ids, lists))
+
+
+async def _count_in_thread(function: Callable[[], T]) -> T:
+    """Return what `function` returns. If the awaiting task is cancelled, wait for the thread: it takes memory."""
+    thread = asyncio.ensure_future(run_in_daemon_thread(function, "counting"))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait([thread])
+        raise
 
 
 def _find_ids(

@@ -106,6 +106,21 @@ def test_events_that_vanish_in_sql_are_not_named(client: Client, database_url: s
     assert ask_by_grpc(client, asked) == summarize(left, asked)
 
 
+def test_a_day_that_is_too_large_is_not_tried_again(client: Client, database_url: str, customer: str) -> None:
+    day = START // DAY
+    # With texts as long as they may be.
+    events = make_events(customer, 12_000, day)
+    longest = [event._replace(entity_id=f"{number:05}".ljust(255, "\U0001f600")) for number, event in enumerate(events)]
+    longest = [event._replace(recording_id=event.entity_id, user_id=event.entity_id) for event in longest]
+    insert(database_url, *[event._replace(tool_signature=event.entity_id[::-1]) for event in longest])
+    asked = Asked(customer, ("user_id",), START, START + DAY, top=1)
+    assert ask_by_grpc(client, asked)["events"] == len(events)
+    given_up = "SELECT claimed_at > now() + interval '1 year' FROM summary_day WHERE customer_id = %s"
+    until(lambda: query(database_url, given_up, customer) == [(True,)])
+    assert ask_by_grpc(client, asked)["users"] == len(events)
+    assert find_kept(database_url, customer) == {day: None}
+
+
 def test_nothing_is_kept_while_an_erasure_is_not_finished(client: Client, database_url: str, customer: str) -> None:
     day = START // DAY
     insert(database_url, *make_events(customer, MIN_EVENTS, day))

@@ -19,11 +19,20 @@ def make_events(users: list[str], recordings: list[str]) -> Events:
 
 
 def test_events_that_differ_too_much_are_not_counted() -> None:
-    counter = Counter(["recording_id"], [], 0, 1, most=5)
+    counter = Counter(["recording_id"], [], 0, 1, most=4)
     counter.add(make_events(["a", "a", "b", "b"] * 10, ["x", "y", "x", "y"] * 10))
     counter.add(make_events(["a"] * 9, ["x"] * 9))
     with pytest.raises(SummaryTooLarge):
-        counter.add(make_events(["a"], ["z"]))
+        counter.add(make_events(["a", "a", "a"], ["z", "v", "w"]))
+
+
+def test_the_same_values_on_many_days_take_no_more_room() -> None:
+    counter = Counter(["recording_id"], [], 0, 1, most=5)
+    for _ in range(20):
+        counter.add(make_events(["a", "b", "a", "b"], ["x", "y", "y", "x"]))
+    counts = counter.finish(1)
+    assert (counts.events, counts.users, counts.has_more) == (80, 2, True)
+    assert counts.groups == [(40, 2, 19, 3)]
 
 
 @pytest.mark.parametrize("different", [1, 255, 256, 257, 65_536, 65_537])
