@@ -45,6 +45,9 @@ def test_the_servers_role_may_store_events_and_read_them(stack: Stack) -> None:
         ("refusal", "INSERT"),
         ("refusal", "SELECT"),
         ("schema_migration", "SELECT"),
+        ("summary_day", "INSERT"),
+        ("summary_day", "SELECT"),
+        ("summary_day", "UPDATE"),
     ]
 
 
