@@ -99,7 +99,7 @@ class Counter:
         for part, (codes, hashes) in zip(self._parts, columns, strict=True):
             part.add(codes[newest], hashes)
         self._row_count += len(newest)
-        if self._row_count - self._merged_count > self._most // 2:
+        if self._row_count > max(self._most, self._merged_count + self._most // 2):
             self._merge()
             if self._row_count > self._most:
                 raise SummaryTooLarge
