@@ -31,6 +31,7 @@ from server.variables import ConfigurationError
 from storage import DatabaseUnavailable, PrivilegesMissing, UnfitDatabase
 from storage.access_keys import list_keys
 from storage.availability import MAX_SKEW_SECONDS
+from storage.cluster import check_nodes, find_slow_recovery, is_cluster
 from storage.commit_waits import FIND_OLDEST_WAIT, PATIENCE_SECONDS
 from storage.connection import connect
 from storage.copier import SESSION
@@ -144,6 +145,11 @@ def _look_at_database(url: str) -> Iterator[Finding]:
         yield Finding(ERROR, f"the schema lacks {', '.join(pending)}: run `python -m storage.migrate`")
     with contextlib.closing(connect(url, "analytics check", SESSION)) as connection, connection.cursor() as cursor:
         yield from _look_at_settings(cursor)
+        if is_cluster(cursor):
+            findings = list(_report(lambda: check_nodes(cursor), "the nodes of the cluster can be used"))
+            yield from findings
+            if findings[0].level == OK:
+                yield from (Finding(WARNING, line) for line in find_slow_recovery(cursor))
 
 
 def _look_at_settings(cursor: Any) -> Iterator[Finding]:

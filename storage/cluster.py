@@ -50,6 +50,25 @@ def check_cluster(cursor: Any) -> None:
         cursor: of a connection to the coordinator.
     """
     _check_coordinator(cursor)
+    check_nodes(cursor)
+    cursor.execute(_FIND_COLUMNS, (list(DISTRIBUTED),))
+    for table, column in cursor.fetchall():
+        if column != COLUMN:
+            raise UnfitDatabase(f"the table {table} is distributed by {column}, not by {COLUMN}")
+
+
+def is_cluster(cursor: Any) -> bool:
+    """Return whether the database is one of a Citus cluster."""
+    cursor.execute("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
+    return bool(cursor.fetchone() == (True,))
+
+
+def check_nodes(cursor: Any) -> None:
+    """Raise UnfitDatabase if one of the nodes cannot be reached, or is not set as it has to be.
+
+    Args:
+        cursor: of a connection to any node.
+    """
     cursor.execute(_FIND_UNREACHABLE)
     if unreachable := cursor.fetchall():
         raise UnfitDatabase("; ".join(f"the node {one} cannot reach {other}" for one, other in unreachable))
@@ -57,10 +76,6 @@ def check_cluster(cursor: Any) -> None:
         for node, value in _ask_nodes(cursor, name):
             if value not in good:
                 raise UnfitDatabase(f"{name} is {value} on the node {node}: {otherwise}")
-    cursor.execute(_FIND_COLUMNS, (list(DISTRIBUTED),))
-    for table, column in cursor.fetchall():
-        if column != COLUMN:
-            raise UnfitDatabase(f"the table {table} is distributed by {column}, not by {COLUMN}")
 
 
 def find_slow_recovery(cursor: Any) -> Iterator[str]:

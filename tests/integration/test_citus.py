@@ -74,6 +74,18 @@ def test_only_the_coordinator_distributes(node_url: str, capsys: pytest.CaptureF
     assert "this is not the coordinator" in capsys.readouterr().err
 
 
+def test_a_node_that_may_lose_events_is_named(
+    database_url: str, node_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alter = "SET citus.enable_ddl_propagation = off; ALTER DATABASE analytics"
+    execute(node_url, f"{alter} SET synchronous_commit = off")
+    try:
+        assert main([], {"DATABASE_URL": database_url}) == 2
+        assert "synchronous_commit is off on the node" in capsys.readouterr().err
+    finally:
+        execute(node_url, f"{alter} RESET synchronous_commit")
+
+
 def test_no_node_lets_everybody_erase_events(node_url: str) -> None:
     sql = "SELECT count(*) FROM unnest(%s) AS name WHERE has_function_privilege('public', name, 'EXECUTE')"
     assert query(node_url, sql, list(FUNCTIONS)) == [(0,)]
