@@ -6,11 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.columns import DAY_MILLISECONDS, Column, Events, Numbers, hash_text
+from storage.columns import Column, Events, Numbers, hash_text
 from storage.errors import SummaryTooLarge
-
-TIMES = {"day": DAY_MILLISECONDS, "hour": 3_600_000}
-"""The times by which events are counted, in milliseconds."""
+from storage.summary import TIMES
 
 MAX_ROWS = 1_200_000
 """They take up to 100 bytes each."""

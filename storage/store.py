@@ -1,10 +1,13 @@
 """The event store: all that anybody outside of storage needs."""
 
 import asyncio
+import os
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from storage.availability import Availability
 from storage.copy_thread import CopyThread
+from storage.daemon_thread import run_in_daemon_thread
 from storage.erasures import Erasures
 from storage.errors import DatabaseFull, DatabaseUnavailable, UserBlocked
 from storage.event import Event, Outcome, Page, Query
@@ -17,8 +20,11 @@ from storage.refusals import Refusals
 from storage.replica import SETTLE_SECONDS, ReplicaExport
 from storage.rows import Row
 from storage.snapshot import WatchPosition
-from storage.summary import Summaries, Summary, SummaryQuery
+from storage.summary import Summary, SummaryQuery
 from storage.watching import Watched, Watches
+
+if TYPE_CHECKING:
+    from storage.summarizing import Summaries
 
 
 class Lane(Enum):
@@ -43,6 +49,7 @@ class EventStore:
             retention_days: how old events become before they are erased. 0 means that they stay.
             read_url: that of a standby for searches, lists and exports, or "".
         """
+        self._url = url
         self.availability = Availability(url)
         self.erasures = Erasures(
             url, self.availability, retention_days, settle_seconds=SETTLE_SECONDS if read_url else 0.0
@@ -51,7 +58,8 @@ class EventStore:
         self._copy_threads = {lane: CopyThread(url) for lane in Lane}
         self._inserter = Inserter(url)
         self.reads = Reads(url, self.availability, read_url)
-        self._summaries = Summaries(url)
+        self._summaries: Summaries | None = None
+        """None before the first summary."""
         self._watches = Watches(url)
         self._loop = asyncio.get_running_loop()
         self._writes: dict[Lane, set[asyncio.Future[list[Outcome]]]] = {lane: set() for lane in Lane}
@@ -129,6 +137,9 @@ class EventStore:
             SearchTimedOut: the summary took more than its 10 s.
         """
         self._check_up()
+        if self._summaries is None:
+            summaries = await run_in_daemon_thread(_load_summaries, "loading numpy")
+            self._summaries = self._summaries or summaries(self._url)
         return await self._summaries.summarize(query)
 
     async def begin_watch(self, customer_id: str) -> WatchPosition:
@@ -153,7 +164,8 @@ class EventStore:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.reads.close()
-        await self._summaries.close()
+        if self._summaries is not None:
+            await self._summaries.close()
         await self._watches.close()
         if writes := set().union(*self._writes.values()):
             await asyncio.wait(writes)
@@ -206,5 +218,13 @@ class EventStore:
                 continue
             self.refusals.disconnect()
             self.reads.abandon()
-            self._summaries.abandon()
+            if self._summaries is not None:
+                self._summaries.abandon()
             self._watches.abandon()
+
+
+def _load_summaries() -> "type[Summaries]":
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # It would start a thread for each core, for nothing.
+    from storage.summarizing import Summaries
+
+    return Summaries

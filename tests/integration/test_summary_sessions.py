@@ -8,7 +8,7 @@ import pytest
 
 from storage import DatabaseUnavailable, SearchTimedOut, SummaryQuery, TooManySearches
 from storage.ids import FIRST, LAST
-from storage.summary import Summaries
+from storage.summarizing import Summaries
 from tests.support.database import backends, blocked_backends, locked_table
 from tests.support.reading import run_with
 from tests.support.until import until

@@ -1,11 +1,15 @@
 """Counting events that come as columns."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from storage.columns import ColumnMaker, Events
 from storage.counting import Counter
 from storage.errors import SummaryTooLarge
+from tests.support.processes import ROOT
 
 
 def make_events(users: list[str], recordings: list[str]) -> Events:
@@ -61,3 +65,9 @@ def test_the_group_with_the_newest_event_comes_first() -> None:
         (2, 1, 0, 2),
     ]
     assert (counts.events, counts.users, counts.has_more) == (5, 2, True)
+
+
+def test_no_worker_loads_numpy_before_its_first_summary() -> None:
+    program = "import sys, server.__main__, server.app; print([name for name in sys.modules if 'numpy' in name])"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
