@@ -37,6 +37,7 @@ PAIRS = [pair for pair in itertools.combinations(GROUPS, 2) if pair != ("day", "
 # How many users, recordings and entities a customer has.
 _DIFFERENT = {"005{:015}": 300, "rec-{}": 400, "00Q{:015}": 20_000}
 _ROWS_A_COMMIT = 10_000
+_MARGIN_MILLISECONDS = 3_600_000
 
 # Of 30 days, the first and the last one are not whole, and the last but one may just have ended.
 _DAYS_OVER = 28
@@ -114,12 +115,13 @@ def make_rows() -> Iterator[bytes]:
     chance = random.Random(1)
     templates = list(make_templates(chance))
     count = EVENTS + OTHERS
-    start = int(time.time() * 1_000) - MONTH_MILLISECONDS + 60_000
+    # An hour later than 30 days ago, so that none is older when the last summary is made.
+    start = int(time.time() * 1_000) - MONTH_MILLISECONDS + _MARGIN_MILLISECONDS
     for number in range(count):
         customer = f"other-{chance.randrange(100)}" if number % (count // EVENTS) else CUSTOMER
         # Some far more often than others.
         user, recording, entity = (form.format(int(most * chance.random() ** 2)) for form, most in _DIFFERENT.items())
-        milliseconds = start + (MONTH_MILLISECONDS - 120_000) * number // count
+        milliseconds = start + (MONTH_MILLISECONDS - 2 * _MARGIN_MILLISECONDS) * number // count
         yield (
             templates[chance.randrange(len(templates))]
             .format(
