@@ -188,10 +188,15 @@ class _Part:
 
     def merge(self) -> None:
         """Give the same place to the same value in all rows."""
-        hashes, numbers = np.unique(np.concatenate(self._all_hashes), return_inverse=True)
-        self._all_places = [numbers.astype(np.int32)[np.concatenate(self._all_places)]]
-        self._all_hashes = [hashes]
-        self._hash_count = len(hashes)
+        hashes = np.concatenate(self._all_hashes)
+        order = np.argsort(hashes, kind="stable")  # Which goes by what is sorted already.
+        hashes = hashes[order]
+        is_first = np.append(True, hashes[1:] != hashes[:-1])
+        numbers = np.empty(len(hashes), np.int32)
+        numbers[order] = np.cumsum(is_first) - 1
+        self._all_places = [numbers[np.concatenate(self._all_places)]]
+        self._all_hashes = [hashes[is_first]]
+        self._hash_count = len(self._all_hashes[0])
 
     def choose(self, rows: Numbers) -> None:
         """Keep these rows, among which every value occurs."""
