@@ -1,5 +1,6 @@
 """Counting events that come as columns, and their users, by up to two properties."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -82,16 +83,17 @@ class Counter:
         start = self._starts[-1]
         self._starts.append(start + events.number)
         wanted = self._select(events)
-        if not len(wanted):
+        number = events.number if wanted is None else len(wanted)
+        if not number:
             return
         columns = [_get_column(events, part.name) for part in self._parts]
-        key, different = np.zeros(len(wanted), np.int64), 1
+        different = math.prod(len(hashes) for _, hashes in columns)
+        key = np.zeros(number, np.int32 if different < 2**31 else np.int64)
         for codes, hashes in columns:
-            key *= len(hashes)
-            key += codes[wanted]
-            different *= len(hashes)
+            np.multiply(key, len(hashes), out=key)
+            np.add(key, codes if wanted is None else codes[wanted], out=key, casting="unsafe")
         counts, lasts = _count(key, different)
-        newest = wanted[lasts]
+        newest = lasts if wanted is None else wanted[lasts]
         self._counts.append(counts.astype(np.int32))
         self._newest.append((start + newest).astype(np.int32))
         for part, (codes, hashes) in zip(self._parts, columns, strict=True):
@@ -141,8 +143,8 @@ class Counter:
         self._row_count = self._merged_count = len(firsts)
         return key[firsts]
 
-    def _select(self, events: Events) -> Numbers:
-        """Return the places of the events that count."""
+    def _select(self, events: Events) -> Numbers | None:
+        """Return the places of the events that count, or None if all do."""
         is_wanted: Any = None
         if events.times is not None and events.number:
             first, last = events.start + int(events.times[0]), events.start + int(events.times[-1])
@@ -153,7 +155,7 @@ class Counter:
             codes, hashes = events.columns[name]
             has_text = np.isin(codes, np.flatnonzero(hashes == hashed))
             is_wanted = has_text if is_wanted is None else is_wanted & has_text
-        return np.arange(events.number) if is_wanted is None else np.flatnonzero(is_wanted)
+        return None if is_wanted is None else np.flatnonzero(is_wanted)
 
 
 class _Part:
@@ -215,7 +217,7 @@ def _get_column(events: Events, name: str) -> Column:
     return Column(numbers - first, np.arange(first, last + 1, dtype=np.uint64))
 
 
-def _count(key: Numbers, different: int) -> tuple[Numbers, Numbers]:
+def _count(key: NDArray[Any], different: int) -> tuple[Numbers, Numbers]:
     """Return how often each number of `key` occurs, of those that do, and where it occurs last."""
     if different <= _DENSE * len(key):
         counts = np.bincount(key, minlength=different)
@@ -228,7 +230,7 @@ def _count(key: Numbers, different: int) -> tuple[Numbers, Numbers]:
     return np.diff(ends, prepend=0), order[ends - 1]
 
 
-def _find_firsts(sorted_numbers: Numbers) -> Numbers:
+def _find_firsts(sorted_numbers: NDArray[Any]) -> Numbers:
     """Return where a number stands that differs from the one before."""
     is_first = np.append(True, sorted_numbers[1:] != sorted_numbers[:-1])
     return np.flatnonzero(is_first)

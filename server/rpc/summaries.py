@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data_analytics.v1.summary_pb2 import SummarizeAnalyticsEventsRequest
+from server.memory import reused_memory
 from server.messages.json_codec.format import format_summary
 from server.messages.json_codec.query import ParameterReader
 from server.messages.parse import parse
@@ -40,7 +41,8 @@ class Summarizer:
             NotPermitted: the caller may not see all of these events.
         """
         async with self.turns.wait(find_share_of_read(query)):
-            return await self._store.summarize(query)
+            with reused_memory():
+                return await self._store.summarize(query)
 
     async def join(self, parts: Iterator[bytes], context: Any) -> bytes:
         """Return a response as a whole. Raise InvalidRequest if it is too large."""
