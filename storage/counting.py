@@ -12,7 +12,7 @@ from storage.errors import SummaryTooLarge
 from storage.summary import TIMES
 
 MAX_ROWS = 1_200_000
-"""They take up to 100 bytes each."""
+"""They take up to 200 bytes each."""
 
 # With so many numbers that are possible for each that there is, an array of all is faster than a sort.
 _DENSE = 8
