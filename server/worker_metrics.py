@@ -90,11 +90,11 @@ class WorkerMetrics(Exposition):
     def add_reads(self, turns: Mapping[str, Turns]) -> None:
         """Add what customers take turns at, by the kind of it."""
         for kind, each in turns.items():
-            self.add(catalog.READS, lambda each=each: each.held, kind)  # type: ignore[misc]
-            self.add(catalog.READS_WAITING, lambda each=each: each.waiting, kind)  # type: ignore[misc]
+            self.add(catalog.READS, lambda each=each: each.held, kind)  # type: ignore[misc]  # mypy infers no lambda's default
+            self.add(catalog.READS_WAITING, lambda each=each: each.waiting, kind)  # type: ignore[misc]  # mypy infers no lambda's default
 
     def add_streams(self, writes: Places, others: Mapping[str, OpenStreams]) -> None:
         """Add the streams that are open: write streams, and responses that are streams, by their kind."""
         self.add(catalog.STREAMS, lambda: writes.taken, "write")
         for kind, streams in others.items():
-            self.add(catalog.STREAMS, lambda streams=streams: streams.count, kind)  # type: ignore[misc]
+            self.add(catalog.STREAMS, lambda streams=streams: streams.count, kind)  # type: ignore[misc]  # mypy infers no lambda's default
