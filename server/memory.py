@@ -35,7 +35,7 @@ async def release_memory() -> None:
     trim, set_parameter = getattr(library, "malloc_trim", None), getattr(library, "mallopt", None)
     if trim is None or set_parameter is None:
         return
-    set_parameter(_MMAP_THRESHOLD, _LARGE_BYTES)
+    _set_thresholds()
     set_parameter(_ARENA_MAX, _ARENAS)
     while True:
         await asyncio.sleep(_SECONDS)

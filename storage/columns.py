@@ -11,8 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-DAY_MILLISECONDS = 24 * 3_600_000
-
 Numbers = NDArray[np.int64]
 
 _CODES = tuple(np.dtype(name) for name in ("<u1", "<u2", "<u4"))

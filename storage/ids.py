@@ -4,6 +4,8 @@ import uuid
 
 from storage.event import format_time
 
+DAY_MILLISECONDS = 24 * 3_600_000
+
 MAX_MILLISECONDS = 253_402_300_799_999
 """The last millisecond that RFC 3339 can express."""
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from storage.columns import (
-    DAY_MILLISECONDS,
     ColumnMaker,
     Events,
     find_times,
@@ -29,7 +28,7 @@ from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import SearchTimedOut
 from storage.event import format_time
 from storage.event_columns import add_texts, find_next_id, make_read
-from storage.ids import get_milliseconds, make_bound
+from storage.ids import DAY_MILLISECONDS, get_milliseconds, make_bound
 from storage.model import AnalyticsEvent
 from storage.sessions import Sessions
 from storage.summary import TIMES, Group, Summary, SummaryQuery

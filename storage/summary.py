@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-TIMES = {"day": 24 * 3_600_000, "hour": 3_600_000}
+from storage.ids import DAY_MILLISECONDS
+
+TIMES = {"day": DAY_MILLISECONDS, "hour": 3_600_000}
 """The times by which events are counted, in milliseconds."""
 
 GROUPS = (*TIMES, "event_type", "tool_signature", "recording_id", "user_id", "entity_id")

@@ -22,12 +22,12 @@ from typing import Any
 import psycopg2
 
 from storage.async_connection import AsyncConnection
-from storage.columns import DAY_MILLISECONDS, ID_BYTES, ColumnMaker, find_times, make_times, read_ids
+from storage.columns import ID_BYTES, ColumnMaker, find_times, make_times, read_ids
 from storage.copier import SESSION
 from storage.daemon_thread import run_in_daemon_thread
 from storage.errors import DatabaseUnavailable
 from storage.event_columns import add_texts, find_next_id, make_read
-from storage.ids import make_bound
+from storage.ids import DAY_MILLISECONDS, make_bound
 from storage.listing import FILTERS as TEXTS
 
 log = logging.getLogger(__name__)

@@ -12,15 +12,14 @@ from server.messages.listing import read_selection
 from server.messages.refusals import InvalidRequest
 from server.messages.wording import SUMMARY_TOO_LONG
 from storage import Group, Summary, SummaryQuery
-from storage.ids import get_milliseconds, make_bound
+from storage.ids import DAY_MILLISECONDS, get_milliseconds, make_bound
 
 DEFAULT_TOP = 100
 
 _TIMES = {"since", "until"}
 
-_DAY_MILLISECONDS = 24 * 3_600_000
-_DEFAULT_MILLISECONDS = 30 * _DAY_MILLISECONDS
-_MAX_MILLISECONDS = 400 * _DAY_MILLISECONDS
+_DEFAULT_MILLISECONDS = 30 * DAY_MILLISECONDS
+_MAX_MILLISECONDS = 400 * DAY_MILLISECONDS
 
 # One more than there may be is enough to be refused. Half a million would each be looked at.
 _SEEN_GROUPS = 3

@@ -10,11 +10,10 @@ from server.messages.refusals import InvalidRequest
 from server.messages.watch_token import TokenMaker, read_token
 from server.messages.wording import NOT_THIS_RESUME_TOKEN, RESUME_TOKEN_TOO_OLD
 from storage import ListQuery, Watched, WatchPosition
+from storage.ids import DAY_MILLISECONDS
 
 # How many events one step has at most.
 _STEP_EVENTS = 200
-
-_DAY_MILLISECONDS = 24 * 3_600_000
 
 
 class WatchRequest(NamedTuple):
@@ -44,7 +43,7 @@ def to_watch_request(request: WatchAnalyticsEventsRequest) -> WatchRequest:
         position = read_token(request.resume_token, asked)
         if position is None:
             violations.append(NOT_THIS_RESUME_TOKEN)
-        elif position.mark_at < time.time() * 1_000 - _DAY_MILLISECONDS:
+        elif position.mark_at < time.time() * 1_000 - DAY_MILLISECONDS:
             violations.append(RESUME_TOKEN_TOO_OLD)
     if violations:
         raise InvalidRequest(violations)

@@ -31,7 +31,7 @@ def test_requests_are_traced_from_envoy_to_the_commit(guarded: Stack, receiver: 
 
     for trace, (answer, names) in answers.items():
         check_trace(receiver, trace, answer, names)
-    # Who is not admitted has none of the server.
+    # The server makes no span for a call that it does not admit.
     assert set(receiver.find(refused, 1)) == {f"{ENVOY} create"}
     exported = b"".join(request.SerializeToString() for request in receiver.requests)
     assert customer.partition(" ")[2].encode() not in exported
