@@ -30,11 +30,12 @@ from storage.errors import (
 )
 from storage.event import TEXT_COUNT, Event, Found, Outcome, Page, Place, Query, make_id_and_time, make_ids_and_times
 from storage.export import Export, ExportQuery, Step
-from storage.listing import Listing, ListQuery
+from storage.listing import Listing
 from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
 from storage.replica import ReplicaExport
 from storage.rows import Row, encode_row, encode_rows
+from storage.selection import ListQuery
 from storage.snapshot import Snapshot, WatchPosition
 from storage.store import EventStore, Lane
 from storage.summary import Group, Summary, SummaryQuery

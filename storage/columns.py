@@ -3,13 +3,14 @@
 A million events take a few megabytes in this form, and numpy counts them in a fraction of a second.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from storage.model import hash_text
 
 Numbers = NDArray[np.int64]
 
@@ -93,11 +94,6 @@ def find_times(ids: NDArray[np.uint8]) -> Numbers:
 def make_times(times: Numbers, start: int) -> bytes:
     """Return times as the database keeps them, since `start`."""
     return (times - start).astype(_TIMES).tobytes()
-
-
-def hash_text(text: str) -> int:
-    """Return 64 bits that stand for a text."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _find_type(different: int) -> np.dtype[Any]:

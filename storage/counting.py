@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.columns import Column, Events, Numbers, hash_text
+from storage.columns import Column, Events, Numbers
 from storage.errors import SummaryTooLarge
+from storage.model import hash_text
 from storage.summary import TIMES
 
 MAX_ROWS = 1_200_000

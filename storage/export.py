@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from storage.errors import SearchTimedOut
 from storage.event import Event, format_time
 from storage.ids import get_milliseconds, make_bound, to_time
-from storage.listing import COLUMNS, SEARCHED, SESSION, SIZES, TABLE, make_condition
+from storage.listing import COLUMNS, SIZES
 from storage.model import make_search_key
+from storage.selection import SEARCHED, SESSION, TABLE, make_condition
 from storage.sessions import Sessions
 
 NAME = "analytics export"

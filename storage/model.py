@@ -99,6 +99,11 @@ def make_search_key(entity_type: str, entity_id: str, user_id: str, recording_id
     return search_key.hexdigest()
 
 
+def hash_text(text: str) -> int:
+    """Return 64 bits that stand for a text."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
 def list_columns() -> list[Any]:
     """Return the fields of the table in the order of its columns."""
     return list(AnalyticsEvent._meta.sorted_fields)

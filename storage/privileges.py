@@ -28,6 +28,10 @@ _NEEDED = (
     ("SELECT", "summary_day"),
     ("INSERT", "summary_day"),
     ("UPDATE", "summary_day"),
+    ("SELECT", "list_segment"),
+    ("INSERT", "list_segment"),
+    ("UPDATE", "list_segment"),
+    ("DELETE", "list_segment"),
 )
 
 # Of one column: when a key was last used.

@@ -1,12 +1,14 @@
 """What searches, lists and exports events in one PostgreSQL: the primary, or a replica of it."""
 
 import time
+from collections.abc import Callable
 
 from storage.event import Query
 from storage.export import ExportQuery, Exports
 from storage.ids import LAST, get_milliseconds
-from storage.listing import ListQuery, Lists
+from storage.listing import Lists
 from storage.search import Searches
+from storage.selection import ListQuery
 
 # How long after its id was made an event may appear in a replica that is used: the writers take a minute at most, a
 # replica is 10 s behind at most, and clocks differ by a few seconds.
@@ -16,14 +18,15 @@ _SETTLED_MILLISECONDS = 120_000
 class Readers:
     """The connections for that. Belongs to one event loop."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, ask: Callable[[str], None]) -> None:
         """Prepare to connect.
 
         Args:
             url: a libpq connection URI or string.
+            ask: what has segments kept of a customer's events.
         """
         self.searches = Searches(url)
-        self.lists = Lists(url)
+        self.lists = Lists(url, ask)
         self.exports = Exports(url)
 
     def abandon(self) -> None:

@@ -7,9 +7,11 @@ from storage.availability import Availability
 from storage.errors import DatabaseUnavailable
 from storage.event import Event, Page, Query
 from storage.export import Export, ExportQuery
-from storage.listing import Listing, ListQuery
+from storage.list_segments import ListSegments
+from storage.listing import Listing
 from storage.readers import Readers, may_lag
 from storage.replica import LOST, Replica, ReplicaExport
+from storage.selection import ListQuery
 
 T = TypeVar("T")
 
@@ -25,9 +27,11 @@ class Reads:
             availability: the state of the primary.
             replica_url: that of the replica, or "" if there is none.
         """
-        self.replica = Replica(replica_url, url, availability) if replica_url else None
+        self._segments = ListSegments(url)
+        ask = self._segments.ask
+        self.replica = Replica(replica_url, url, availability, ask) if replica_url else None
         self._availability = availability
-        self._primary = Readers(url)
+        self._primary = Readers(url, ask)
 
     async def find(self, query: Query) -> Page:
         """Return one page of a search."""
@@ -56,11 +60,13 @@ class Reads:
 
     def abandon(self) -> None:
         """Raise DatabaseUnavailable in every call in flight, without waiting for a statement that hangs."""
+        self._segments.disconnect()
         for readers in self._list_readers():
             readers.abandon()
 
     async def close(self) -> None:
         """Abandon all calls. The database ends their statements, at their timeout at the latest."""
+        await self._segments.close()
         for readers in self._list_readers():
             await readers.close()
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
@@ -42,15 +43,16 @@ _IDENTIFY = "SELECT system_identifier FROM pg_control_system()"
 class Replica:
     """The replica. Belongs to one event loop."""
 
-    def __init__(self, url: str, primary_url: str, availability: Availability) -> None:
+    def __init__(self, url: str, primary_url: str, availability: Availability, ask: Callable[[str], None]) -> None:
         """Prepare to connect.
 
         Args:
             url: that of the replica, a libpq connection URI or string of a single host: others may be less far.
             primary_url: that of the primary.
             availability: the state of the primary.
+            ask: what has segments kept of a customer's events.
         """
-        self.readers = Readers(url)
+        self.readers = Readers(url, ask)
         self.is_used = False
         """Whether it can be reached, and is not too far behind."""
         self.age = float("inf")

@@ -13,12 +13,13 @@ from storage.errors import DatabaseFull, DatabaseUnavailable, UserBlocked
 from storage.event import Event, Outcome, Page, Query
 from storage.export import Export, ExportQuery
 from storage.inserter import Inserter
-from storage.listing import Listing, ListQuery
+from storage.listing import Listing
 from storage.reads import Reads
 from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
 from storage.replica import SETTLE_SECONDS, ReplicaExport
 from storage.rows import Row
+from storage.selection import ListQuery
 from storage.snapshot import WatchPosition
 from storage.summary import Summary, SummaryQuery
 from storage.watching import Watched, Watches

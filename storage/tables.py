@@ -1,6 +1,6 @@
 """The tables of the schema, and where their rows are if the database is a cluster: see `storage.distribution`."""
 
-DISTRIBUTED = ("analytics_event", "erased_key", "erasure", "refusal", "summary_day")
+DISTRIBUTED = ("analytics_event", "erased_key", "erasure", "list_segment", "refusal", "summary_day")
 """By customer: what one customer has is on one node."""
 
 REFERENCE = ("access_key", "blocked_user", "schema_migration")

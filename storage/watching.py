@@ -13,7 +13,8 @@ import psycopg2.errors
 from storage.errors import DatabaseUnavailable, PositionLost
 from storage.event import TEXT_COUNT, Event
 from storage.ids import make_bound
-from storage.listing import COLUMNS, OBJECT_SIZE, SESSION, TABLE, ListQuery, make_condition
+from storage.listing import COLUMNS, OBJECT_SIZE
+from storage.selection import SESSION, TABLE, ListQuery, make_condition
 from storage.sessions import Sessions
 from storage.snapshot import Snapshot, WatchPosition
 

@@ -15,7 +15,7 @@ from server.messages.validation import check, find_violations
 from server.messages.wording import NOT_A_TIME_TEXT, NOT_THIS_TOKEN
 from storage import Event, Listing, ListQuery
 from storage.ids import FIRST, LAST, make_bound
-from storage.listing import FILTERS
+from storage.selection import FILTERS
 
 DEFAULT_PAGE_SIZE = 50
 

@@ -25,7 +25,7 @@ def make_list(customer: str, **filters: str) -> ListQuery:
 
 def use_lists(url: str, work: Callable[[Lists], Coroutine[Any, Any, None]], **options: Any) -> None:
     """Run `work` with lists that have one connection."""
-    run_with(lambda: Lists(url, connections=1, **options), work)
+    run_with(lambda: Lists(url, lambda _: None, connections=1, **options), work)
 
 
 def test_a_list_that_is_given_up_ends_in_the_database(own_database_url: str, customer: str) -> None:

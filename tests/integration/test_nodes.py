@@ -21,8 +21,8 @@ from storage import (
     Outcome,
     Query,
     encode_rows,
-    listing,
     search_sql,
+    selection,
 )
 from storage.copier import SESSION, Copier
 from storage.ids import FIRST, LAST
@@ -109,7 +109,7 @@ def test_a_node_that_is_away_costs_customers_of_others_nothing(copier: Copier, o
 def test_times_are_in_utc_whatever_the_time_zone_of_a_node(
     own_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for settings in (SESSION, search_sql.SESSION, listing.SESSION):
+    for settings in (SESSION, search_sql.SESSION, selection.SESSION):
         monkeypatch.setitem(settings, "timezone", "Asia/Kolkata")
     event = make_event("zones", "message", "key")
 

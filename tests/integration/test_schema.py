@@ -26,6 +26,7 @@ MIGRATIONS = [
     "0006_refusal",
     "0007_summary_day",
     "0008_erased_key_by_hash",
+    "0009_list_segment",
 ]
 
 

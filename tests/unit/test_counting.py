@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from storage.columns import ColumnMaker, Events, hash_text
+from storage.columns import ColumnMaker, Events
 from storage.counting import Counter
 from storage.errors import SummaryTooLarge
+from storage.model import hash_text
 from tests.support.processes import ROOT
 
 

@@ -1,0 +1,134 @@
+"""What is kept of events, so that an answer need not read all of them from their table.
+
+It is kept in the background, on one connection, when somebody has asked for it. What is kept is right for as long as it
+is there:
+
+- Only events that are closed are read: those of a time that gets no further event. The transaction that stores an event
+  begins at most `storage.copier.LATEST_SECONDS` after the event was given its time. A time is closed an hour later,
+  once those transactions have ended that were writing then.
+- With the events, `erase_step` deletes what is kept of them, in the same transaction. Nothing is kept while an erasure
+  of the customer is not finished. An erasure that begins later finds the claim, a row that is stored before the events
+  are read. What was read is kept only if that row is still there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg2
+
+from storage.async_connection import AsyncConnection
+from storage.copier import SESSION
+from storage.errors import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+CLOSED_MILLISECONDS = 3_600_000
+"""How long after its end a time is closed, if no transaction is writing."""
+
+_STATEMENT_SECONDS = 10.0
+_WRITERS_SECONDS = 5.0
+
+# What is lost with a machine is kept anew. So nothing waits for a standby, or hangs while that is away.
+_SETTINGS = SESSION | {"synchronous_commit": "local", "statement_timeout": f"{_STATEMENT_SECONDS:.0f}s"}
+
+# What writes locks the table before it writes, and everybody may see that.
+_FIND_WRITERS = """
+SELECT (SELECT count(*) FROM erasure WHERE customer_id = %s AND finished_at IS NULL),
+  ARRAY(SELECT virtualtransaction FROM pg_locks
+    WHERE relation = 'analytics_event'::regclass AND mode = 'RowExclusiveLock')
+"""
+# A transaction that is prepared meanwhile has another name from then on.
+_COUNT_WRITERS = """
+SELECT (SELECT count(*) FROM pg_locks WHERE virtualtransaction = ANY(%s)) + (SELECT count(*) FROM pg_prepared_xacts)
+"""
+
+
+class Keeper:
+    """What keeps one kind of thing, for one event loop. It has the connection while there is something to do."""
+
+    def __init__(self, url: str, kind: str) -> None:
+        """Prepare to connect.
+
+        Args:
+            url: a libpq connection URI or string of a database that can be written to.
+            kind: what it keeps, in the plural, for the log and the database's list of connections.
+        """
+        self._url = url
+        self._kind = kind
+        self._task: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def disconnect(self) -> None:
+        """Close the connection. What is in flight fails, and the work ends."""
+        if self._connection is not None:
+            self._connection.close()
+
+    async def close(self) -> None:
+        """Stop working."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def begin(self) -> None:
+        """Have `take_turn` called until there is nothing to do, unless that is so already."""
+        if self._task is None:
+            self._task = self._loop.create_task(self._work())
+
+    async def take_turn(self) -> bool:
+        """Do a part of what was asked for. Return whether to go on."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Forget what was asked for. Whoever needs it asks again."""
+        raise NotImplementedError
+
+    async def execute(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        """Execute a statement on the connection and return its rows. Raises as `AsyncConnection.execute` does."""
+        assert self._connection is not None
+        async with asyncio.timeout(_STATEMENT_SECONDS + 1):
+            return await self._connection.execute(sql, values)
+
+    async def outlast_writers(self, customer_id: str) -> bool:
+        """Wait for the transactions that are writing. Return whether no erasure of the customer is unfinished.
+
+        Then all events are there that a closed time will have. To be called after the claim.
+
+        Raises:
+            TimeoutError: a transaction is writing for too long.
+        """
+        ((erasures, writers),) = await self.execute(_FIND_WRITERS, (customer_id,))
+        end = self._loop.time() + _WRITERS_SECONDS
+        while writers and not erasures:
+            ((left,),) = await self.execute(_COUNT_WRITERS, (writers,))
+            if not left:
+                break
+            if self._loop.time() > end:
+                raise TimeoutError("a transaction is writing for too long")
+            await asyncio.sleep(0.05)
+        return not erasures
+
+    async def _work(self) -> None:
+        """Do what was asked for.
+
+        All of it happens on one connection. A database that takes over from this one may lack an event, or an erasure.
+        """
+        try:
+            self._connection = await AsyncConnection.open(self._url, f"analytics {self._kind}", _SETTINGS)
+            start = self._loop.time()
+            while await self.take_turn():
+                await asyncio.sleep(self._loop.time() - start)  # Half of the time is for who writes and searches.
+                start = self._loop.time()
+        except (DatabaseUnavailable, TimeoutError, psycopg2.Error) as error:
+            # All answers are right without.
+            reason = str(getattr(error, "pgcode", None) or error).partition("\n")[0]
+            log.warning("%s are not kept", self._kind, extra={"reason": reason})
+        except Exception:
+            log.exception("unexpected error in what keeps %s", self._kind)
+        finally:
+            self.forget()
+            self._task = None
+            self.disconnect()
+            self._connection = None

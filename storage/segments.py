@@ -1,0 +1,66 @@
+"""Segments: for some ten thousand events of a customer, where the values are that lists are filtered by.
+
+A segment has the ids of its events, in their order, and for each filter an index, which is a sequence of entries of
+8 bytes each. An entry is a number, whose highest bits are those of a hash of the value, and whose lowest ones are the
+place of an event that has it. A value that many of the events have has one entry instead, which only says so. Entries
+are sorted. Those whose hash begins with the same byte are a bucket, and a search reads that part of the index only.
+
+What is found is to be checked, since two values may have the same hash, and an event may have been erased.
+"""
+
+from bisect import bisect_left
+
+from storage.model import hash_text
+
+MOST = 1_024
+"""A value that more events of a segment have has no places."""
+
+BUCKETS = 256
+
+ENTRY_BYTES = 8
+
+PLACE_BITS = 20
+IS_COMMON = 1 << PLACE_BITS
+HASH_SHIFT = PLACE_BITS + 1
+"""How far up in an entry the bits of the hash begin: below are the place, and the bit that says "many"."""
+
+_PREFIX_BYTES = (64 - HASH_SHIFT) // 8
+
+
+def find_bucket(value: str) -> int:
+    """Return which bucket the entries of a value are in."""
+    return hash_text(value) >> 56
+
+
+def make_prefix(value: str) -> bytes:
+    """Return the bytes with which the entries of a value begin, and hardly any others do."""
+    return hash_text(value).to_bytes(8, "big")[:_PREFIX_BYTES]
+
+
+def find_places(entries: bytes, value: str) -> list[int] | None:
+    """Return the places of the events that may have a value.
+
+    Args:
+        entries: all entries of the value in a segment, and maybe others of its bucket.
+        value: the value.
+
+    Returns:
+        The places in ascending order, or None if there are more than `MOST`.
+    """
+    first = hash_text(value) >> HASH_SHIFT << HASH_SHIFT
+    low, high = (each.to_bytes(ENTRY_BYTES, "big") for each in (first, first | (1 << HASH_SHIFT) - 1))
+
+    def get(at: int) -> bytes:
+        return entries[at * ENTRY_BYTES : (at + 1) * ENTRY_BYTES]
+
+    places = []
+    number = len(entries) // ENTRY_BYTES
+    for at in range(bisect_left(range(number), low, key=get), number):
+        entry = get(at)
+        if entry > high:
+            break
+        place = int.from_bytes(entry, "big") & (1 << HASH_SHIFT) - 1
+        if place & IS_COMMON:
+            return None
+        places.append(place)
+    return places
