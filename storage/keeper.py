@@ -66,6 +66,11 @@ class Keeper:
         if self._connection is not None:
             self._connection.close()
 
+    async def settle(self) -> None:
+        """Wait until there is nothing to do."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     async def close(self) -> None:
         """Stop working."""
         if self._task is not None:

@@ -17,11 +17,11 @@ from storage.segments import find_bucket, find_places, make_prefix
 from storage.selection import SEARCHED, TABLE, ListQuery, make_condition
 from storage.sessions import Sessions
 
-# How many of the newest events are looked through. That takes a few milliseconds.
-_RECENT = 4_000
+RECENT_EVENTS = 4_000
+"""How many of the newest events are looked through. That takes a few milliseconds."""
 
-# How many are, that are in no segment, or in one where many have the values: up to 15 ms.
-_SCANNED = 12_000
+SCANNED_EVENTS = 12_000
+"""How many are at a time that are in no segment, or in one where many have the values. That takes up to 15 ms."""
 
 # How many segments are read at once: few at first, since most pages are found in the newest.
 _SEGMENTS = (8, 64)
@@ -139,7 +139,9 @@ class _ListSearch:
         """Find the events. Return False if segments have changed meanwhile."""
         if all(name in self._values for name in SEARCHED):
             await self._find_by_key()
-        elif not await self._scan(_RECENT if self._values else self._wanted, self._since_id) and not self._is_full:
+            return True
+        is_all = await self._scan(RECENT_EVENTS if self._values else self._wanted, self._since_id)
+        if not is_all and not self._is_full:
             try:
                 await self._find_older(use_segments=use_segments)
             except _SegmentsChanged:
@@ -201,7 +203,7 @@ class _ListSearch:
         if bound_id >= self._end_id:
             return
         await self._check()
-        if not self._is_full and not await self._scan(_SCANNED, bound_id) and not self._is_full:
+        if not self._is_full and not await self._scan(SCANNED_EVENTS, bound_id) and not self._is_full:
             self._ask(self._customer_id)
             await self._go_back(bound_id)
         self._end_id = bound_id
@@ -223,7 +225,7 @@ class _ListSearch:
                 await self._check()
             return
         await self._check()
-        while not self._is_full and not await self._scan(_SCANNED, max(start_id, self._since_id)):
+        while not self._is_full and not await self._scan(SCANNED_EVENTS, max(start_id, self._since_id)):
             pass
 
     async def _check(self) -> None:

@@ -164,7 +164,9 @@ class ListSegments(Keeper):
         ids, indexes = await run_in_daemon_thread(made.make, "making a segment")
         await self.execute(_KEEP_IDS, (ids, customer_id, token))
         await self._keep(customer_id, token, indexes)
-        await self.execute(_KEEP, (end_id if is_last else next_id, made.events, customer_id, token))
+        await self.execute(
+            _KEEP, (hole_end_id if is_last and hole_end_id else next_id, made.events, customer_id, token)
+        )
         log.debug("a segment of lists is made", extra={"events": made.events})
         return True
 

@@ -1,22 +1,17 @@
 """The days that summaries keep: they are right, whatever is written or erased meanwhile."""
 
-import contextlib
-import io
 import random
 import time
-from collections.abc import Iterator
 from typing import Any
 
-import psycopg2
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from data_analytics.v1.analytics_event_service_pb2 import EraseAnalyticsEventsRequest
 from storage import Event
-from storage.rows import COPY_STATEMENT, encode_row
 from storage.summary_days import MIN_EVENTS
 from tests.support.database import ONE_NODE, as_server, count_events, execute, query
-from tests.support.events import insert
+from tests.support.events import insert, uncommitted
 from tests.support.in_process import Client, running_server
 from tests.support.summaries import DAY, GROUPS, START, TIMES, Asked, ask_by_grpc, ask_for, make_event, summarize
 from tests.support.until import until
@@ -197,11 +192,3 @@ def test_a_summary_is_right_without_what_it_cannot_keep(own_database_url: str, c
         for _ in range(3):
             assert ask_by_grpc(server.client, asked) == summarize(stored, asked)
     assert find_kept(own_database_url, customer) == {}
-
-
-@contextlib.contextmanager
-def uncommitted(url: str, event: Event) -> Iterator[Any]:
-    """Store an event, and yield the connection on which its commit is still to come."""
-    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.copy_expert(COPY_STATEMENT, io.BytesIO(encode_row(event).line))
-        yield connection

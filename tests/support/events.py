@@ -2,7 +2,10 @@
 
 import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any
+
+import psycopg2
 
 from storage.connection import connect
 from storage.event import Event, make_id_and_time
@@ -24,3 +27,11 @@ def insert(database_url: str, *events: Event) -> list[str]:
     with contextlib.closing(connect(database_url, "test", {})) as connection, connection.cursor() as cursor:
         cursor.copy_expert(COPY_STATEMENT, io.BytesIO(b"".join(encode_row(event).line for event in events)))
     return [event.id for event in events]
+
+
+@contextlib.contextmanager
+def uncommitted(url: str, event: Event) -> Iterator[Any]:
+    """Store an event, and yield the connection on which its commit is still to come."""
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.copy_expert(COPY_STATEMENT, io.BytesIO(encode_row(event).line))
+        yield connection
