@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import psycopg2
 
-from storage.connection import check_url
 from storage.distribution import SHARDS, distribute
 from storage.errors import DatabaseUnavailable, PrivilegesMissing, UnfitDatabase
+from storage.owner_url import read_owner_url
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
@@ -26,15 +26,10 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     )
     parser.add_argument("--shards", type=_shards, default=SHARDS, metavar="N", help=f"of a table (default: {SHARDS})")
     options = parser.parse_args(arguments)
-    variable = "OWNER_DATABASE_URL" if environment.get("OWNER_DATABASE_URL") else "DATABASE_URL"
-    url = environment.get(variable, "")
-    if not url:
-        print("DATABASE_URL is not set: it names the database to distribute", file=sys.stderr)
-        return 2
     try:
-        check_url(url)
+        variable, url = read_owner_url(environment)
     except ValueError as error:
-        print(f"{variable} is malformed: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     try:
         done, shares = distribute(url, options.shards, lambda line: print(line, file=sys.stderr, flush=True))

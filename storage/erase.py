@@ -19,7 +19,7 @@ import psycopg2
 import psycopg2.extensions
 import uuid_utils
 
-from storage.connection import check_url, connect
+from storage.connection import connect
 from storage.copier import SESSION
 from storage.erasure import (
     BEGIN,
@@ -34,6 +34,7 @@ from storage.erasure import (
     make_values,
 )
 from storage.errors import DatabaseUnavailable
+from storage.owner_url import read_owner_url
 
 _EXAMPLES = """\
 examples:
@@ -49,15 +50,10 @@ _WAIT_SECONDS = 0.5
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Run the command line and return the exit status."""
     options = _parse(arguments)
-    variable = "OWNER_DATABASE_URL" if environment.get("OWNER_DATABASE_URL") else "DATABASE_URL"
-    url = environment.get(variable, "")
-    if not url:
-        print("DATABASE_URL is not set: it names the database", file=sys.stderr)
-        return 2
     try:
-        check_url(url)
+        variable, url = read_owner_url(environment)
     except ValueError as error:
-        print(f"{variable} is malformed: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     try:
         with contextlib.closing(connect(url, "analytics erase", SESSION)) as connection:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import peewee
 
-from storage.connection import check_url
 from storage.errors import DatabaseUnavailable, UnfitDatabase
+from storage.owner_url import read_owner_url
 from storage.privileges import SERVER_ROLE, quote
 from storage.schema import count_events, describe_pending, has_role, migrate
 
@@ -26,22 +26,18 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what there is to do, and what it costs")
     options = parser.parse_args(arguments)
-    variable = "OWNER_DATABASE_URL" if environment.get("OWNER_DATABASE_URL") else "DATABASE_URL"
-    url = environment.get(variable, "")
-    role = environment.get("SERVER_ROLE") or SERVER_ROLE
-    if not url:
-        print("DATABASE_URL is not set: it names the database to migrate", file=sys.stderr)
-        return 2
     try:
-        check_url(url)
+        variable, url = read_owner_url(environment)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    role = environment.get("SERVER_ROLE") or SERVER_ROLE
+    try:
         if options.dry_run:
             _describe(url)
             return 0
         applied = migrate(url, role, lambda line: print(line, file=sys.stderr, flush=True))
         is_known = has_role(url, role)
-    except ValueError as error:
-        print(f"{variable} is malformed: {error}", file=sys.stderr)
-        return 2
     except DatabaseUnavailable as error:
         print(f"{variable}: the database cannot be reached: {error}", file=sys.stderr)
         return 1

@@ -22,7 +22,7 @@ from server.access.token import find_algorithm
 from server.broken_pipe import tolerate_broken_pipe
 from storage import DatabaseUnavailable
 from storage.access_keys import AccessKey, insert_key, limit_key, list_keys, revoke_key
-from storage.connection import check_url
+from storage.owner_url import read_owner_url
 
 MAX_CHARACTERS = 255
 # What a new key may write a second, unless it is said: events, and bytes.
@@ -39,15 +39,11 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Do what the arguments say, and return the exit status."""
     options = _make_parser().parse_args(arguments)
-    variable = "OWNER_DATABASE_URL" if environment.get("OWNER_DATABASE_URL") else "DATABASE_URL"
-    url = environment.get(variable, "")
     try:
-        if not url:
-            raise UsageError("OWNER_DATABASE_URL is not set: it names the database and its owner; `make run` prints it")
-        try:
-            check_url(url)
-        except ValueError as error:
-            raise UsageError(f"{variable} is malformed: {error}") from None
+        variable, url = read_owner_url(environment)
+    except ValueError as error:
+        return _fail(str(error), 2)
+    try:
         with tolerate_broken_pipe():
             options.run(options, url)
     except UsageError as error:
