@@ -52,11 +52,11 @@ SELECT ARRAY(SELECT id::text FROM scanned WHERE is_wanted ORDER BY id DESC LIMIT
 # Of a bucket in which a hash is nowhere, nothing is returned. Where its bytes are, an entry of it may begin, or not.
 _FIND_SEGMENTS = """
 WITH read AS MATERIALIZED (
-  SELECT start_id, end_id, {buckets} FROM list_segment
+  SELECT start_id, end_id, token, {buckets} FROM list_segment
   WHERE customer_id = %s AND end_id > %s AND start_id < %s AND events IS NOT NULL
   ORDER BY list_segment.end_id DESC, list_segment.start_id LIMIT %s
 )
-SELECT start_id::text, end_id::text, {entries} FROM read ORDER BY read.end_id DESC, read.start_id
+SELECT start_id::text, end_id::text, token::text, {entries} FROM read ORDER BY read.end_id DESC, read.start_id
 """
 _BUCKET = "substring({name} FROM {name}_starts[%s] + 1 FOR {name}_starts[%s] - {name}_starts[%s]) AS {name}"
 _ENTRIES = "substring({name} FROM (nullif(position(%s in {name}), 0) - 1) / 8 * 8 + 1)"
@@ -64,8 +64,8 @@ _ENTRIES = "substring({name} FROM (nullif(position(%s in {name}), 0) - 1) / 8 * 
 _CHECK = """
 WITH found AS MATERIALIZED (
   SELECT (SELECT encode(substring(ids FROM place * 16 + 1 FOR 16), 'hex')::uuid FROM list_segment
-    WHERE customer_id = %s AND end_id = wanted.end_id AND start_id = wanted.start_id AND events IS NOT NULL) AS id
-  FROM unnest(%s::uuid[], %s::uuid[], %s::int[]) AS wanted (start_id, end_id, place)
+    WHERE customer_id = %s AND end_id = wanted.end_id AND token = wanted.token) AS id
+  FROM unnest(%s::uuid[], %s::uuid[], %s::int[]) AS wanted (end_id, token, place)
 )
 SELECT ARRAY(SELECT {table}.id::text FROM {table}
     WHERE customer_id = %s AND id = ANY (ARRAY(SELECT id FROM found)) AND id >= %s AND id < %s AND {condition}
@@ -131,7 +131,7 @@ class _ListSearch:
         self._values = values
         self._condition = make_condition(values)
         self._candidates: list[tuple[str, str, int]] = []
-        """Events that may be wanted, newest first: where their segment starts and ends, and their place in it."""
+        """Events that may be wanted, newest first: where their segment ends, its token, and their place in it."""
         self._candidates_end_id = ""
         """Of those, the ones from this id on have been looked at."""
 
@@ -186,11 +186,11 @@ class _ListSearch:
             size = next(sizes, _SEGMENTS[-1])
             bounds = (self._customer_id, self._since_id, self._end_id)
             rows = await self._run(sql, (*numbers, *bounds, size, *hashes))
-            for start_id, end_id, *entries in rows:
+            for start_id, end_id, token, *entries in rows:
                 if start_id >= self._end_id:  # It is part of a larger one.
                     continue
                 await self._look_through_gap(end_id)
-                await self._look_through_segment(start_id, end_id, entries)
+                await self._look_through_segment(start_id, end_id, token, entries)
                 if self._is_full:
                     return
                 self._end_id = start_id
@@ -208,7 +208,7 @@ class _ListSearch:
             await self._go_back(bound_id)
         self._end_id = bound_id
 
-    async def _look_through_segment(self, start_id: str, end_id: str, entries: Sequence[Any]) -> None:
+    async def _look_through_segment(self, start_id: str, end_id: str, token: str, entries: Sequence[Any]) -> None:
         """Find what is in a segment, where these are the entries of the values."""
         if self._is_full:
             return
@@ -218,7 +218,7 @@ class _ListSearch:
         if places:
             if not self._candidates:
                 self._candidates_end_id = self._end_id
-            self._candidates += [(start_id, end_id, at) for at in sorted(set.intersection(*places), reverse=True)]
+            self._candidates += [(end_id, token, at) for at in sorted(set.intersection(*places), reverse=True)]
             # With one filter, all of them are, unless they have been erased.
             enough = (self._wanted - len(self.ids)) * min(len(values), 2)
             if len(self._candidates) >= min(enough, _MAX_CANDIDATES):

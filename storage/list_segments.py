@@ -4,6 +4,7 @@ A list that has to look through many events asks for them. Segments are made of 
 one, and small ones are merged, so that their number stays small. Why they stay right is in `storage.keeper`.
 """
 
+import asyncio
 import logging
 import os
 import uuid
@@ -36,10 +37,12 @@ _MAX_ASKED = 1_000
 # How long a customer who has nothing to be kept is not looked at.
 _PAUSE_SECONDS = 60.0
 
-# One server at a time is at a customer. The first number, which no other program on the database is likely to use, is
-# "list" in ASCII.
-_LOCK = "SELECT pg_try_advisory_lock(1818850164, hashtext(%s))"
-_UNLOCK = "SELECT pg_advisory_unlock(1818850164, hashtext(%s))"
+# One server at a time makes segments, so that they never take more than a part of the database's time. No other program
+# on the database is likely to use the number of the lock: "segments" in ASCII.
+_LOCK = "SELECT pg_try_advisory_lock(%s)"
+_UNLOCK = "SELECT pg_advisory_unlock(%s)"
+_LOCK_NUMBER = 0x7365676D656E7473
+_LOCK_SECONDS = 0.5
 
 _CLEAN = "DELETE FROM list_segment WHERE customer_id = %s AND events IS NULL"
 _FIND = """
@@ -94,16 +97,18 @@ class ListSegments(Keeper):
 
     async def take_turn(self) -> bool:
         """Make or merge a segment of one of the customers."""
+        ((is_mine,),) = await self.execute(_LOCK, (_LOCK_NUMBER,))
+        if not is_mine:
+            await asyncio.sleep(_LOCK_SECONDS)
+            return True
         customer_id = next(iter(self._asked))
-        is_done = True
-        if (await self.execute(_LOCK, (customer_id,)))[0][0]:
-            is_done = not await self._improve(customer_id)
-            await self.execute(_UNLOCK, (customer_id,))
+        may_be_more = await self._improve(customer_id)
+        await self.execute(_UNLOCK, (_LOCK_NUMBER,))
         del self._asked[customer_id]
-        if is_done:
-            self._pause(customer_id)
-        else:
+        if may_be_more:
             self._asked[customer_id] = None  # Behind the others.
+        else:
+            self._pause(customer_id)
         return bool(self._asked)
 
     def forget(self) -> None:
