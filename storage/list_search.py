@@ -26,7 +26,7 @@ SCANNED_EVENTS = 12_000
 # How many segments are read at once: few at first, since most pages are found in the newest.
 _SEGMENTS = (8, 64)
 
-# At so many events that may be wanted, it is found out which are.
+# Of how many events that may be wanted it is found out at once which are.
 _MAX_CANDIDATES = 256
 
 # The length of the first step back in time, and by how much each is longer than the one before at most.
@@ -152,6 +152,11 @@ class _ListSearch:
     def _is_full(self) -> bool:
         return len(self.ids) >= self._wanted
 
+    @property
+    def _enough(self) -> int:
+        """How many candidates are likely to fill the page: with one filter, all of them are wanted, but the erased."""
+        return min((self._wanted - len(self.ids)) * min(len(self._values), 2), _MAX_CANDIDATES)
+
     async def _find_by_key(self) -> None:
         key = make_search_key(*[self._values[name] for name in SEARCHED])
         before = (to_time(self._end_id), self._end_id)
@@ -219,9 +224,7 @@ class _ListSearch:
             if not self._candidates:
                 self._candidates_end_id = self._end_id
             self._candidates += [(end_id, token, at) for at in sorted(set.intersection(*places), reverse=True)]
-            # With one filter, all of them are, unless they have been erased.
-            enough = (self._wanted - len(self.ids)) * min(len(values), 2)
-            if len(self._candidates) >= min(enough, _MAX_CANDIDATES):
+            if len(self._candidates) >= self._enough:
                 await self._check()
             return
         await self._check()
@@ -233,7 +236,7 @@ class _ListSearch:
         sql = _CHECK.format(condition=self._condition, table=TABLE)
         bounds = (self._customer_id, self._since_id, self._candidates_end_id)
         while self._candidates and not self._is_full:
-            candidates, self._candidates = self._candidates[:_MAX_CANDIDATES], self._candidates[_MAX_CANDIDATES:]
+            candidates, self._candidates = self._candidates[: self._enough], self._candidates[self._enough :]
             wanted = self._wanted - len(self.ids)
             columns = map(list, zip(*candidates, strict=True))
             values = (self._customer_id, *columns, *bounds, *self._values.values(), wanted)

@@ -8,6 +8,8 @@ are sorted. Those whose hash begins with the same byte are a bucket, and a searc
 What is found is to be checked, since two values may have the same hash, and an event may have been erased.
 """
 
+import sys
+from array import array
 from bisect import bisect_left
 
 from storage.model import hash_text
@@ -48,19 +50,20 @@ def find_places(entries: bytes, value: str) -> list[int] | None:
         The places in ascending order, or None if there are more than `MOST`.
     """
     first = hash_text(value) >> HASH_SHIFT << HASH_SHIFT
-    low, high = (each.to_bytes(ENTRY_BYTES, "big") for each in (first, first | (1 << HASH_SHIFT) - 1))
+    low, common = ((first | bits).to_bytes(ENTRY_BYTES, "big") for bits in (0, IS_COMMON))
+    start, end = _find(entries, low), _find(entries, common)
+    if entries[end : end + ENTRY_BYTES] == common:
+        return None
+    found = array("Q", entries[start:end])
+    if sys.byteorder == "little":
+        found.byteswap()
+    return [entry - first for entry in found]
+
+
+def _find(entries: bytes, entry: bytes) -> int:
+    """Return how many bytes there are before an entry, or before the place where it would be."""
 
     def get(at: int) -> bytes:
         return entries[at * ENTRY_BYTES : (at + 1) * ENTRY_BYTES]
 
-    places = []
-    number = len(entries) // ENTRY_BYTES
-    for at in range(bisect_left(range(number), low, key=get), number):
-        entry = get(at)
-        if entry > high:
-            break
-        place = int.from_bytes(entry, "big") & (1 << HASH_SHIFT) - 1
-        if place & IS_COMMON:
-            return None
-        places.append(place)
-    return places
+    return ENTRY_BYTES * bisect_left(range(len(entries) // ENTRY_BYTES), entry, key=get)

@@ -9,13 +9,13 @@ import re
 import sys
 from contextlib import ExitStack
 
-from tests.bench import batch_rows, create_rows, latency_rows, memory, search_rows, summary_rows
+from tests.bench import batch_rows, create_rows, latency_rows, list_rows, memory, search_rows, summary_rows
 from tests.bench.bench import Bench
 from tests.bench.load import require_h2load
 from tests.bench.report import STEADY, Round, Row, format_table, list_unsteady
 
 ROWS = sorted(
-    [*create_rows.ROWS, *batch_rows.ROWS, *search_rows.ROWS, *latency_rows.ROWS, *summary_rows.ROWS],
+    [*create_rows.ROWS, *batch_rows.ROWS, *search_rows.ROWS, *latency_rows.ROWS, *summary_rows.ROWS, *list_rows.ROWS],
     key=lambda row: (int(re.sub(r"\D", "", row.name)), row.name),
 )
 MEMORY = "9"
