@@ -63,7 +63,7 @@ _ENTRIES = "substring({name} FROM (nullif(position(%s in {name}), 0) - 1) / 8 * 
 
 _CHECK = """
 WITH found AS MATERIALIZED (
-  SELECT (SELECT encode(substring(ids FROM place * 16 + 1 FOR 16), 'hex')::uuid FROM list_segment
+  SELECT (SELECT nullif(encode(substring(ids FROM place * 16 + 1 FOR 16), 'hex'), '')::uuid FROM list_segment
     WHERE customer_id = %s AND end_id = wanted.end_id AND token = wanted.token) AS id
   FROM unnest(%s::uuid[], %s::uuid[], %s::int[]) AS wanted (end_id, token, place)
 )

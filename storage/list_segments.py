@@ -185,7 +185,10 @@ class ListSegments(Keeper):
         making, _ = await run_in_daemon_thread(_load, "loading numpy")
         indexes = []
         for name in FILTERS:
-            packed = [(part.events, await self._read(customer_id, part, name)) for part in parts]
+            rows = [await self.execute(_READ_INDEX.format(name=name), (customer_id, each)) for each in tokens]
+            if not all(rows):  # One was deleted before the claim.
+                return True
+            packed = [(part.events, bytes(entries)) for part, ((entries,),) in zip(parts, rows, strict=True)]
             indexes.append(await run_in_daemon_thread(partial(making.merge, packed), "merging segments"))
         await self._keep(customer_id, token, indexes)
         # Until the parts are gone, a list finds this one first.
@@ -197,10 +200,6 @@ class ListSegments(Keeper):
     async def _keep(self, customer_id: str, token: str, indexes: Sequence[Any]) -> None:
         for name, index in zip(FILTERS, indexes, strict=True):
             await self.execute(_KEEP_INDEX.format(name=name), (*index, customer_id, token))
-
-    async def _read(self, customer_id: str, part: _Segment, name: str) -> bytes:
-        rows = await self.execute(_READ_INDEX.format(name=name), (customer_id, part.token))
-        return bytes(rows[0][0]) if rows else b""  # If it was erased meanwhile, so was the claim.
 
 
 def _find_covered(segments: Sequence[_Segment]) -> list[_Segment]:

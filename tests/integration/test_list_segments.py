@@ -268,6 +268,32 @@ def test_what_a_server_left_behind_is_in_nobodys_way(database_url: str, customer
     run(lambda: check_lists(database_url, customer, stored))
 
 
+def test_segments_are_not_merged_without_one_that_vanishes(
+    database_url: str, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = store_and_make(database_url, customer, range(3))
+    second = find_segments(database_url, customer)[1]
+    insert(database_url, *(newer := make_events(customer, SMALL, 3, seed=3)))
+    gone = f"DELETE FROM list_segment WHERE customer_id = '{customer}' AND start_id = '{second.start_id}'"
+
+    is_gone = False
+
+    class Interrupted(ListSegments):
+        async def execute(self, sql: str, values: Sequence[Any]) -> list[Any]:
+            nonlocal is_gone
+            # When it is about to claim what four segments are merged into.
+            if "INSERT" in sql and not is_gone and len(find_segments(database_url, customer)) == 4:
+                is_gone = True
+                execute(database_url, gone)
+            return await super().execute(sql, values)
+
+    monkeypatch.setattr(f"{__name__}.ListSegments", Interrupted)
+    run(lambda: make_segments(database_url, customer))
+    assert is_gone
+    assert sum(segment.events or 0 for segment in find_segments(database_url, customer)) == 4 * SMALL
+    run(lambda: check_lists(database_url, customer, [*stored, *newer]))
+
+
 def test_a_list_whose_segments_change_meanwhile_begins_again(database_url: str, customer: str) -> None:
     stored = store_and_make(database_url, customer, range(6))
     asked = ListQuery(customer, (("user_id", "Z"), ("entity_id", "b")), FIRST, LAST, 3)
