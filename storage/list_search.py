@@ -7,13 +7,14 @@ through in the order of the primary key, or, if they are many, in steps back in 
 `analytics_event_list` has Bloom filters of the values in each group of blocks, so that a step reads few of them.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from storage.event import format_time
 from storage.ids import get_milliseconds, to_time
 from storage.model import make_search_key
-from storage.segments import find_bucket, find_places, make_prefix
+from storage.segments import READ_BYTES, find_bucket, find_places, make_prefix
 from storage.selection import SEARCHED, TABLE, ListQuery, make_condition
 from storage.sessions import Sessions
 
@@ -24,7 +25,10 @@ SCANNED_EVENTS = 12_000
 """How many are at a time that are in no segment, or in one where many have the values. That takes up to 15 ms."""
 
 # How many segments are read at once: few at first, since most pages are found in the newest.
-_SEGMENTS = (8, 64)
+_SEGMENTS = (8, 32)
+
+# As long as so many further scans of that size fill the page, it goes on with them.
+_PATIENCE = 4
 
 # Of how many events that may be wanted it is found out at once which are.
 _MAX_CANDIDATES = 256
@@ -59,7 +63,7 @@ WITH read AS MATERIALIZED (
 SELECT start_id::text, end_id::text, token::text, {entries} FROM read ORDER BY read.end_id DESC, read.start_id
 """
 _BUCKET = "substring({name} FROM {name}_starts[%s] + 1 FOR {name}_starts[%s] - {name}_starts[%s]) AS {name}"
-_ENTRIES = "substring({name} FROM (nullif(position(%s in {name}), 0) - 1) / 8 * 8 + 1)"
+_ENTRIES = f"substring({{name}} FROM (nullif(position(%s in {{name}}), 0) - 1) / 8 * 8 + 1 FOR {READ_BYTES})"
 
 _CHECK = """
 WITH found AS MATERIALIZED (
@@ -187,49 +191,51 @@ class _ListSearch:
         hashes = [make_prefix(value) for value in values]
         sizes = iter(_SEGMENTS)
         size, rows = 0, []  # type: int, list[Any]
+        before_id = self._end_id
         while use_segments and len(rows) == size:
             size = next(sizes, _SEGMENTS[-1])
-            bounds = (self._customer_id, self._since_id, self._end_id)
-            rows = await self._run(sql, (*numbers, *bounds, size, *hashes))
+            rows = await self._run(sql, (*numbers, self._customer_id, self._since_id, before_id, size, *hashes))
             for start_id, end_id, token, *entries in rows:
-                if start_id >= self._end_id:  # It is part of a larger one.
-                    continue
-                await self._look_through_gap(end_id)
-                await self._look_through_segment(start_id, end_id, token, entries)
+                if start_id < before_id:  # Otherwise it is part of a larger one.
+                    before_id = start_id
+                    await self._look_through_segment(start_id, end_id, token, entries)
                 if self._is_full:
                     return
-                self._end_id = start_id
         await self._look_through_gap(self._since_id)
         await self._check()
 
     async def _look_through_gap(self, bound_id: str) -> None:
-        """Find what is between a bound and what has been looked at, and in no segment."""
+        """Find what is between a bound and what has been looked at, and in no segment that tells."""
         bound_id = max(bound_id, self._since_id)
-        if bound_id >= self._end_id:
-            return
-        await self._check()
-        if not self._is_full and not await self._scan(SCANNED_EVENTS, bound_id) and not self._is_full:
-            self._ask(self._customer_id)
-            await self._go_back(bound_id)
-        self._end_id = bound_id
+        if bound_id < self._end_id:
+            await self._check()
+            while not self._is_full:
+                before = len(self.ids)
+                if await self._scan(SCANNED_EVENTS, bound_id):
+                    break
+                if _PATIENCE * (len(self.ids) - before) < self._wanted - len(self.ids):
+                    self._ask(self._customer_id)
+                    await self._go_back(bound_id)
+                    break
+            self._end_id = bound_id
 
     async def _look_through_segment(self, start_id: str, end_id: str, token: str, entries: Sequence[Any]) -> None:
-        """Find what is in a segment, where these are the entries of the values."""
-        if self._is_full:
-            return
+        """Find what is in a segment, where these are the entries of the values, and in the gap behind it."""
         values = self._values.values()
         found = [find_places(bytes(each or b""), value) for each, value in zip(entries, values, strict=True)]
+        await asyncio.sleep(0)  # It may take half a millisecond, and there are many segments.
         places = [set(each) for each in found if each is not None]
-        if places:
-            if not self._candidates:
-                self._candidates_end_id = self._end_id
-            self._candidates += [(end_id, token, at) for at in sorted(set.intersection(*places), reverse=True)]
-            if len(self._candidates) >= self._enough:
-                await self._check()
+        if not places:  # It does not tell, so it is part of the gap behind the next one.
             return
-        await self._check()
-        while not self._is_full and not await self._scan(SCANNED_EVENTS, max(start_id, self._since_id)):
-            pass
+        await self._look_through_gap(end_id)
+        if end_id > self._end_id:  # A part of it has been looked at.
+            await self._check()
+        if not self._candidates:
+            self._candidates_end_id = self._end_id
+        self._candidates += [(end_id, token, at) for at in sorted(set.intersection(*places), reverse=True)]
+        self._end_id = start_id
+        if len(self._candidates) >= self._enough:
+            await self._check()
 
     async def _check(self) -> None:
         """Find out which of the candidates are wanted."""

@@ -21,6 +21,9 @@ BUCKETS = 256
 
 ENTRY_BYTES = 8
 
+READ_BYTES = 2 * MOST * ENTRY_BYTES
+"""How much of a bucket is read at most. Others of its entries may begin with the same bytes, and come first."""
+
 PLACE_BITS = 20
 IS_COMMON = 1 << PLACE_BITS
 HASH_SHIFT = PLACE_BITS + 1
@@ -43,16 +46,18 @@ def find_places(entries: bytes, value: str) -> list[int] | None:
     """Return the places of the events that may have a value.
 
     Args:
-        entries: all entries of the value in a segment, and maybe others of its bucket.
+        entries: the entries of its bucket in a segment from the first on that begins as those of the value do, but
+            not more than `READ_BYTES`.
         value: the value.
 
     Returns:
-        The places in ascending order, or None if there are more than `MOST`.
+        The places in ascending order, or None if the segment does not tell, because there are more than `MOST`.
     """
     first = hash_text(value) >> HASH_SHIFT << HASH_SHIFT
     low, common = ((first | bits).to_bytes(ENTRY_BYTES, "big") for bits in (0, IS_COMMON))
     start, end = _find(entries, low), _find(entries, common)
-    if entries[end : end + ENTRY_BYTES] == common:
+    is_cut = end + ENTRY_BYTES > len(entries) >= READ_BYTES
+    if is_cut or entries[end : end + ENTRY_BYTES] == common:
         return None
     found = array("Q", entries[start:end])
     if sys.byteorder == "little":
