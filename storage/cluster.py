@@ -9,6 +9,9 @@ from storage.tables import DISTRIBUTED
 COLUMN = "customer_id"
 """What the tables are distributed by."""
 
+IS_CLUSTER = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"
+"""Whether the database is one of a Citus cluster."""
+
 _SETTINGS = {
     "synchronous_commit": (("on", "remote_apply"), "an event that is acknowledged might be lost"),
     "fsync": (("on",), "a power failure might lose or damage everything"),
@@ -59,7 +62,7 @@ def check_cluster(cursor: Any) -> None:
 
 def is_cluster(cursor: Any) -> bool:
     """Return whether the database is one of a Citus cluster."""
-    cursor.execute("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
+    cursor.execute(IS_CLUSTER)
     return bool(cursor.fetchone() == (True,))
 
 

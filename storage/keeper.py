@@ -19,6 +19,7 @@ from typing import Any
 import psycopg2
 
 from storage.async_connection import AsyncConnection
+from storage.cluster import IS_CLUSTER
 from storage.copier import SESSION
 from storage.errors import DatabaseUnavailable
 
@@ -33,15 +34,19 @@ _WRITERS_SECONDS = 5.0
 # What is lost with a machine is kept anew. So nothing waits for a standby, or hangs while that is away.
 _SETTINGS = SESSION | {"synchronous_commit": "local", "statement_timeout": f"{_STATEMENT_SECONDS:.0f}s"}
 
+_COUNT_ERASURES = "SELECT count(*) FROM erasure WHERE customer_id = %s AND finished_at IS NULL"
+
 # What writes locks the table before it writes, and everybody may see that.
 _FIND_WRITERS = """
-SELECT (SELECT count(*) FROM erasure WHERE customer_id = %s AND finished_at IS NULL),
-  ARRAY(SELECT virtualtransaction FROM pg_locks
-    WHERE relation = 'analytics_event'::regclass AND mode = 'RowExclusiveLock')
+SELECT virtualtransaction FROM pg_locks WHERE relation = 'analytics_event'::regclass AND mode = 'RowExclusiveLock'
 """
-# A transaction that is prepared meanwhile has another name from then on.
-_COUNT_WRITERS = """
-SELECT (SELECT count(*) FROM pg_locks WHERE virtualtransaction = ANY(%s)) + (SELECT count(*) FROM pg_prepared_xacts)
+# On Citus, it locks the table at the node that it has come to, and a part of it where a customer's events are.
+_FIND_WRITERS_OF_NODES = """
+SELECT nodeid, success, result FROM run_command_on_all_nodes($$
+  SELECT coalesce(string_agg(virtualtransaction, ' '), '') FROM pg_locks JOIN pg_class ON pg_class.oid = relation
+  WHERE relname ~ '^analytics_event(_[0-9]+)?$' AND mode = 'RowExclusiveLock'
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+$$)
 """
 
 
@@ -59,6 +64,7 @@ class Keeper:
         self._kind = kind
         self._task: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
+        self._is_cluster = False
         self._loop = asyncio.get_running_loop()
 
     def disconnect(self) -> None:
@@ -103,17 +109,33 @@ class Keeper:
 
         Raises:
             TimeoutError: a transaction is writing for too long.
+            DatabaseUnavailable: a node of a cluster cannot be asked.
         """
-        ((erasures, writers),) = await self.execute(_FIND_WRITERS, (customer_id,))
+        ((erasures,),) = await self.execute(_COUNT_ERASURES, (customer_id,))
+        if erasures:
+            return False
         end = self._loop.time() + _WRITERS_SECONDS
-        while writers and not erasures:
-            ((left,),) = await self.execute(_COUNT_WRITERS, (writers,))
-            if not left:
-                break
-            if self._loop.time() > end:
-                raise TimeoutError("a transaction is writing for too long")
-            await asyncio.sleep(0.05)
-        return not erasures
+        # One that is prepared meanwhile may have another name from then on, by which it is found the second time.
+        for _ in range(2):
+            if not (writers := await self._find_writers()):
+                return True
+            while writers:
+                if self._loop.time() > end:
+                    raise TimeoutError("a transaction is writing for too long")
+                await asyncio.sleep(0.05)
+                writers &= await self._find_writers()
+        return True
+
+    async def _find_writers(self) -> set[tuple[int, str]]:
+        """Return the transactions that are writing, on whichever node."""
+        if not self._is_cluster:
+            return {(0, name) for (name,) in await self.execute(_FIND_WRITERS, ())}
+        writers = set()
+        for node, is_answered, names in await self.execute(_FIND_WRITERS_OF_NODES, ()):
+            if not is_answered:
+                raise DatabaseUnavailable(f"node {node} does not answer")
+            writers |= {(node, name) for name in names.split()}
+        return writers
 
     async def _work(self) -> None:
         """Do what was asked for.
@@ -122,6 +144,7 @@ class Keeper:
         """
         try:
             self._connection = await AsyncConnection.open(self._url, f"analytics {self._kind}", _SETTINGS)
+            ((self._is_cluster,),) = await self.execute(IS_CLUSTER, ())
             start = self._loop.time()
             while await self.take_turn():
                 await asyncio.sleep(self._loop.time() - start)  # Half of the time is for who writes and searches.

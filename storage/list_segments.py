@@ -38,7 +38,8 @@ _MAX_ASKED = 1_000
 _PAUSE_SECONDS = 60.0
 
 # One server at a time makes segments, so that they never take more than a part of the database's time. No other program
-# on the database is likely to use the number of the lock: "segments" in ASCII.
+# on the database is likely to use the number of the lock: "segments" in ASCII. On a cluster, one server on each node
+# does. Of several at the same segment, the last one that claims it goes on, and the others leave the customer alone.
 _LOCK = "SELECT pg_try_advisory_lock(%s)"
 _UNLOCK = "SELECT pg_advisory_unlock(%s)"
 _LOCK_NUMBER = 0x7365676D656E7473
@@ -47,11 +48,12 @@ _LOCK_SECONDS = 0.5
 _CLEAN = "DELETE FROM list_segment WHERE customer_id = %s AND events IS NULL"
 _FIND = """
 SELECT start_id::text, end_id::text, events, token::text FROM list_segment
-WHERE customer_id = %s ORDER BY start_id, end_id DESC
+WHERE customer_id = %s AND events IS NOT NULL ORDER BY start_id, end_id DESC
 """
 _FIND_CLOSED = "SELECT (extract(epoch FROM now()) * 1000)::bigint - %s"
 _CLAIM = """
 INSERT INTO list_segment (customer_id, start_id, end_id, token) VALUES (%s, %s::uuid, %s::uuid, %s::uuid)
+ON CONFLICT (customer_id, end_id, start_id) DO NOTHING RETURNING 1
 """
 _OF_CLAIM = "WHERE customer_id = %s AND token = %s::uuid AND events IS NULL RETURNING 1"
 # In parts: the event loop takes 7 ms to send a megabyte.
@@ -139,10 +141,10 @@ class ListSegments(Keeper):
         return await self._make(customer_id, start_id, None)
 
     async def _claim(self, customer_id: str, start_id: str, end_id: str) -> str | None:
-        """Store a claim, and return its token, or None if events are being erased."""
+        """Store a claim, and return its token, or None if another server is at it, or events are being erased."""
         token = str(uuid.uuid4())
-        await self.execute(_CLAIM, (customer_id, start_id, end_id, token))
-        return token if await self.outlast_writers(customer_id) else None
+        is_mine = await self.execute(_CLAIM, (customer_id, start_id, end_id, token))
+        return token if is_mine and await self.outlast_writers(customer_id) else None
 
     async def _make(self, customer_id: str, start_id: str, hole_end_id: str | None) -> bool:
         """Make a segment of the next events.
@@ -167,7 +169,8 @@ class ListSegments(Keeper):
             await self.execute(_CLEAN, (customer_id,))
             return False
         ids, indexes = await run_in_daemon_thread(made.make, "making a segment")
-        await self.execute(_KEEP_IDS, (ids, customer_id, token))
+        if not await self.execute(_KEEP_IDS, (ids, customer_id, token)):
+            return False
         await self._keep(customer_id, token, indexes)
         await self.execute(
             _KEEP, (hole_end_id if is_last and hole_end_id else next_id, made.events, customer_id, token)
@@ -181,7 +184,8 @@ class ListSegments(Keeper):
         if (token := await self._claim(customer_id, *bounds)) is None:
             return False
         tokens = [part.token for part in parts]
-        await self.execute(_MERGE_IDS, (customer_id, tokens, customer_id, token))
+        if not await self.execute(_MERGE_IDS, (customer_id, tokens, customer_id, token)):
+            return False
         making, _ = await run_in_daemon_thread(_load, "loading numpy")
         indexes = []
         for name in FILTERS:

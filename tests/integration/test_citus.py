@@ -4,21 +4,28 @@ The other tests of this tier then run on the cluster too, but for those that nee
 has to trust the roles postgres and analytics_server, and to have been prepared as docs/citus.md says.
 """
 
+import asyncio
 import os
+import random
 from collections.abc import Iterator
 
 import psycopg2.extensions
 import pytest
 
 from data_analytics.v1.analytics_event_service_pb2 import BatchCreateAnalyticsEventsRequest
+from storage import list_segments
 from storage.distribute import main
+from storage.list_segments import ListSegments
 from storage.migrate import main as migrate_main
 from storage.privileges import FUNCTIONS
 from storage.tables import DISTRIBUTED, LOCAL, REFERENCE
-from tests.support import requests
+from tests.support import requests, summaries
 from tests.support.database import execute, query
+from tests.support.events import insert, uncommitted
 from tests.support.in_process import RunningServer, running_server
+from tests.support.reading import run_with
 from tests.support.searching import search
+from tests.support.until import until
 
 pytestmark = pytest.mark.skipif(not os.environ.get("CITUS_URL"), reason="needs a Citus cluster, named by CITUS_URL")
 
@@ -117,3 +124,49 @@ def test_times_are_in_utc_whatever_the_nodes_are_in(database_url: str, customer:
         assert server.client.leads.CreateLeadAnalyticsEvent(request, timeout=10) == first
         (found,) = search(server.client, customer).recordings
         assert (found.created_at, found.updated_at) == (first.created_at, first.updated_at)
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_segment_has_what_was_being_written_on_any_node(
+    database_url: str, node_url: str, customer: str, monkeypatch: pytest.MonkeyPatch, is_here: bool
+) -> None:
+    monkeypatch.setattr(list_segments, "MIN_EVENTS", 2)
+    here, there = (database_url, node_url) if is_here else (node_url, database_url)
+    at = summaries.START
+    stored, late = (summaries.make_event(customer, at + number, random.Random(number)) for number in range(2))
+    insert(database_url, stored)
+    sql = "SELECT events FROM list_segment WHERE customer_id = %s"
+
+    async def work(segments: ListSegments) -> None:
+        with uncommitted(there, late) as connection:
+            segments.ask(customer)
+            await asyncio.to_thread(until, lambda: query(database_url, sql, customer))
+            await asyncio.sleep(0.5)
+            assert query(database_url, sql, customer) == [(None,)]
+            connection.commit()
+        await segments.settle()
+        assert query(database_url, sql, customer) == [(2,)]
+
+    run_with(lambda: ListSegments(here), work)
+
+
+def test_servers_of_several_nodes_keep_a_customer_together(
+    database_url: str, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_segments, "MIN_EVENTS", 100)
+    stored = [summaries.make_event(customer, summaries.START + number, random.Random(number)) for number in range(500)]
+    insert(database_url, *stored)
+    nodes = query(database_url, "SELECT nodename, nodeport FROM pg_dist_node")
+
+    async def make(url: str) -> None:
+        segments = ListSegments(url)
+        segments.ask(customer)
+        await segments.settle()
+        await segments.close()
+
+    async def work() -> None:
+        urls = [psycopg2.extensions.make_dsn(database_url, host=host, port=port) for host, port in nodes]
+        await asyncio.gather(*map(make, urls))
+
+    asyncio.run(work())
+    assert query(database_url, "SELECT events FROM list_segment WHERE customer_id = %s", customer) == [(500,)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from storage.list_segments import ListSegments
 from storage.listing import Lists
 from storage.selection import FILTERS
 from tests.integration.test_listing import list_events
-from tests.support.database import ONE_NODE, as_server, count_events, execute, query
+from tests.support.database import as_server, count_events, execute, query
 from tests.support.events import insert, uncommitted
 from tests.support.in_process import Client, running_server
 from tests.support.reading import run_with
@@ -203,7 +204,6 @@ def test_no_segment_is_made_while_an_erasure_is_not_finished(database_url: str, 
     assert [segment.events for segment in find_segments(database_url, other)] == [SMALL]
 
 
-@ONE_NODE
 def test_what_is_erased_while_a_segment_is_made_is_not_in_it(client: Client, database_url: str, customer: str) -> None:
     insert(database_url, *make_events(customer, SMALL, 0))
     writing = make_event(f"{customer} writes", START, random.Random(1))
@@ -221,7 +221,6 @@ def test_what_is_erased_while_a_segment_is_made_is_not_in_it(client: Client, dat
     run_with(lambda: ListSegments(database_url), work)
 
 
-@ONE_NODE
 def test_a_segment_has_what_was_being_written(database_url: str, customer: str) -> None:
     stored = make_events(customer, SMALL, 0)
     late = make_event(customer, START + 1, random.Random(2))
@@ -238,6 +237,23 @@ def test_a_segment_has_what_was_being_written(database_url: str, customer: str) 
 
     run_with(lambda: ListSegments(database_url), work)
     run(lambda: check_lists(database_url, customer, [*stored, late]))
+
+
+def test_a_server_leaves_a_segment_to_who_has_claimed_it(database_url: str, customer: str) -> None:
+    stored = make_events(customer, SMALL, 0)
+    writing = make_event(f"{customer} writes", START, random.Random(1))
+    insert(database_url, *stored)
+
+    async def work(segments: ListSegments) -> None:
+        with uncommitted(database_url, writing):  # For which the reading waits.
+            segments.ask(customer)
+            await asyncio.to_thread(until, lambda: find_segments(database_url, customer))
+            claim = f"UPDATE list_segment SET token = '{uuid.uuid4()}' WHERE customer_id = '{customer}'"
+            await asyncio.to_thread(execute, database_url, claim)
+        await segments.settle()
+        assert [segment.events for segment in find_segments(database_url, customer)] == [None]
+
+    run_with(lambda: ListSegments(database_url), work)
 
 
 def test_many_servers_make_each_segment_once(database_url: str, customer: str) -> None:

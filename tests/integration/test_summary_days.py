@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from data_analytics.v1.analytics_event_service_pb2 import EraseAnalyticsEventsRequest
 from storage import Event
 from storage.summary_days import MIN_EVENTS
-from tests.support.database import ONE_NODE, as_server, count_events, execute, query
+from tests.support.database import as_server, count_events, execute, query
 from tests.support.events import insert, uncommitted
 from tests.support.in_process import Client, running_server
 from tests.support.summaries import DAY, GROUPS, START, TIMES, Asked, ask_by_grpc, ask_for, make_event, summarize
@@ -152,7 +152,6 @@ def test_what_is_erased_while_it_is_read_is_not_kept(client: Client, database_ur
     assert find_kept(database_url, customer) == {}
 
 
-@ONE_NODE
 def test_a_day_is_kept_with_what_was_being_written(client: Client, database_url: str, customer: str) -> None:
     day = START // DAY
     stored = make_events(customer, MIN_EVENTS, day)
