@@ -11,8 +11,10 @@ from playhouse.migrations import Runner
 from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 
 from storage.connection import connect
+from storage.errors import UnfitDatabase
 from storage.fitness import check_database, check_sessions
 from storage.privileges import SERVER_ROLE, check_privileges, grant_privileges, role_exists
+from storage.tables import TABLES
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -59,7 +61,19 @@ def find_pending(url: str) -> list[str]:
         check_database(database.cursor())
         check_privileges(database)
         runner = Runner(database, str(MIGRATIONS))
-        return [migration.name for migration in runner.status() if not migration.applied]
+        pending = [migration.name for migration in runner.status() if not migration.applied]
+        if not pending:
+            _check_tables(database)
+        return pending
+
+
+def _check_tables(database: Any) -> None:
+    """Raise UnfitDatabase if a table of a migrated cluster is on another node alone."""
+    sql = "SELECT name FROM unnest(%s) AS name WHERE to_regclass(name) IS NULL"
+    if missing := [name for (name,) in database.execute_sql(sql, (list(TABLES),)).fetchall()]:
+        raise UnfitDatabase(
+            f"it lacks the table {missing[0]}: on a cluster, run `python -m storage.distribute` at the coordinator"
+        )
 
 
 def migrate(url: str, server_role: str = SERVER_ROLE, report: Callable[[str], None] = lambda _: None) -> list[str]:

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 from peewee import PostgresqlDatabase
 
+from storage.errors import UnfitDatabase
 from storage.model import AnalyticsEvent
 from storage.privileges import SERVER_ROLE
 from storage.schema import find_pending, migrate
@@ -81,6 +82,13 @@ def test_migrating_many_times_at_once_applies_each_migration_once(fresh_url: str
         thread.join()
     assert sorted(applied) == [[], [], [], [], MIGRATIONS]
     assert find_pending(fresh_url) == []
+
+
+def test_a_node_to_which_a_table_has_not_come_yet_is_not_used(fresh_url: str) -> None:
+    migrate(fresh_url)
+    execute(fresh_url, "DROP TABLE list_segment")
+    with pytest.raises(UnfitDatabase, match=r"lacks the table list_segment: .*run `python -m storage\.distribute`"):
+        find_pending(fresh_url)
 
 
 def test_a_migration_that_waits_for_a_reader_holds_up_no_writer(fresh_url: str, customer: str) -> None:
