@@ -65,15 +65,18 @@ SELECT start_id::text, end_id::text, token::text, {entries} FROM read ORDER BY r
 _BUCKET = "substring({name} FROM {name}_starts[%s] + 1 FOR {name}_starts[%s] - {name}_starts[%s]) AS {name}"
 _ENTRIES = f"substring({{name}} FROM (nullif(position(%s in {{name}}), 0) - 1) / 8 * 8 + 1 FOR {READ_BYTES})"
 
+# Of each event that may be wanted, the index is asked, whatever the statistics say.
 _CHECK = """
 WITH found AS MATERIALIZED (
   SELECT (SELECT nullif(encode(substring(ids FROM place * 16 + 1 FOR 16), 'hex'), '')::uuid FROM list_segment
     WHERE customer_id = %s AND end_id = wanted.end_id AND token = wanted.token) AS id
   FROM unnest(%s::uuid[], %s::uuid[], %s::int[]) AS wanted (end_id, token, place)
+), checked AS MATERIALIZED (
+  SELECT DISTINCT (SELECT {table}.id FROM {table}
+    WHERE customer_id = %s AND {table}.id = found.id AND {table}.id >= %s AND {table}.id < %s AND {condition}) AS id
+  FROM found
 )
-SELECT ARRAY(SELECT {table}.id::text FROM {table}
-    WHERE customer_id = %s AND id = ANY (ARRAY(SELECT id FROM found)) AND id >= %s AND id < %s AND {condition}
-    ORDER BY {table}.id DESC LIMIT %s),
+SELECT ARRAY(SELECT id::text FROM checked WHERE id IS NOT NULL ORDER BY checked.id DESC LIMIT %s),
   (SELECT count(id) FROM found)
 """
 
