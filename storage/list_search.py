@@ -244,8 +244,10 @@ class _ListSearch:
         """Find out which of the candidates are wanted."""
         sql = _CHECK.format(condition=self._condition, table=TABLE)
         bounds = (self._customer_id, self._since_id, self._candidates_end_id)
+        most = self._enough
         while self._candidates and not self._is_full:
-            candidates, self._candidates = self._candidates[: self._enough], self._candidates[self._enough :]
+            candidates, self._candidates = self._candidates[:most], self._candidates[most:]
+            most = min(4 * most, _MAX_CANDIDATES)  # Hundreds may be of other pages.
             wanted = self._wanted - len(self.ids)
             columns = map(list, zip(*candidates, strict=True))
             values = (self._customer_id, *columns, *bounds, *self._values.values(), wanted)

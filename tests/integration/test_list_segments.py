@@ -15,6 +15,7 @@ from storage.ids import FIRST, LAST
 from storage.list_segments import ListSegments
 from storage.listing import Lists
 from storage.selection import FILTERS
+from storage.sessions import Sessions
 from tests.integration.test_listing import list_events
 from tests.support.database import as_server, count_events, execute, query
 from tests.support.events import insert, uncommitted
@@ -155,6 +156,27 @@ def test_a_value_that_most_events_have_is_found_too(database_url: str, customer:
         await lists.close()
 
     run(check)
+
+
+def test_a_page_far_back_takes_few_statements(
+    database_url: str, customer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = store_and_make(database_url, customer, range(4))
+    asked = ListQuery(customer, (("entity_type", "lead"),), FIRST, stored[len(stored) // 8].id, 30)
+    statements = []
+    execute_statement = Sessions.run
+
+    async def run_statement(self: Sessions, sql: str, values: Sequence[Any]) -> list[Any]:
+        statements.append(sql)
+        return await execute_statement(self, sql, values)
+
+    async def list_once(lists: Lists) -> None:
+        found = (await lists.list_events(asked)).events
+        assert [event.id for event in found] == find_expected(stored, asked)[:30]
+
+    monkeypatch.setattr(Sessions, "run", run_statement)
+    run_with(lambda: Lists(database_url, lambda _: None), list_once)
+    assert len(statements) <= 10
 
 
 def test_a_list_that_is_long_has_segments_made(client: Client, database_url: str, customer: str) -> None:
