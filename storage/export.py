@@ -57,9 +57,9 @@ WITH scanned AS MATERIALIZED (
   SELECT id, {{condition}} AS is_wanted FROM {TABLE}
   WHERE customer_id = %s AND id > %s AND id <= %s ORDER BY id LIMIT {_SCANNED}
 )
-SELECT ARRAY(SELECT id::text FROM scanned WHERE is_wanted ORDER BY id),
-  (SELECT count(*) FROM scanned), (SELECT id::text FROM scanned ORDER BY id LIMIT 1),
-  (SELECT id::text FROM scanned ORDER BY id DESC LIMIT 1)
+SELECT ARRAY(SELECT id::text FROM scanned WHERE is_wanted ORDER BY scanned.id),
+  (SELECT count(*) FROM scanned), (SELECT id::text FROM scanned ORDER BY scanned.id LIMIT 1),
+  (SELECT id::text FROM scanned ORDER BY scanned.id DESC LIMIT 1)
 """  # noqa: S608 - made of constants
 
 # In the same transaction, which it is alone in.

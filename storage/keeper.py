@@ -32,7 +32,12 @@ _STATEMENT_SECONDS = 10.0
 _WRITERS_SECONDS = 5.0
 
 # What is lost with a machine is kept anew. So nothing waits for a standby, or hangs while that is away.
-_SETTINGS = SESSION | {"synchronous_commit": "local", "statement_timeout": f"{_STATEMENT_SECONDS:.0f}s"}
+# A session that does nothing for long is that of a server that hangs or is cut off, and may have a lock.
+_SETTINGS = SESSION | {
+    "synchronous_commit": "local",
+    "statement_timeout": f"{_STATEMENT_SECONDS:.0f}s",
+    "idle_session_timeout": "60s",
+}
 
 _COUNT_ERASURES = "SELECT count(*) FROM erasure WHERE customer_id = %s AND finished_at IS NULL"
 
@@ -65,6 +70,7 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
         self._is_cluster = False
+        self._is_closed = False
         self._loop = asyncio.get_running_loop()
 
     def disconnect(self) -> None:
@@ -78,14 +84,15 @@ class Keeper:
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
-        """Stop working."""
+        """Stop working, for good."""
+        self._is_closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
     def begin(self) -> None:
         """Have `take_turn` called until there is nothing to do, unless that is so already."""
-        if self._task is None:
+        if self._task is None and not self._is_closed:
             self._task = self._loop.create_task(self._work())
 
     async def take_turn(self) -> bool:

@@ -48,7 +48,7 @@ _LOCK_SECONDS = 0.5
 _CLEAN = "DELETE FROM list_segment WHERE customer_id = %s AND events IS NULL"
 _FIND = """
 SELECT start_id::text, end_id::text, events, token::text FROM list_segment
-WHERE customer_id = %s AND events IS NOT NULL ORDER BY start_id, end_id DESC
+WHERE customer_id = %s AND events IS NOT NULL ORDER BY list_segment.start_id, list_segment.end_id DESC
 """
 _FIND_CLOSED = "SELECT (extract(epoch FROM now()) * 1000)::bigint - %s"
 _CLAIM = """

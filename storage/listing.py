@@ -42,10 +42,13 @@ COLUMNS = {name: name for name in Event._fields} | {
 _COLUMNS = ", ".join(
     {**COLUMNS, "message": f"CASE WHEN sum({SIZES}) OVER () <= %s THEN message END"}[name] for name in Event._fields
 )
-_FETCH = (
-    f"SELECT {_COLUMNS} FROM {TABLE} WHERE customer_id = %s"  # noqa: S608 - made of constants
-    f" AND id = ANY(%s::uuid[]) ORDER BY {TABLE}.id DESC"
-)
+# By a range of one id in the order of the primary key, which no other index has. Of a customer whom the statistics do
+# not know, all else would seem as cheap by the index of the searches, all of whose entries would be read.
+_FETCH = f"""
+SELECT {_COLUMNS} FROM unnest(%s::uuid[]) AS wanted (wanted_id) CROSS JOIN LATERAL (
+  SELECT * FROM {TABLE} WHERE customer_id = %s AND id >= wanted_id AND id <= wanted_id ORDER BY {TABLE}.id LIMIT 1
+) AS {TABLE} ORDER BY {TABLE}.id DESC
+"""  # noqa: S608 - made of constants
 _MESSAGE = Event._fields.index("message")
 
 
@@ -95,7 +98,7 @@ class Lists:
 
     async def fetch(self, customer_id: str, ids: Sequence[str]) -> list[Event]:
         """Return those events of a customer that have one of these ids, newest first. Raises as `list_events` does."""
-        rows = await self._sessions.run(_FETCH, (self._max_bytes, customer_id, list(ids))) if ids else []
+        rows = await self._sessions.run(_FETCH, (self._max_bytes, list(ids), customer_id)) if ids else []
         if rows and rows[0][_MESSAGE] is None:
             raise PageTooLarge
         return list(map(Event._make, rows))
