@@ -44,6 +44,7 @@ from server.rpc.searcher import Searcher
 from server.rpc.services import AnalyticsEvents, ContactAnalytics, LeadAnalytics
 from server.rpc.summaries import HttpSummary, Summarizer
 from server.rpc.watches import HttpWatch, Watcher
+from server.schema_check import check_schema
 from server.settings import Settings
 from server.sharing.open_streams import OpenStreams
 from server.sharing.places import Places
@@ -57,9 +58,8 @@ from server.transport.reflection import add_reflection
 from server.variables import ConfigurationError
 from server.version import find_version
 from server.worker_metrics import WorkerMetrics, bind_endpoint
-from storage import CommitsWait, EventStore, Lane, PrivilegesMissing, UnfitDatabase
+from storage import CommitsWait, EventStore, Lane
 from storage.key_finder import KeyFinder
-from storage.schema import find_pending
 
 log = logging.getLogger(__name__)
 
@@ -342,18 +342,7 @@ async def create_server(settings: Settings, limits: Limits = LIMITS) -> Applicat
             be bound.
     """
     check(settings)
-    try:
-        missing = await asyncio.to_thread(find_pending, settings.database_url)
-    except UnfitDatabase as error:
-        raise ConfigurationError(f"DATABASE_URL: the database cannot be used: {error}") from None
-    except PrivilegesMissing as error:
-        raise ConfigurationError(
-            f"DATABASE_URL: {error}: run `python -m storage.migrate` as the owner of the tables"
-        ) from None
-    if missing:
-        raise ConfigurationError(
-            f"DATABASE_URL: the schema lacks {', '.join(missing)}: run `python -m storage.migrate` first"
-        )
+    await asyncio.to_thread(check_schema, settings.database_url)
     auth = await asyncio.to_thread(is_auth_on, settings.auth, settings.provider, settings.database_url)
     check_open_address(settings.bind_address, settings.auth, is_on=auth)
     return Application(settings, limits, auth=auth)

@@ -1,6 +1,7 @@
 """What the server's role may do in the database: store events and read them, keep refusals, and nothing else."""
 
 import contextlib
+import shlex
 from typing import Any
 
 import peewee
@@ -56,6 +57,11 @@ SELECT 'EXECUTE', 'FUNCTION ' || name FROM unnest(%s) AS function (name)
 WHERE NOT has_function_privilege(%s, to_regprocedure(name), 'EXECUTE')
 """
 
+_GRANTEES = """
+SELECT rolname::text FROM pg_class, aclexplode(relacl) JOIN pg_roles ON pg_roles.oid = grantee
+WHERE pg_class.oid = to_regclass('analytics_event') AND privilege_type = 'INSERT' AND grantee <> relowner ORDER BY 1
+"""
+
 _OPEN = "SELECT name FROM unnest(%s) AS function (name) WHERE has_function_privilege('public', name, 'EXECUTE')"
 
 _MAY_GRANT = """
@@ -102,8 +108,17 @@ def check_privileges(database: Any) -> None:
     """Raise PrivilegesMissing if the current role lacks what the server's role needs on the tables that exist."""
     (role,) = database.execute_sql("SELECT current_user").fetchone()
     if lacking := _find_lacking(database, role):
+        for (other,) in database.execute_sql(_GRANTEES).fetchall():
+            if not _find_lacking(database, other):
+                raise PrivilegesMissing(
+                    f"the role {role} is not a member of {other}, which has all privileges: have an administrator "
+                    f"execute GRANT {quote(other)} TO {quote(role)}, or run `SERVER_ROLE={shlex.quote(role)} python -m "
+                    "storage.migrate` as the owner of the tables"
+                )
         names = [f"{privilege} on {target.partition(' ')[2]}" for privilege, target in lacking]
-        raise PrivilegesMissing(f"the role {role} lacks {', '.join(names)}")
+        raise PrivilegesMissing(
+            f"the role {role} lacks {', '.join(names)}: run `python -m storage.migrate` as the owner of the tables"
+        )
 
 
 def _find_lacking(database: Any, role: str) -> list[tuple[str, str]]:

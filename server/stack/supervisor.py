@@ -10,6 +10,7 @@ import sys
 from server import open_files
 from server.access.switch import is_auth_on
 from server.auth_settings import check_open_address, make_provider
+from server.schema_check import check_schema
 from server.settings import TLS_VARIABLES
 from server.stack import console
 from server.stack.banner import format_banner
@@ -43,7 +44,7 @@ class Supervisor:
         No process is left running, whether this returns or raises.
 
         Raises:
-            ConfigurationError: the stack cannot listen on one of its ports.
+            ConfigurationError: the stack cannot listen on one of its ports, or the workers cannot use the database.
             StackError: the stack cannot start or cannot continue.
         """
         loop = asyncio.get_running_loop()
@@ -112,6 +113,7 @@ class Supervisor:
         )
         await run_to_end(migrate)
         try:
+            await asyncio.to_thread(check_schema, urls.server)
             auth = await asyncio.to_thread(is_auth_on, settings.auth, settings.provider, urls.server)
         except DatabaseUnavailable as error:
             raise StackError(f"DATABASE_URL: the database cannot be reached: {error}") from None

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import peewee
@@ -13,6 +14,7 @@ from storage.migrate import main
 from storage.schema import migrate
 from tests.support.database import execute, query
 from tests.support.in_process import running_server
+from tests.support.postgres import make_passable
 from tests.support.processes import free_port, run_module
 from tests.support.requests import lead_event
 
@@ -146,6 +148,34 @@ def test_a_server_without_its_privileges_does_not_start(roles: Roles) -> None:
     (line,) = worker.stderr.splitlines()
     assert line.startswith(f"DATABASE_URL: the role {roles.server_role} lacks SELECT on analytics_event, INSERT on")
     assert "storage.migrate" in line
+
+
+@pytest.mark.parametrize("module", ["server", "server.stack"])
+def test_a_role_that_only_lacks_the_membership_is_told_so(roles: Roles, tmp_path: Path, module: str) -> None:
+    make_passable(tmp_path)
+    other = f"m_{uuid.uuid4().hex}"
+    execute(roles.superuser, f"CREATE ROLE {roles.quoted}")
+    execute(roles.superuser, f"CREATE ROLE {other} LOGIN")
+    migrate(roles.owner, roles.server_role)
+    try:
+        ended = run_module(
+            module,
+            DATABASE_URL=psycopg2.extensions.make_dsn(roles.owner, user=other),
+            OWNER_DATABASE_URL=roles.owner,
+            SERVER_ROLE=roles.server_role,
+            DATA_DIR=str(tmp_path / "data"),
+            GRPC_PORT=str(free_port()),
+            HTTP_PORT=str(free_port()),
+            METRICS_PORT="off",
+            WORKERS="1",
+        )
+    finally:
+        execute(roles.superuser, f"DROP ROLE {other}")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    line = ended.stderr.splitlines()[-1]
+    assert f'GRANT {roles.quoted} TO "{other}"' in line
+    assert f"SERVER_ROLE={other} python -m storage.migrate" in line
 
 
 def test_databases_that_are_migrated_at_the_same_time_share_a_new_role(roles: Roles) -> None:
