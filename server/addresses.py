@@ -24,7 +24,7 @@ def check_listenable(variable: str, address: str, port: int) -> None:
                 raise ConfigurationError(f"BIND_ADDRESS={address} is not an address of this machine") from None
             hints = {
                 errno.EADDRINUSE: ": stop what listens there, or choose another",
-                errno.EACCES: ": below 1024, this account may listen on none",
+                errno.EACCES: ": this account may not listen on ports below 1024",
             }
             hint = hints.get(error.errno or 0, "")
             raise ConfigurationError(

@@ -55,7 +55,6 @@ from server.transport.interface import Admit, Server
 from server.transport.make import make_server
 from server.transport.options import MAX_CONNECTIONS, Sizes
 from server.transport.reflection import add_reflection
-from server.variables import ConfigurationError
 from server.version import find_version
 from server.worker_metrics import WorkerMetrics, bind_endpoint
 from storage import CommitsWait, EventStore, Lane

@@ -13,7 +13,9 @@ def read_owner_url(environment: Mapping[str, str]) -> tuple[str, str]:
     """
     variable = "OWNER_DATABASE_URL" if environment.get("OWNER_DATABASE_URL") else "DATABASE_URL"
     if not (url := environment.get(variable, "")):
-        raise ValueError("OWNER_DATABASE_URL is not set, nor is DATABASE_URL: they name the database")
+        raise ValueError(
+            "OWNER_DATABASE_URL is not set, nor is DATABASE_URL: they name the database; `make run` prints the first"
+        )
     try:
         check_url(url)
     except ValueError as error:

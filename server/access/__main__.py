@@ -146,7 +146,7 @@ def _create(options: argparse.Namespace, url: str) -> None:
     insert_key(url, row._replace(secret_hash=hash_secret(key.secret)))
     if kind == PUBLISHABLE and not options.origin:
         print("without --origin, any page may use this key", file=sys.stderr)
-    print(f"made {key_id}: it is shown only now", file=sys.stderr)
+    print(f"made {key_id}: the key is shown only once", file=sys.stderr)
     print(format_key(key))
 
 

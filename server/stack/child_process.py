@@ -114,8 +114,8 @@ class ChildProcess:
 
     def _send_signal(self, signal: Signals) -> None:
         with contextlib.suppress(ProcessLookupError):  # The process has ended.
-            # A process that is stopped by SIGSTOP would not act on the signal. This comes first: `send_signal` looks for
-            # the process, and would reap one that the signal has just ended, before asyncio learns its exit status.
+            # A process that is stopped by SIGSTOP would not act on the signal. SIGCONT comes first: a second
+            # `send_signal` would reap a process that the first has ended, and asyncio would miss its exit status.
             self._process.send_signal(SIGCONT)
             self._process.send_signal(signal)
 

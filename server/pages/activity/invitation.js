@@ -57,6 +57,6 @@ export function makeInvitation(place, isLive) {
     make("p", {}, make("strong", {}, "There are no events of this customer yet."), " Send one, and see it arrive:"),
     make("pre", { tabindex: "0", role: "region", "aria-label": "A command that sends an event" }, command),
     makeCopied(command),
-    make("p", { class: "quiet" }, "Upper and lower case count in ids: acme and ACME are two customers."),
+    make("p", { class: "quiet" }, "IDs are case-sensitive: acme and ACME are two customers."),
   );
 }
