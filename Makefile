@@ -67,7 +67,7 @@ test: install $(if $(shell command -v npm),$(NODE_MODULES)) ## Run all tests, or
 	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: unit
-unit: install ## Run the unit tests: no database, no Envoy, a few seconds
+unit: install ## Run the unit tests: no database, no Envoy, half a minute
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: lint lint-python lint-protos
@@ -140,7 +140,6 @@ lock: install ## Write locks/ from pyproject.toml (newer versions: ARGS=--upgrad
 
 .PHONY: release
 release: install ## Build the wheels of the version that is committed, in dist/, and try them out by themselves
-	@$(BIN)/python protos/generate.py --release-image
 	@$(BIN)/python -m tests.release
 
 .PHONY: clean

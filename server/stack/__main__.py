@@ -3,6 +3,7 @@
 Exits with 0 after Ctrl-C or SIGTERM, with 2 if an environment variable cannot be used, and with 1 on any other failure.
 """
 
+import argparse
 import os
 import signal
 import sys
@@ -10,6 +11,11 @@ import sys
 
 def main() -> int:
     """Run the stack and return the exit status."""
+    argparse.ArgumentParser(
+        prog="python -m server.stack",
+        description="Run the whole service until Ctrl-C. Environment variables configure it: see docs/operations.md.",
+        allow_abbrev=False,
+    ).parse_args()
     # Until something has been started, Ctrl-C only has to end this process without a traceback. The imports below are
     # slow, so they come after this.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -19,6 +19,9 @@ def main() -> int:
     try:
         version = read_version(ROOT)
         check_commit(ROOT, version)
+        # Only now, so that nothing changes in a checkout that is not to be released.
+        subprocess.run([sys.executable, "protos/generate.py", "--release-image"], cwd=ROOT, check=True)
+        check_commit(ROOT, version)
     except NotReadyError as error:
         print(error, file=sys.stderr)
         return 1
