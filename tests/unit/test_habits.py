@@ -1,7 +1,8 @@
-"""Rules for the tests themselves."""
+"""Rules for the tests themselves, and one for the statements."""
 
 import ast
 import functools
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,16 @@ def walk(kind: type[Node]) -> Iterator[tuple[Path, Node]]:
 
 def where(path: Path, node: ast.stmt | ast.expr) -> str:
     return f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def test_no_statement_sorts_ids_as_texts() -> None:
+    # `ORDER BY id` behind `SELECT id::text` sorts by the text, in the order of a language in which "aa" follows "f".
+    sorted_texts = re.compile(
+        r"SELECT (?:(?!SELECT).)*?\b(\w*id)::text(?:(?!SELECT|AS \1\b).)*?ORDER BY \1\b", re.DOTALL
+    )
+    found = [
+        f"{path.name}: {match[0]}"
+        for path in (ROOT / "storage").glob("*.py")
+        for match in sorted_texts.finditer(path.read_text())
+    ]
+    assert not found
