@@ -18,6 +18,7 @@ from server.messages.json_codec.split import MAX_VALUE_BYTES
 from server.messages.refusals import InvalidRequest
 from server.messages.wording import GIVEN_TWICE, NOT_A_LIST, NOT_AN_OBJECT, NOT_EXPLAINED
 from storage import Event
+from storage.event import TEXT_COUNT
 from tests.support import json_oracle
 
 STRICT = BatchReader(BatchCreateAnalyticsEventsRequest, ANALYTICS)
@@ -307,7 +308,7 @@ def test_mutated_batches_are_read_event_by_event(seed: int, reader: BatchReader)
             violations = [tuple(each) for each in ANALYTICS.find_violations(texts)]
             assert faults(event) == violations, body
             if isinstance(event, Event):
-                assert (event[:15], event.version_info) == (texts, expected.version_info), body
+                assert (event[:TEXT_COUNT], event.version_info) == (texts, expected.version_info), body
     assert min(whole, good, bad) > 100
 
 

@@ -30,6 +30,7 @@ from server.messages.refusals import FieldViolation, InvalidRequest
 from server.messages.search import to_query
 from server.messages.wording import VERSION_INFO_NOT_SET, limit_json_bytes
 from storage import Event
+from storage.event import TEXT_COUNT
 from tests.support import json_oracle
 from tests.support.contract import MAX_JSON
 from tests.support.hostile import KEYS, TROUBLE, creates
@@ -49,7 +50,7 @@ def outcome(ask: Any) -> tuple[Event | None, list[FieldViolation]]:
 def same(event: Event) -> tuple[Any, ...]:
     """The event but for its id and times, with the value of its `version_info`."""
     version_info = None if event.version_info is None else json.loads(event.version_info, parse_int=float)
-    return (*event[:15], version_info)
+    return (*event[:TEXT_COUNT], version_info)
 
 
 def has_long_numbers(message: Any) -> bool:

@@ -29,10 +29,11 @@ from server.messages.wording import EVENT_REFUSED
 from server.rpc.limits import UnreadPageLimiter
 from server.rpc.pages import join_page
 from storage import Event, Found, Page, PageTooLarge, Query
+from storage.event import TEXT_COUNT
 from tests.support.hostile import TROUBLE
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(TROUBLE)
-EVENTS = st.tuples(*[TEXT] * 15, st.none(), *[TEXT] * 3).map(Event._make)
+EVENTS = st.tuples(*[TEXT] * TEXT_COUNT, st.none(), *[TEXT] * 3).map(Event._make)
 PAGES = st.builds(Page, st.lists(st.tuples(*[TEXT] * 7).map(Found._make), max_size=3), st.integers(0, 2**31 - 1))
 QUERY = Query("c", "lead", "l", "u", ["r"], False, 3, 10)
 QUERIES = st.builds(lambda ids: QUERY._replace(**ids), st.fixed_dictionaries(dict.fromkeys(QUERY._fields[:4], TEXT)))

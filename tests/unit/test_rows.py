@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import Event, encode_row, encode_rows, make_ids_and_times
-from storage.event import format_time
+from storage.event import TEXT_COUNT, format_time
 from tests.support.hostile import TROUBLE
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4) | st.sampled_from(
     ["", "\t", "\n", "\r", "\\", "\\N", "\\.", "a\tb\\c\nd\re", *(text for text in TROUBLE if "\0" not in text)]
 )
 VERSION_INFO = st.none() | st.sampled_from(["{}", '{"a":"b"}', '{"a":"\\"\\\\\\n"}'])
-EVENTS: Any = st.tuples(*[TEXT] * 15, VERSION_INFO, *[TEXT] * 3).map(Event._make)
+EVENTS: Any = st.tuples(*[TEXT] * TEXT_COUNT, VERSION_INFO, *[TEXT] * 3).map(Event._make)
 
 
 @given(st.lists(EVENTS, max_size=3))
