@@ -44,6 +44,40 @@ def find_next_id(ids: bytes) -> str:
     return str(uuid.UUID(int=int.from_bytes(ids[-ID_BYTES:]) + 1))
 
 
+class ReadEvents:
+    """Events that have been read, in the order of their ids."""
+
+    def __init__(self, columns: int) -> None:
+        """Begin without an event.
+
+        Args:
+            columns: how many are read.
+        """
+        self._ids: list[bytes] = []
+        self.columns = [ColumnMaker() for _ in range(columns)]
+
+    @property
+    def number(self) -> int:
+        """How many they are."""
+        return sum(map(len, self._ids)) // ID_BYTES
+
+    @property
+    def size(self) -> int:
+        """How many characters the different texts of all columns have."""
+        return sum(column.size for column in self.columns)
+
+    @property
+    def ids(self) -> bytes:
+        """The bytes of their ids."""
+        return b"".join(self._ids)
+
+    def add(self, ids: bytes, lists: Sequence[Any]) -> str:
+        """Append what the statement of `make_read` returned, and return the id at which to go on."""
+        self._ids.append(ids)
+        add_texts(self.columns, lists)
+        return find_next_id(ids)
+
+
 def add_texts(makers: Sequence[ColumnMaker], lists: Sequence[Any]) -> None:
     """Append to each column the texts that the statement returned for it."""
     for maker, texts in zip(makers, lists, strict=True):

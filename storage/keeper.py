@@ -13,6 +13,7 @@ is there:
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ $$)
 """
 
 
-class Keeper:
+class Keeper(ABC):
     """What keeps one kind of thing, for one event loop. It has the connection while there is something to do."""
 
     def __init__(self, url: str, kind: str) -> None:
@@ -95,13 +96,13 @@ class Keeper:
         if self._task is None and not self._is_closed:
             self._task = self._loop.create_task(self._work())
 
+    @abstractmethod
     async def take_turn(self) -> bool:
         """Do a part of what was asked for. Return whether to go on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Forget what was asked for. Whoever needs it asks again."""
-        raise NotImplementedError
 
     async def execute(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Execute a statement on the connection and return its rows. Raises as `AsyncConnection.execute` does."""
@@ -160,7 +161,7 @@ class Keeper:
             # All answers are right without.
             reason = str(getattr(error, "pgcode", None) or error).partition("\n")[0]
             log.warning("%s are not kept", self._kind, extra={"reason": reason})
-        except Exception:
+        except Exception:  # Nobody awaits this task, so the log is where a fault of ours shows.
             log.exception("unexpected error in what keeps %s", self._kind)
         finally:
             self.forget()

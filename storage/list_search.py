@@ -41,8 +41,8 @@ _FIRST_MILLISECONDS = 3_600_000
 # The step that is so long goes back to the first event.
 _MAX_MILLISECONDS = 10 * 365 * 24 * 3_600_000
 
-# When segments are merged or deleted meanwhile, a list begins again.
-_ATTEMPTS = 3
+# When segments are merged or deleted meanwhile, a list begins again, the last time without them.
+_ATTEMPTS = 4
 
 _SCAN = """
 WITH scanned AS MATERIALIZED (
@@ -109,12 +109,10 @@ async def find_ids(sessions: Sessions, query: ListQuery, ask: Callable[[str], No
         DatabaseUnavailable: the database cannot be reached.
         SearchTimedOut: the database gave up a statement.
     """
-    for _ in range(_ATTEMPTS):
+    for attempts_left in reversed(range(_ATTEMPTS)):
         search = _ListSearch(sessions, query, ask)
-        if await search.find(use_segments=True):
-            return search.ids
-    search = _ListSearch(sessions, query, ask)
-    await search.find(use_segments=False)
+        if await search.find(use_segments=attempts_left > 0):
+            break
     return search.ids
 
 
@@ -141,7 +139,7 @@ class _ListSearch:
         self._candidates: list[tuple[str, str, int]] = []
         """Events that may be wanted, newest first: where their segment ends, its token, and their place in it."""
         self._candidates_end_id = ""
-        """Of those, the ones from this id on have been looked at."""
+        """The list has already looked at the candidates whose id is this one or later."""
 
     async def find(self, *, use_segments: bool) -> bool:
         """Find the events. Return False if segments have changed meanwhile."""

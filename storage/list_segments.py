@@ -6,7 +6,6 @@ one, and small ones are merged, so that their number stays small. Why they stay 
 
 import asyncio
 import logging
-import os
 import uuid
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from storage.daemon_thread import run_in_daemon_thread
 from storage.ids import FIRST, LAST, make_bound
 from storage.keeper import CLOSED_MILLISECONDS, Keeper
+from storage.openblas import limit_threads
 from storage.selection import FILTERS
 
 log = logging.getLogger(__name__)
@@ -158,24 +158,24 @@ class ListSegments(Keeper):
         end_id = hole_end_id or make_bound(closed)
         if (token := await self._claim(customer_id, start_id, hole_end_id or LAST)) is None:
             return False
-        making, sql = await run_in_daemon_thread(_load, "loading numpy")
-        made = making.SegmentMaker(len(FILTERS))
+        making, reading = await run_in_daemon_thread(_load, "loading numpy")
+        sql, read = reading.make_read(FILTERS), reading.ReadEvents(len(FILTERS))
         next_id, is_last = start_id, False
-        while not is_last and made.events < _READ_EVENTS and made.size < _MAX_CHARACTERS:
+        while not is_last and read.number < _READ_EVENTS and read.size < _MAX_CHARACTERS:
             ((is_last, ids, *lists),) = await self.execute(sql, (customer_id, next_id, end_id))
             if ids is not None:
-                next_id = await run_in_daemon_thread(partial(made.add, bytes(ids), lists), "making a segment")
-        if is_last and made.events < MIN_EVENTS and not hole_end_id:
+                next_id = await run_in_daemon_thread(partial(read.add, bytes(ids), lists), "making a segment")
+        if is_last and read.number < MIN_EVENTS and not hole_end_id:
             await self.execute(_CLEAN, (customer_id,))
             return False
-        ids, indexes = await run_in_daemon_thread(made.make, "making a segment")
-        if not await self.execute(_KEEP_IDS, (ids, customer_id, token)):
+        indexes = await run_in_daemon_thread(partial(making.make, read), "making a segment")
+        if not await self.execute(_KEEP_IDS, (read.ids, customer_id, token)):
             return False
         await self._keep(customer_id, token, indexes)
-        await self.execute(
-            _KEEP, (hole_end_id if is_last and hole_end_id else next_id, made.events, customer_id, token)
-        )
-        log.debug("a segment of lists is made", extra={"events": made.events})
+        if is_last and hole_end_id:
+            next_id = hole_end_id
+        await self.execute(_KEEP, (next_id, read.number, customer_id, token))
+        log.debug("a segment of lists is made", extra={"events": read.number})
         return True
 
     async def _merge(self, customer_id: str, parts: Sequence[_Segment]) -> bool:
@@ -230,10 +230,9 @@ def _find_small(segments: Sequence[_Segment]) -> list[_Segment]:
     return []
 
 
-def _load() -> tuple[ModuleType, str]:
-    """Return what needs numpy, which takes 0.1 s to load and 17 MB: a module, and the statement that reads events."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # It would start a thread for each core, for nothing.
-    from storage import segment_making
-    from storage.event_columns import make_read
+def _load() -> tuple[ModuleType, ModuleType]:
+    """Return the modules that need numpy, which takes 0.1 s to load and 17 MB."""
+    limit_threads()
+    from storage import event_columns, segment_making
 
-    return segment_making, make_read(FILTERS)
+    return segment_making, event_columns

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.columns import ID_BYTES, ColumnMaker
-from storage.event_columns import add_texts, find_next_id
-from storage.segments import BUCKETS, ENTRY_BYTES, HASH_SHIFT, IS_COMMON, MOST
+from storage.event_columns import ReadEvents
+from storage.segments import BUCKET_SHIFT, BUCKETS, ENTRY_BYTES, HASH_SHIFT, IS_COMMON, MOST
 
 Entries = NDArray[np.uint64]
 
@@ -24,37 +23,14 @@ class Index(NamedTuple):
     entries: bytes
 
 
-class SegmentMaker:
-    """A segment that is being made of events."""
-
-    def __init__(self, filters: int) -> None:
-        """Begin without an event.
-
-        Args:
-            filters: the number of columns.
-        """
-        self._ids: list[bytes] = []
-        self._columns = [ColumnMaker() for _ in range(filters)]
-        self.events = 0
-        self.size = 0
-        """In characters: the different texts."""
-
-    def add(self, ids: bytes, lists: Sequence[str]) -> str:
-        """Append events as `storage.event_columns.make_read` returns them. Return the id at which to go on."""
-        self._ids.append(ids)
-        self.events += len(ids) // ID_BYTES
-        add_texts(self._columns, lists)
-        self.size = sum(column.size for column in self._columns)
-        return find_next_id(ids)
-
-    def make(self) -> tuple[bytes, list[Index]]:
-        """Return the ids and, for each filter, the index."""
-        columns = [column.make() for column in self._columns]
-        places = np.arange(self.events, dtype=np.uint64)
-        return b"".join(self._ids), [
-            _make_index(column.hashes[column.codes] & _HASH_BITS | places) if self.events else _make_index(places)
-            for column in columns
-        ]
+def make(read: ReadEvents) -> list[Index]:
+    """Return the index of each column of a segment of events."""
+    columns = [column.make() for column in read.columns]
+    places = np.arange(read.number, dtype=np.uint64)
+    return [
+        _make_index(column.hashes[column.codes] & _HASH_BITS | places) if len(places) else _make_index(places)
+        for column in columns
+    ]
 
 
 def merge(parts: Sequence[tuple[int, bytes]]) -> Index:
@@ -81,6 +57,6 @@ def _make_index(entries: Entries) -> Index:
     is_common |= np.maximum.reduceat(entries & np.uint64(IS_COMMON), firsts) > 0 if len(entries) else False
     places = entries[np.repeat(~is_common, counts)]
     kept = np.sort(np.concatenate([places, hashes[firsts[is_common]] | np.uint64(IS_COMMON)]))
-    buckets = np.arange(BUCKETS, dtype=np.uint64) << np.uint64(64 - BUCKETS.bit_length() + 1)
+    buckets = np.arange(BUCKETS, dtype=np.uint64) << np.uint64(BUCKET_SHIFT)
     starts: Any = np.searchsorted(kept, buckets) * ENTRY_BYTES
     return Index([*starts.tolist(), len(kept) * ENTRY_BYTES], kept.astype(_ENTRY).tobytes())

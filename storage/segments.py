@@ -17,7 +17,8 @@ from storage.model import hash_text
 MOST = 1_024
 """A value that more events of a segment have has no places."""
 
-BUCKETS = 256
+BUCKET_SHIFT = 56
+BUCKETS = 1 << 64 - BUCKET_SHIFT
 
 ENTRY_BYTES = 8
 
@@ -34,7 +35,7 @@ _PREFIX_BYTES = (64 - HASH_SHIFT) // 8
 
 def find_bucket(value: str) -> int:
     """Return which bucket the entries of a value are in."""
-    return hash_text(value) >> 56
+    return hash_text(value) >> BUCKET_SHIFT
 
 
 def make_prefix(value: str) -> bytes:

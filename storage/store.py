@@ -1,7 +1,6 @@
 """The event store: all that anybody outside of storage needs."""
 
 import asyncio
-import os
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from storage.event import Event, Outcome, Page, Query
 from storage.export import Export, ExportQuery
 from storage.inserter import Inserter
 from storage.listing import Listing
+from storage.openblas import limit_threads
 from storage.reads import Reads
 from storage.refusal import Refusal, RefusalQuery
 from storage.refusals import Refusals
@@ -225,7 +225,7 @@ class EventStore:
 
 
 def _load_summaries() -> "type[Summaries]":
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # It would start a thread for each core, for nothing.
+    limit_threads()
     from storage.summarizing import Summaries
 
     return Summaries

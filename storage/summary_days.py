@@ -7,13 +7,13 @@ takes a small part of the time. Why it stays right is in `storage.keeper`.
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from storage.columns import ID_BYTES, ColumnMaker, find_times, make_times, read_ids
+from storage.columns import find_times, make_times, read_ids
 from storage.daemon_thread import run_in_daemon_thread
-from storage.event_columns import add_texts, find_next_id, make_read
+from storage.event_columns import ReadEvents, make_read
 from storage.ids import DAY_MILLISECONDS, make_bound
 from storage.keeper import CLOSED_MILLISECONDS, Keeper
 from storage.selection import FILTERS as TEXTS
@@ -116,29 +116,21 @@ class SummaryDays(Keeper):
             await self.execute(_GIVE_UP, (customer_id, day, token))
 
 
-class _Day:
+class _Day(ReadEvents):
     """A day that is being read."""
 
     def __init__(self, start: int) -> None:
+        super().__init__(len(TEXTS))
         self._start = start
-        self._ids: list[bytes] = []
-        self._makers = [ColumnMaker() for _ in TEXTS]
 
     @property
     def is_too_large(self) -> bool:
         """Whether it must not be kept."""
-        events = sum(map(len, self._ids)) // ID_BYTES
-        return events > _MAX_EVENTS or sum(maker.size for maker in self._makers) > _MAX_CHARACTERS
-
-    def add(self, ids: bytes, lists: Sequence[str]) -> str:
-        """Append events that were read, and return the id at which to go on."""
-        self._ids.append(ids)
-        add_texts(self._makers, lists)
-        return find_next_id(self._ids[-1])
+        return self.number > _MAX_EVENTS or self.size > _MAX_CHARACTERS
 
     def make(self) -> list[Any]:
         """Return the values that are kept."""
-        ids = b"".join(self._ids)
+        ids = self.ids
         times = find_times(read_ids(ids))
-        columns = [maker.make() for maker in self._makers]
+        columns = [maker.make() for maker in self.columns]
         return [len(times), ids, make_times(times, self._start), *(each.tobytes() for pair in columns for each in pair)]

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.segment_making import Index, SegmentMaker, merge
+from storage.event_columns import ReadEvents
+from storage.segment_making import Index, merge
+from storage.segment_making import make as make_indexes
 from storage.segments import BUCKETS, ENTRY_BYTES, MOST, find_bucket, find_places, make_prefix
 
 Rows = list[tuple[str, str]]
@@ -21,13 +23,13 @@ VALUES = ("", "a", "b", "\x00", "\u00e9", "\U0001f600" * 255)
 
 def make(rows: Sequence[tuple[str, str]], step: int = 700) -> tuple[bytes, list[Index]]:
     """Return the ids and the indexes of a segment that is read in steps."""
-    maker = SegmentMaker(2)
+    read = ReadEvents(2)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         ids = b"".join(uuid.UUID(int=start + at).bytes for at in range(len(part)))
-        assert maker.add(ids, list(map(json.dumps, zip(*part, strict=True)))) == str(uuid.UUID(int=start + len(part)))
-    assert maker.events == len(rows)
-    return maker.make()
+        assert read.add(ids, list(map(json.dumps, zip(*part, strict=True)))) == str(uuid.UUID(int=start + len(part)))
+    assert read.number == len(rows)
+    return read.ids, make_indexes(read)
 
 
 def find(index: Index, value: str) -> list[int] | None:
